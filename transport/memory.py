@@ -10,14 +10,17 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from transport.base import DEFAULT_TIMEOUT, MAX_STEP, Buffer, Channel, Mesh, Session
 from transport.errors import AbortCode, MeshClosed, PeerAborted, PeerClosed, PeerTimeout, StepMismatch
+
+Returned = TypeVar("Returned")
 
 #: Bytes of unreceived messages on a channel beyond which its sender waits.
 WINDOW = 64 << 20
@@ -219,3 +222,46 @@ def memory_meshes(
         )
         for me in roster
     }
+
+
+def run_peers(
+    programs: Mapping[str, Callable[[], Returned]], *, is_echo: Callable[[BaseException], bool]
+) -> dict[str, Returned]:
+    """Run each peer's program in a thread of its own, and wait for all.
+
+    Parameters
+    ----------
+    programs
+        What each peer runs. It must close or abort its mesh when it ends.
+    is_echo
+        Tells whether an error only reports that another peer failed.
+
+    Returns
+    -------
+    dict
+        What each program returned.
+
+    Raises
+    ------
+    BaseException
+        The first error that is not an echo, or else the first, with a note that names the peer.
+    """
+    returned: dict[str, Returned] = {}
+    failed: list[tuple[str, BaseException]] = []
+
+    def run(name: str) -> None:
+        try:
+            returned[name] = programs[name]()
+        except BaseException as error:  # noqa: BLE001  (re-raised below, in the caller's thread)
+            failed.append((name, error))
+
+    threads = [threading.Thread(target=run, args=(name,), name=f"peer {name}") for name in programs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        name, error = min(failed, key=lambda failure: is_echo(failure[1]))
+        error.add_note(f"raised at {name}")
+        raise error
+    return returned

@@ -1,0 +1,1 @@
+"""Pooled statistics and GWAS over sites that may not pool their rows."""

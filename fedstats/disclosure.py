@@ -1,0 +1,83 @@
+"""What an analysis may reveal, declared before it runs, and what it did reveal.
+
+Every analysis has one `Declaration`, beside its function. The gate (`fedstats.analysis`) refuses
+a label that is not declared, so the recorded leakage of a result is a subset of the declared one
+by construction, and the tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Disclose: TypeAlias = Literal["aggregate"]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What one analysis reveals.
+
+    Attributes
+    ----------
+    name
+        Name of the analysis, as in ``"gwas.linear"``.
+    aggregate
+        Label → meaning of each pooled quantity that ``disclose="aggregate"`` opens to every site.
+    published
+        Label → meaning of what each site tells every other site of itself: metadata, no rows and
+        no statistics.
+    """
+
+    name: str
+    aggregate: Mapping[str, str]
+    published: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """One quantity that left its site.
+
+    Attributes
+    ----------
+    label
+        Its declared label.
+    kind
+        ``"pooled"``: a sum over all sites, opened to all. ``"published"``: each site's own.
+    values
+        How many numbers; for what is published, how many bytes this site sent.
+    meaning
+        The declaration's text.
+    """
+
+    label: str
+    kind: Literal["pooled", "published"]
+    values: int
+    meaning: str
+
+
+class Leakage(tuple[Reveal, ...]):
+    """What one analysis, or a whole session, revealed to every site; a tuple of `Reveal`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def collect(cls, reveals: Iterable[Reveal]) -> Leakage:
+        """Add up reveals of the same label, in the order of their first appearance."""
+        collected: dict[tuple[str, str], Reveal] = {}
+        for reveal in reveals:
+            key = (reveal.label, reveal.meaning)
+            before = collected[key].values if key in collected else 0
+            collected[key] = Reveal(reveal.label, reveal.kind, before + reveal.values, reveal.meaning)
+        return cls(collected.values())
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels alone."""
+        return frozenset(reveal.label for reveal in self)
+
+    def __str__(self) -> str:
+        unit = {"pooled": "numbers", "published": "bytes"}
+        return "\n".join(
+            f"{r.kind:9}  {r.values:>11,} {unit[r.kind]:7}  {r.label}: {r.meaning}" for r in self
+        )

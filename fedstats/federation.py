@@ -1,0 +1,190 @@
+"""A session: the sites that run one script together, seen from one of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from fedstats.analysis import Analysis
+from fedstats.disclosure import Declaration, Leakage, Reveal
+from fedstats.errors import FedStatsError
+from fedstats.policy import FederationPolicy, SitePolicy
+from fedstats.results import Cost
+from protocols.party import Party
+from transport.base import Mesh, Traffic
+from transport.errors import AbortCode
+
+if TYPE_CHECKING:
+    from fedstats.cohort import Cohort
+    from fedstats.gwas.genotypes import Genotypes
+
+
+class Federation:
+    """One site's side of a session. Obtained from `join` or `simulate`, used in a `with` block.
+
+    Leaving the block in good order says goodbye to the other sites; leaving it by an exception
+    tells them to stop, and the class of the error, nothing else.
+
+    Parameters
+    ----------
+    mesh
+        The connected mesh.
+    policy
+        This site's own rules.
+    shared
+        The rules that all sites signed.
+    data
+        Names under which this site has registered files, from ``[data]`` in `site.toml`.
+    show_progress
+        Whether long work draws a progress bar on standard error.
+
+    Attributes
+    ----------
+    site
+        This site's name.
+    sites
+        Names of all sites, sorted. Every analysis runs over all of them: sums over two sets of
+        sites that differ by one would reveal that one's.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        *,
+        policy: SitePolicy | None = None,
+        shared: FederationPolicy | None = None,
+        data: Mapping[str, Path] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self.site = mesh.me
+        self.sites = mesh.roster
+        self.party = Party(mesh)
+        self.policy = policy or SitePolicy()
+        self.shared_policy = shared or FederationPolicy()
+        self.show_progress = show_progress
+        self._mesh = mesh
+        self._data = dict(data or {})
+        self._reveals: list[Reveal] = []
+        self._calls = count(1)
+        self._started = time.perf_counter()
+
+    def cohort(
+        self,
+        source: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        id: str | None = None,  # noqa: A002  (the word that the column has in every cohort)
+        levels: Mapping[str, Sequence[str]] | None = None,
+    ) -> Cohort:
+        """Agree with the other sites on the columns of their tables.
+
+        Parameters
+        ----------
+        source
+            This site's rows: a CSV or parquet file, a name registered in `site.toml`, or a data
+            frame.
+        id
+            Column that identifies a row, by which genotypes are matched. It is never sent.
+        levels
+            Levels of categorical columns, where they are known beforehand: they are then not
+            exchanged, and a site with any other level is refused.
+
+        Returns
+        -------
+        Cohort
+            This site's rows with the agreed schema.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, or has a column twice.
+        RemoteError
+            The same at another site.
+
+        Notes
+        -----
+        **Leakage.** Every site learns every other site's column names and types. Levels of a
+        categorical column are exchanged only when an analysis uses it.
+        """
+        from fedstats.cohort import Cohort
+
+        return Cohort.agree(self, source, id=id, levels=levels or {})
+
+    def genotypes(self, path: str | os.PathLike[str]) -> Genotypes:
+        """Open this site's PLINK 1 files (.bed, .bim, .fam).
+
+        Parameters
+        ----------
+        path
+            The .bed file or its prefix, or a name registered in `site.toml`.
+
+        Raises
+        ------
+        DataError
+            The files are missing, truncated, of another format, or do not fit together. Raised at
+            the first analysis that uses them, so that all sites stop together.
+        """
+        from fedstats.gwas.genotypes import Genotypes
+
+        return Genotypes(self, self.locate(path))
+
+    def locate(self, source: str | os.PathLike[str]) -> Path:
+        """Return the path of a registered name, or of a file."""
+        path = self._data.get(os.fspath(source))
+        return Path(source) if path is None else path
+
+    def analysis(self, declaration: Declaration, disclose: str = "aggregate") -> Analysis:
+        """Open the gate for one analysis; for methods developers, see CONTRIBUTING.md."""
+        return Analysis(self, declaration, disclose, f"{declaration.name}#{next(self._calls)}")
+
+    def record(self, reveals: Iterable[Reveal]) -> None:
+        """Add what an analysis revealed to the session's account; called by the gate."""
+        self._reveals.extend(reveals)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Exact counts of what this site has sent and received."""
+        return self._mesh.traffic
+
+    @property
+    def leakage(self) -> Leakage:
+        """Everything that the session has revealed so far."""
+        return Leakage.collect(self._reveals)
+
+    @property
+    def cost(self) -> Cost:
+        """What the session has cost this site so far."""
+        return Cost(
+            self.traffic.rounds,
+            self.traffic.bytes_sent,
+            self.traffic.bytes_received,
+            time.perf_counter() - self._started,
+        )
+
+    def close(self) -> None:
+        """End the session in good order."""
+        self._mesh.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        elif isinstance(error, FedStatsError):
+            self._mesh.abort(error.code, origin=error.site)
+        elif isinstance(error, KeyboardInterrupt):
+            self._mesh.abort(AbortCode.INTERRUPTED)
+        else:
+            self._mesh.abort(AbortCode.INTERNAL)
+
+    def __repr__(self) -> str:
+        return f"<Federation: site {self.site} of {', '.join(self.sites)}>"

@@ -1,0 +1,1 @@
+"""Genome-wide association over unpooled genotypes."""
