@@ -37,7 +37,7 @@ _USAGE = x509.KeyUsage(
     decipher_only=False,
 )
 _CONSTRAINTS = x509.BasicConstraints(ca=False, path_length=None)
-_PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+_PURPOSES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 def dns_name(site: str) -> str:
@@ -75,9 +75,7 @@ def issue(site: str, *, days: float = DEFAULT_DAYS, now: datetime | None = None)
         .not_valid_after(begin + timedelta(days=days))
         .add_extension(_CONSTRAINTS, critical=True)
         .add_extension(_USAGE, critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage(sorted(_PURPOSES, key=lambda oid: oid.dotted_string)), critical=False
-        )
+        .add_extension(x509.ExtendedKeyUsage(_PURPOSES), critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name(site))]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -138,7 +136,7 @@ def parse(pem: bytes, site: str) -> x509.Certificate:
     if usage is None or not usage.critical or usage.value != _USAGE:
         raise refuse("is not limited to digital signatures (it lacks a critical KeyUsage)")
     purposes = extensions.get(x509.ExtendedKeyUsage.oid)
-    if purposes is None or set(purposes.value) != _PURPOSES:
+    if purposes is None or list(purposes.value) != list(_PURPOSES):
         raise refuse("is not for both TLS servers and clients")
     alternative = extensions.get(x509.SubjectAlternativeName.oid)
     if alternative is None or list(alternative.value) != [x509.DNSName(dns_name(site))]:

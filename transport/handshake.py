@@ -33,8 +33,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from transport.base import Session
+from transport.card import Card
 from transport.errors import FrameError, HandshakeRefused, Mismatch
-from transport.identity import Card, Identity, verify
+from transport.identity import Identity, verify
 
 #: Raised by one when frames, hellos or joins change.
 PROTOCOL_VERSION = 1

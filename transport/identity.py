@@ -114,14 +114,13 @@ class Identity:
         """
         try:
             header, name, seed = read_private(path).decode("ascii").split()
-            if header != _KEY_HEADER or len(seed) != 64:
-                raise ValueError
-            return cls(name, bytes.fromhex(seed))
+            secret = bytes.fromhex(seed) if header == _KEY_HEADER else b""
         except ValueError:
-            # The cause is not chained: it could quote the file's secret content.
-            raise IdentityError(
-                f"{path} is not an identity key: restore it, or run `fedstats init`"
-            ) from None
+            secret = b""
+        if len(secret) != 32:
+            # Nothing is chained or quoted: it could be the file's secret content.
+            raise IdentityError(f"{path} is not an identity key: restore it, or run `fedstats init`")
+        return cls(name, secret)
 
     def __repr__(self) -> str:
         return f"<Identity of {self.name}>"

@@ -278,6 +278,11 @@ class Link:
         self._expecting = True
         self._count_partial()
 
+    @property
+    def has_message(self) -> bool:
+        """Whether `take` would return a message."""
+        return bool(self._inbox)
+
     def take(self) -> tuple[str, Buffer] | None:
         """Give the next whole message to the application: its step and payload; None when there is none."""
         if not self._inbox:

@@ -22,8 +22,9 @@ from typing import Any, TypeAlias
 
 import tomli_w
 
+from transport.card import Card
 from transport.errors import IdentityError, ManifestError
-from transport.identity import Card, Identity, check_name, verify
+from transport.identity import Identity, check_name, verify
 
 _SIGN_DOMAIN = b"fedstats/transport/manifest/1"
 _FORMAT = 1
@@ -204,8 +205,8 @@ class Manifest:
         for card in replace_cards:
             if self.card(card.name).identity != card.identity:
                 raise ManifestError(
-                    f"the new card of site {card.name} has another identity key: if that is meant, remove the "
-                    "site in one epoch and add it in the next",
+                    f"the new card of site {card.name} has another identity key: if that is meant, remove "
+                    "the site in one epoch and add it in the next",
                     peer=card.name,
                 )
             cards[card.name] = card
@@ -347,7 +348,8 @@ class Manifest:
             plain = isinstance(value, bool | int | float | str)
             if not plain or (isinstance(value, float) and not math.isfinite(value)):
                 raise ManifestError(
-                    f"the policy entry {key!r} must be a number, a text or true/false, not {type(value).__name__}"
+                    f"the policy entry {key!r} must be a finite number, a text or true/false, "
+                    f"not {type(value).__name__}"
                 )
 
     def _check_peers(self) -> None:

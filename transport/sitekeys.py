@@ -143,7 +143,7 @@ class SiteKeys:
         if not path.exists():
             raise IdentityError(
                 f"{self.folder} holds no key for the certificate {pin.hex()[:16]}… that the federation "
-                f"pins for this site: restore it, or have all sites sign an epoch with {self.folder}/card.toml"
+                f"pins for this site: restore it, or have all sites sign its new card"
             )
         key, marker, rest = read_private(path).partition(b"-----BEGIN CERTIFICATE-----")
         pem = marker + rest
