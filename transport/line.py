@@ -90,7 +90,7 @@ class Line:
             self._progress = time.monotonic()
             if complete or not self._link.unacknowledged:
                 self._changed.notify_all()
-            due = self._link.ack_due
+            due = self._link.has_frame and self._writer_idle
         if due:
             self.wake()
 
@@ -142,7 +142,7 @@ class Line:
         with self._changed:
             self._wait(lambda: self._link.has_message or self._link.finished, f"for step {step!r}")
             message = self._link.take()
-            due = self._link.ack_due and self._writer_idle
+            due = self._link.has_frame and self._writer_idle
         if due:
             self._loop.call_soon_threadsafe(self.wake)
         if message is None:
@@ -159,7 +159,7 @@ class Line:
         """Let one more message of this peer in, whatever its size: the application will take it."""
         with self._changed:
             self._link.expect()
-            due = self._link.ack_due and self._writer_idle
+            due = self._link.has_frame and self._writer_idle
         if due:
             self._loop.call_soon_threadsafe(self.wake)
 

@@ -152,6 +152,12 @@ class Link:
         self._outgoing.append(item)
         self._queued_cost += item.cost
 
+    @property
+    def has_frame(self) -> bool:
+        """Whether `next_frame` would return one."""
+        fresh = bool(self._outgoing or self._cutting) and self._sent_cost < self._allowed
+        return self._written < len(self._unacked) or fresh or self._ack_due
+
     def next_frame(self) -> bytes | None:
         """Return the next frame to write to the connection, or None when there is none for now."""
         if self._written < len(self._unacked):
@@ -189,7 +195,7 @@ class Link:
         return sent
 
     def _acknowledgement(self) -> bytes | None:
-        if not self.ack_due:
+        if not self._ack_due:
             return None
         self._note_told()
         return frames.encode(Kind.ACK, ack=self.received, credit=self._credit)
@@ -201,7 +207,7 @@ class Link:
         return self._taken_cost + self._window
 
     @property
-    def ack_due(self) -> bool:
+    def _ack_due(self) -> bool:
         """Whether there is news worth a frame of its own; small news wait for one that goes anyway."""
         return (
             self._ack_now
