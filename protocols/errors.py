@@ -1,0 +1,51 @@
+"""Everything that can go wrong in a protocol.
+
+::
+
+    ProtocolError
+    ├── RangeError       a value of our own that a sum cannot carry; nothing was sent
+    ├── LabelReused      a label was used twice in a session; nothing was sent
+    ├── CodecError       bytes that are no encoding of a value
+    ├── ShapeMismatch    a peer computes on another shape, or in another ring
+    └── Disagreement     the parties do not hold the same results
+
+No message names a value: labels, shapes, counts and positions only.
+"""
+
+from __future__ import annotations
+
+
+class ProtocolError(Exception):
+    """Base of all errors of the protocols.
+
+    Parameters
+    ----------
+    message
+        Who, what and what to do. Never data or keys.
+    peer
+        Name of the peer that caused it; None where it is this party's own matter.
+    """
+
+    def __init__(self, message: str, *, peer: str | None = None) -> None:
+        super().__init__(message)
+        self.peer = peer
+
+
+class RangeError(ProtocolError):
+    """A local value is NaN, infinite or too large for the ring. Nothing was sent."""
+
+
+class LabelReused(ProtocolError):
+    """A label was used a second time in a session, which would use its masks twice."""
+
+
+class CodecError(ProtocolError):
+    """Bytes that no honest party sends: malformed, not canonical, too large or of another form."""
+
+
+class ShapeMismatch(ProtocolError):
+    """A peer takes part with an array of another shape, or in another ring."""
+
+
+class Disagreement(ProtocolError):
+    """The parties do not hold the same results."""

@@ -1,0 +1,66 @@
+"""Pseudorandom streams known to two parties and nobody else: the source of every mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from numpy.typing import NDArray
+
+#: Separates these keys from all others that are derived from the same pairwise key.
+DOMAIN = b"fedstats v1 mask stream\x00"
+#: Bytes encrypted at a time, few enough to stay in a core's cache.
+BLOCK = 1 << 18
+
+_ZEROS = memoryview(bytes(BLOCK))
+
+
+class Stream:
+    """The key stream of AES-128 in counter mode [1]_ under a key of its own.
+
+    Key and first counter block are HKDF-SHA256 [2]_ of the pair's key, with the session's identifier
+    as salt and the label as info. They are fresh for each pair, session and label, so a stream needs
+    no nonce, and two streams never share a block of the cipher's output by design. A stream is read
+    once from start to end: what it gave is gone.
+
+    Parameters
+    ----------
+    key
+        The 32 bytes that the two parties share in this session.
+    session
+        The session's identifier.
+    label
+        What the stream is for. Never used for two streams of a session; `Party` sees to it.
+
+    References
+    ----------
+    .. [1] M. Dworkin, "Recommendation for Block Cipher Modes of Operation", NIST SP 800-38A, 2001.
+    .. [2] H. Krawczyk and P. Eronen, "HMAC-based Extract-and-Expand Key Derivation Function (HKDF)",
+       RFC 5869, 2010.
+    """
+
+    def __init__(self, key: bytes, session: bytes, label: str) -> None:
+        material = HKDF(SHA256(), 32, salt=session, info=DOMAIN + label.encode()).derive(key)
+        self._encryptor = Cipher(algorithms.AES128(material[:16]), modes.CTR(material[16:])).encryptor()
+
+    def fill(self, out: NDArray[np.uint64]) -> None:
+        """Fill a C-contiguous array with the next words of the stream.
+
+        Parameters
+        ----------
+        out
+            Receives ``out.size`` words, each uniform on 0 … 2^64 − 1.
+        """
+        data = out.reshape(-1).view(np.uint8).data
+        for start in range(0, len(data), BLOCK):
+            block = data[start : start + BLOCK]
+            self._encryptor.update_into(_ZEROS[: len(block)], block)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a mask stream is secret and cannot be copied or stored")
+
+    def __repr__(self) -> str:
+        return "<Stream>"
