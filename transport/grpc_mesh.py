@@ -17,12 +17,15 @@ from collections.abc import Mapping, Sequence
 from transport import certificate, loop
 from transport.base import DEFAULT_TIMEOUT, Buffer, Channel, Mesh, Session
 from transport.card import Card, split_endpoint
-from transport.errors import AbortCode, ManifestError
+from transport.errors import AbortCode, ManifestError, PeerAborted, PeerUnreachable, TransportError
 from transport.handshake import Handshake, Terms, make_terms
 from transport.line import Line
 from transport.manifest import Manifest
 from transport.sitekeys import SiteKeys
 from transport.switchboard import Progress, Switchboard
+
+#: Seconds to wait at the end for a peer to acknowledge our goodbye.
+_FAREWELL = 2.0
 
 _log = logging.getLogger("fedstats.transport")
 
@@ -32,15 +35,24 @@ class GrpcChannel(Channel):
 
     def __init__(self, line: Line) -> None:
         self.peer = line.peer
+        self.failure: TransportError | None = None
         self._line = line
 
     def send(self, step: str, payload: Buffer) -> None:
         """Queue one message; see `Channel.send`."""
-        self._line.send(step, payload)
+        try:
+            self._line.send(step, payload)
+        except TransportError as error:
+            self.failure = error
+            raise
 
     def recv(self, step: str) -> Buffer:
         """Wait for the message of `step`; see `Channel.recv`."""
-        return self._line.recv(step)
+        try:
+            return self._line.recv(step)
+        except TransportError as error:
+            self.failure = error
+            raise
 
 
 class GrpcMesh(Mesh):
@@ -74,10 +86,12 @@ class GrpcMesh(Mesh):
         """
         if self._over:
             return
-        failure = self._switchboard.failure
+        failures = [self._switchboard.failure, *(channel.failure for channel in self._channels.values())]
+        failure = next((error for error in failures if error is not None), None)
         if failure is not None:
             # The caller has had the error already; the peers have not.
-            self.abort(AbortCode.TRANSPORT, failure.peer)
+            code = failure.code if isinstance(failure, PeerAborted) else AbortCode.TRANSPORT
+            self.abort(code, failure.peer if isinstance(failure, PeerAborted | PeerUnreachable) else None)
             return
         lines = self._switchboard.lines.values()
         try:
@@ -85,6 +99,8 @@ class GrpcMesh(Mesh):
                 line.finish()
             for line in lines:
                 line.drain()
+            for line in lines:
+                line.part(_FAREWELL)
         except BaseException:
             self.abort(AbortCode.TRANSPORT)
             raise

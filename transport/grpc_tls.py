@@ -78,13 +78,15 @@ def authenticate(context: Mapping[str, Sequence[bytes]], peers: Mapping[str, Car
 
 
 def _limits(timeout: float) -> Options:
-    # A silent connection is found broken within half the timeout, so that the error names the right peer.
-    pulse = int(1000 * min(10.0, max(0.25, timeout / 4)))
+    # A silent connection is found broken within half the timeout, so that the error names the right peer;
+    # but no sooner than a slow network needs to carry a ping behind what is queued before it.
+    quarter = int(1000 * timeout / 4)
     return [
         ("grpc.max_receive_message_length", MAX_FRAME),
         ("grpc.max_send_message_length", MAX_FRAME),
-        ("grpc.keepalive_time_ms", pulse),
-        ("grpc.keepalive_timeout_ms", pulse),
+        ("grpc.keepalive_time_ms", min(10_000, quarter)),
+        ("grpc.keepalive_timeout_ms", quarter),
+        ("grpc.http2.ping_timeout_ms", quarter),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.max_ping_strikes", 0),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),

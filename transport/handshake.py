@@ -264,6 +264,11 @@ class Handshake:
         if not self.missing:
             self._agree()
 
+    def forget(self, peer: str) -> None:
+        """Note that the connection with `peer` broke: before the session stands it must come again."""
+        if self._session is None:
+            self._hellos.pop(peer, None)
+
     def _agree(self) -> None:
         """Compute the session's id and, with every peer, the pair keys."""
         hellos = [self._hellos[name].encode() for name in self._terms.roster]

@@ -88,7 +88,7 @@ class Line:
         with self._changed:
             complete = self._link.receive(frame)
             self._progress = time.monotonic()
-            if complete or not self._link.unacknowledged:
+            if complete or not self._link.undelivered:
                 self._changed.notify_all()
             due = self._link.has_frame and self._writer_idle
         if due:
@@ -170,7 +170,7 @@ class Line:
         self._loop.call_soon_threadsafe(self.wake)
 
     def drain(self) -> None:
-        """Wait until everything sent has arrived, or the peer will not take any more.
+        """Wait until every message has arrived, or the peer will not take any more.
 
         Raises
         ------
@@ -178,7 +178,14 @@ class Line:
             The session failed before, or the peer does not take it.
         """
         with self._changed:
-            self._wait(lambda: not self._link.unacknowledged or self._link.finished, "to take what was sent")
+            self._wait(lambda: not self._link.undelivered or self._link.finished, "to take what was sent")
+
+    def part(self, patience: float) -> None:
+        """Wait for the peer to hear the goodbye, but not for long: it may be gone already."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._failure or not self._link.unacknowledged or self._link.finished, patience
+            )
 
     def _wait(self, ready: Callable[[], object], what: str) -> None:
         """Wait under the lock until `ready()`, or raise what ended the wait.

@@ -121,8 +121,15 @@ class Link:
 
     @property
     def unacknowledged(self) -> bool:
-        """Whether anything that was pushed may not have arrived."""
+        """Whether anything, the goodbye included, may not have arrived."""
         return bool(self._outgoing or self._cutting or self._unacked)
+
+    @property
+    def undelivered(self) -> bool:
+        """Whether a message may not have arrived."""
+        # The goodbye is the last to be pushed and the last to be acknowledged.
+        waiting = len(self._outgoing) + (self._cutting is not None) + len(self._unacked)
+        return waiting > self._said_goodbye
 
     def push(self, step: str, payload: Buffer) -> None:
         """Queue a message. The payload is not copied.

@@ -230,7 +230,8 @@ class Switchboard:
         writer = asyncio.create_task(self._write(line, stream))
         try:
             done, _ = await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
-            if writer in done and writer.exception() is None:
+            # gRPC cancels whoever reads or writes a call that broke, hence the first question.
+            if writer in done and not writer.cancelled() and writer.exception() is None:
                 # Last words are written: leave the peer time to read them and end its side.
                 await stream.finish()
                 await asyncio.wait((reader,), timeout=_GRACE)
@@ -240,7 +241,7 @@ class Switchboard:
             writer.cancel()
             for outcome in await asyncio.gather(reader, writer, return_exceptions=True):
                 if isinstance(outcome, StreamEnded):
-                    line.trouble = _plain(str(outcome))
+                    line.trouble = "the connection broke" if stream.heard_hello else _plain(str(outcome))
                 elif isinstance(outcome, Exception):
                     _log.error("a connection with site %s failed: %r", line.peer, outcome)
             self._detach(line, stream)
@@ -286,6 +287,7 @@ class Switchboard:
             line.stream.dismissed = True
             line.stream.drop()
         line.stream = stream
+        stream.wake.set()
         self._report(line.peer, "reached")
         if was_missing and not self._handshake.missing:
             for other in self.lines.values():
@@ -354,9 +356,10 @@ class Switchboard:
         if line.stream is not stream:
             return
         line.stream = None
+        self._handshake.forget(line.peer)
         if self._closing or line.finished or self._failure is not None:
             return
-        _log.info("the connection with site %s broke: %s", line.peer, line.trouble)
+        _log.info("the connection with site %s broke", line.peer)
         self._report(line.peer, "lost, reconnecting")
         if line.broken_since is None and self._ready.is_set():
             line.broken_since = time.monotonic()
@@ -472,7 +475,7 @@ def _plain(reason: str) -> str:
         return "whoever answers at its endpoint does not have the certificate that federation.toml pins"
     if "Connection refused" in reason:
         return "nothing listens at its endpoint"
-    if "Socket closed" in reason or "recvmsg" in reason or "Connection reset" in reason:
+    if "Socket closed" in reason or "Connection reset" in reason:
         return "it ended the connection; its federation.toml may pin another certificate for this site"
     return reason[:200]
 

@@ -1,0 +1,106 @@
+"""A TCP relay on loopback that cuts its connections after random numbers of bytes."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import threading
+
+
+class CuttingProxy:
+    """Relay `public` to `target`; once armed, cut `cuts` connections, then leave them alone."""
+
+    def __init__(self, public: str, target: str, cuts: int, chance: random.Random) -> None:
+        self.made = 0
+        self._cuts = cuts
+        self._chance = chance
+        self._mean: int | None = None
+        self._lock = threading.Lock()
+        self._target = _address(target)
+        self._open: set[socket.socket] = set()
+        self._left = 0
+        self._server = socket.create_server(_address(public))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def arm(self, mean: int = 1_000_000) -> None:
+        """Begin cutting, after `mean` bytes on average; more often cut early than late."""
+        with self._lock:
+            self._mean = mean
+            self._draw()
+
+    def stop(self) -> None:
+        """Close everything."""
+        self._server.close()
+        with self._lock:
+            for one in list(self._open):
+                _reset(one)
+
+    def cut_now(self) -> None:
+        """Cut every open connection."""
+        with self._lock:
+            for one in list(self._open):
+                _reset(one)
+
+    def _draw(self) -> None:
+        self._left = int(self._chance.expovariate(1 / (self._mean or 1)))
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:
+                near.close()
+                continue
+            with self._lock:
+                self._open |= {near, far}
+            for one, two in ((near, far), (far, near)):
+                threading.Thread(target=self._relay, args=(one, two), daemon=True).start()
+
+    def _relay(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data[: self._allow(len(data))])
+                if self._spent():
+                    break
+        except OSError:
+            pass
+        with self._lock:
+            self._open -= {source, sink}
+        _reset(source)
+        _reset(sink)
+
+    def _allow(self, count: int) -> int:
+        with self._lock:
+            if self._mean is None or self.made >= self._cuts:
+                return count
+            allowed = min(count, self._left)
+            self._left -= count
+            return allowed
+
+    def _spent(self) -> bool:
+        with self._lock:
+            if self._mean is None or self.made >= self._cuts or self._left > 0:
+                return False
+            self.made += 1
+            self._draw()
+            return True
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    host, port = endpoint.rsplit(":", 1)
+    return host, int(port)
+
+
+def _reset(one: socket.socket) -> None:
+    """Close with a TCP reset, as a broken network does; wakes whoever reads from it."""
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    one.close()
