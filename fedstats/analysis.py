@@ -20,7 +20,8 @@ from fedstats.errors import DataError, DisclosureError, PolicyError, RemoteError
 from fedstats.results import Cost
 from protocols import codec
 from protocols.confirm import confirm
-from protocols.publish import publish
+from protocols.errors import CodecError
+from protocols.publish import MAX_BYTES, publish
 from protocols.ring import Ring
 from protocols.sum import secure_sum
 from transport.errors import AbortCode
@@ -72,7 +73,7 @@ class Analysis:
         return self.federation.sites
 
     def agree(
-        self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = codec.MAX_BYTES
+        self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = MAX_BYTES
     ) -> dict[str, Any]:
         """Let every site check its own input, and tell the others its metadata or that it refuses.
 
@@ -186,4 +187,4 @@ def _refusal(site: str, reply: Any) -> AbortCode | None:
         return None
     if isinstance(reply, dict) and reply.keys() == {"refused"} and reply["refused"] in list(AbortCode):
         return AbortCode(reply["refused"])
-    raise codec.CodecError("the answer is neither metadata nor a refusal", peer=site)
+    raise CodecError("the answer is neither metadata nor a refusal", peer=site)
