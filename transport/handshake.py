@@ -158,7 +158,7 @@ def _compare(ours: Terms, theirs: Terms, peer: str) -> None:
         older = f"site {peer}" if theirs.epoch < ours.epoch else "this site"
         raise refuse(
             Mismatch.EPOCH,
-            f"site {peer} is at epoch {theirs.epoch} of the federation, this site at {ours.epoch}: "
+            f"site {peer} is at epoch {theirs.epoch} of the federation, this site at epoch {ours.epoch}: "
             f"{older} must take over the newest signed federation.toml",
         )
     if theirs.manifest != ours.manifest:

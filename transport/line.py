@@ -45,6 +45,8 @@ class Line:
         The connection in use; None while there is none.
     last_words
         A frame that goes out before all others, and ends the connection: an abort or a refusal.
+    parted
+        The peer has been told of the end, or has told us.
     broken_since
         When the connection of a standing session broke (`time.monotonic`); None while it holds.
     trouble
@@ -56,6 +58,7 @@ class Line:
         self.timeout = timeout
         self.stream: Stream | None = None
         self.last_words: bytes | None = None
+        self.parted = False
         self.broken_since: float | None = None
         self.trouble = "it has not been reached yet"
         self.others: tuple[Line, ...] = ()

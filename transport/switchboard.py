@@ -135,7 +135,8 @@ class Switchboard:
         failure = self._failure
         if failure is not None:
             code = failure.code if isinstance(failure, PeerAborted) else AbortCode.TRANSPORT
-            await self.abort(code, failure.peer)
+            # A peer that has not come yet would otherwise wait for one that has left.
+            await self.abort(code, failure.peer, linger=isinstance(failure, HandshakeRefused))
             raise failure
 
     async def _listen(self, address: str) -> None:
@@ -258,6 +259,7 @@ class Switchboard:
                 line.last_words = line.last_words or _refusal(error)
                 stream.wake.set()
             except TransportError as error:
+                line.parted = isinstance(error, PeerAborted)
                 self._fail(error)
                 return
 
@@ -317,7 +319,7 @@ class Switchboard:
     async def _write(self, line: Line, stream: Stream) -> None:
         """Write what is due, in order of `_next`, until last words have been spoken."""
         while True:
-            final = line.last_words is not None
+            final = line.last_words is not None and stream.said_hello
             try:
                 data = self._next(line, stream)
             except HandshakeRefused as error:
@@ -329,7 +331,8 @@ class Switchboard:
                 return
             if data is not None:
                 await stream.write(data)
-                if final and stream.said_hello:
+                if final:
+                    line.parted = True
                     return
             else:
                 await stream.wake.wait()
@@ -389,17 +392,26 @@ class Switchboard:
         """What ended the session, if anything did."""
         return self._failure
 
-    async def abort(self, code: AbortCode, origin: str | None) -> None:
-        """Tell every peer that can be reached that the session has failed, and shut down."""
+    async def abort(self, code: AbortCode, origin: str | None, *, linger: bool = False) -> None:
+        """Tell every peer that can be reached that the session has failed, and shut down.
+
+        Parameters
+        ----------
+        code, origin
+            What to say.
+        linger
+            Give peers that have not come yet a moment to come and hear it.
+        """
         words = frames.encode(Kind.ABORT, bytes([code]) + (origin or self._me).encode("ascii"))
         waiting = []
         for line in self.lines.values():
             line.last_words = line.last_words or words
             line.wake()
-            if line.stream is not None and line.peer != origin:
+            expected = line.stream is not None or (line.peer != origin and (linger or line.broken_since))
+            if expected and not line.finished:
                 waiting.append(line)
         end = self._loop.time() + _GRACE
-        while any(line.stream is not None for line in waiting) and self._loop.time() < end:
+        while self._loop.time() < end and any(line.stream or not line.parted for line in waiting):
             await asyncio.sleep(0.01)
         await self.shut()
 
