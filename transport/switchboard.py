@@ -252,6 +252,8 @@ class Switchboard:
             data = await stream.read()
             if stream.dismissed:
                 return
+            if self._failure is not None:
+                continue  # kept open for last words only
             try:
                 self._handle(line, stream, _decode(data, line.peer))
             except HandshakeRefused as error:
@@ -259,9 +261,10 @@ class Switchboard:
                 line.last_words = line.last_words or _refusal(error)
                 stream.wake.set()
             except TransportError as error:
-                line.parted = isinstance(error, PeerAborted)
                 self._fail(error)
-                return
+                if isinstance(error, PeerAborted):
+                    line.parted = True
+                    return
 
     def _handle(self, line: Line, stream: Stream, frame: Frame) -> None:
         match frame.kind:
