@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -25,6 +25,15 @@ CLOCK_SKEW = timedelta(minutes=10)
 #: Largest certificate accepted, in bytes of PEM. An honest one has about 750.
 MAX_PEM = 4096
 
+#: What reading a damaged certificate can raise.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _USAGE = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -122,7 +131,7 @@ def parse(pem: bytes, site: str) -> x509.Certificate:
         extensions = {extension.oid: extension for extension in certificate.extensions}
         key = certificate.public_key()
         names = [attribute.value for attribute in certificate.subject]
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _UNREADABLE as error:
         raise refuse("cannot be read") from error
     if certificate.version is not x509.Version.v3:
         raise refuse("is not an X.509 v3 certificate")
@@ -145,7 +154,7 @@ def parse(pem: bytes, site: str) -> x509.Certificate:
         raise refuse(f"is not for {dns_name(site)}, issued by itself")
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, *_UNREADABLE) as error:
         raise refuse("is not signed by its own key") from error
     return certificate
 
