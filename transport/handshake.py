@@ -142,7 +142,7 @@ class Hello:
         return hello
 
 
-def _compare(ours: Terms, theirs: Terms, peer: str) -> None:
+def compare(ours: Terms, theirs: Terms, peer: str) -> None:
     """Refuse the first thing that differs, in an order that both sides share."""
 
     def refuse(mismatch: Mismatch, message: str) -> HandshakeRefused:
@@ -250,7 +250,7 @@ class Handshake:
                 peer=peer,
                 mismatch=Mismatch.CERTIFICATE,
             )
-        _compare(self._terms, hello.terms, peer)
+        compare(self._terms, hello.terms, peer)
         if self._session is not None:
             if hello != self._hellos[peer]:
                 raise HandshakeRefused(

@@ -21,7 +21,7 @@ from transport.errors import (
 )
 from transport.frames import Frame
 from transport.link import Link
-from transport.stream import Stream
+from transport.stream import Stream, Trouble
 
 #: Bytes of queued messages to a peer beyond which `send` waits: references, not copies.
 BACKLOG = 64 << 20
@@ -60,7 +60,7 @@ class Line:
         self.last_words: bytes | None = None
         self.parted = False
         self.broken_since: float | None = None
-        self.trouble = "it has not been reached yet"
+        self.trouble = Trouble.NONE
         self.others: tuple[Line, ...] = ()
         self._loop = loop
         self._link = Link(peer)
