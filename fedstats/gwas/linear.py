@@ -117,7 +117,7 @@ def linear(
     samples [1]_. Of each single site it learns the list of variants. A coalition of t sites learns the
     same sums over the other n − t sites; all but one learn the remaining site's.
 
-    **Cost.** Twelve rounds, one more if the variant lists differ, and two for each block of 2,048
+    **Cost.** Eleven rounds, one more if the variant lists differ, and two for each block of 2,048
     variants. For k columns of covariates and v variants, each site sends about 24·(2k + 5)·v·(s − 1)/s
     bytes when there are s sites, whatever the number of samples.
 
