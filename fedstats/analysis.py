@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, Leakage, Reveal
-from fedstats.errors import DataError, DisclosureError, PolicyError, RemoteError, translated
+from fedstats.errors import DataError, DisclosureError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.results import Cost
 from protocols import codec
 from protocols.confirm import confirm
@@ -108,9 +108,15 @@ class Analysis:
         except (DataError, PolicyError) as error:
             refusal = error
             message = {"refused": int(error.code)}
-        with translated():
-            replies = publish(self.federation.party, self.step(label), message, max_bytes=max_bytes)
-            codes = {site: _refusal(site, reply) for site, reply in replies.items()}
+        try:
+            with translated():
+                replies = publish(self.federation.party, self.step(label), message, max_bytes=max_bytes)
+                codes = {site: _refusal(site, reply) for site, reply in replies.items()}
+        except FedStatsError:
+            # A site that has read our refusal may stop the session before all have answered us.
+            if refusal is not None:
+                raise refusal from None
+            raise
         others = {site: code for site, code in codes.items() if code and site != self.federation.site}
         said = ", ".join(f"site {site} ({code.name.lower()} error)" for site, code in others.items() if code)
         if refusal is not None:
