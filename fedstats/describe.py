@@ -87,7 +87,7 @@ def describe(
     but one learn the remaining site's. Descriptions of groups that differ by few rows allow
     such differences too.
 
-    Cost: eight rounds; about 4·272·8 bytes sent for each column and group.
+    Cost: eight rounds; at most 2 kB sent for each column and group.
 
     Examples
     --------

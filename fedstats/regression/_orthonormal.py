@@ -39,10 +39,12 @@ AGGREGATE: Mapping[str, str] = {
 }
 
 #: A column is aliased if what is left of it, after projection on the columns before it, is less than
-#: this part of its centred length. R's lm has 1e-7.
-TOLERANCE = 1e-6
+#: this part of its centred length; as in R's lm.
+TOLERANCE = 1e-7
 #: A column is constant if its centred length is less than this part of its length.
 CONSTANT = 1e-13
+#: A constant is spanned if the share of its squared length outside of the columns is less than this.
+_SPANNED = 1e-12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,7 +84,7 @@ class Orthonormal:
     @property
     def spans_constant(self) -> bool:
         """Whether some combination of the columns is constant over the rows of all sites."""
-        return bool(abs(self.mean @ self.mean - 1.0) < TOLERANCE**2)
+        return bool(abs(self.mean @ self.mean - 1.0) < _SPANNED)
 
     def solve(self, on_q: Array) -> Array:
         """Turn coefficients on Q into coefficients on X."""
@@ -146,11 +148,15 @@ def orthonormalise(
     opened = run.sum("orthonormal products", np.concatenate(sums)) / n
     square, mean, products, y_moments = np.split(opened, np.cumsum([part.size for part in sums])[:-1])
     second = _cholesky(_symmetric(square, p), names)
+    triangle = second @ first
+    # The first pass knows the length of what is left of a column to 1e-8 at best, the second exactly.
+    left = np.diag(triangle) / np.linalg.norm(triangle, axis=0)
+    _refuse_aliases(triangle, np.flatnonzero(left <= TOLERANCE).tolist(), names)
     return Orthonormal(
         n=n,
         dropped=dropped,
         Q=solve_triangular(second, Q.T, trans="T").T,
-        R=second @ first @ _uncentring(columns),
+        R=triangle @ _uncentring(columns),
         Y=B,
         frame=responses,
         projections=solve_triangular(second, products.reshape(p, k), trans="T"),
@@ -189,34 +195,47 @@ def _refuse_constants(gram: Array, columns: Frame, names: tuple[str, ...], *, ha
 def _cholesky(gram: Array, names: tuple[str, ...]) -> Array:
     """Return the upper triangular R with R'R = gram, or name the columns that are combinations of others.
 
-    As in R's `alias`, columns are taken in their order, and one that adds nothing to those before it
-    is set aside.
+    Columns are taken in their order, and one that adds nothing to those before it is set aside.
 
     Raises
     ------
     EstimationError
         Some columns are combinations of others.
     """
+    p = len(names)
     scale = np.sqrt(np.diag(gram))
     rest = gram / np.outer(scale, scale)
-    kept: list[int] = []
-    rows: list[Array] = []
+    factor = np.zeros((p, p))
     aliased: list[int] = []
-    for j in range(len(names)):
+    for j in range(p):
         if rest[j, j] <= TOLERANCE**2:
             aliased.append(j)
             continue
-        row = rest[j] / np.sqrt(rest[j, j])
-        rest = rest - np.outer(row, row)
-        kept.append(j)
-        rows.append(row)
-    if aliased:
-        factor = np.array(rows)
-        combinations: Array = np.asarray(solve_triangular(factor[:, kept], factor[:, aliased]))
-        said = "; ".join(
-            f"{names[j]!r} is a combination of "
-            + ", ".join(repr(names[i]) for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-4)
-            for j, weights in zip(aliased, combinations.T.tolist(), strict=True)
-        )
-        raise EstimationError(f"the design is singular: {said}; leave out one of each")
-    return np.triu(np.array(rows).reshape(len(names), len(names))) * scale
+        factor[j, j:] = rest[j, j:] / np.sqrt(rest[j, j])
+        rest = rest - np.outer(factor[j], factor[j])
+    _refuse_aliases(factor, aliased, names)
+    return factor * scale
+
+
+def _refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) -> None:
+    """Raise EstimationError if columns are aliased, naming for each the others that make it up.
+
+    Parameters
+    ----------
+    factor
+        Upper triangular factor in which the rows of aliased columns are of no account.
+    aliased
+        Positions of these columns.
+    names
+        Of all columns.
+    """
+    if not aliased:
+        return
+    kept = [j for j in range(len(names)) if j not in aliased]
+    combinations = np.asarray(solve_triangular(factor[np.ix_(kept, kept)], factor[np.ix_(kept, aliased)]))
+    said = "; ".join(
+        f"{names[j]!r} is a combination of "
+        + ", ".join(repr(names[i]) for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-4)
+        for j, weights in zip(aliased, combinations.T.tolist(), strict=True)
+    )
+    raise EstimationError(f"the design is singular: {said}; leave out one of each")

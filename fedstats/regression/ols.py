@@ -106,8 +106,8 @@ def ols(
     n − t sites, by subtracting its own; all but one learn the remaining site's. Indicator
     columns make some of these sums counts and sums of small groups: leave out rare levels.
 
-    Cost: ten rounds (15 with ``center`` or ``scale``) and, for p terms, about 4·272·(p² + 6p + 10) bytes
-    sent in all; robust covariances add 2·272·p²/2.
+    Cost: ten rounds (15 with ``center`` or ``scale``), and at most 300 bytes sent for each number that
+    is opened: p² + 6p + 7 of them for p terms, and p²/2 more for robust covariances.
 
     Examples
     --------
