@@ -66,7 +66,10 @@ def check_names(names: Collection[object], where: str) -> None:
     if not names:
         raise DataError(f"{where}: the table has no columns")
     if not all(isinstance(name, str) and name for name in names):
-        raise DataError(f"{where}: every column needs a name, and the name must be text")
+        raise DataError(
+            f"{where}: every column needs a name, and the name must be text; pandas writes row numbers as a "
+            "column without name unless told index=False"
+        )
     twice = sorted(str(name) for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DataError(f"{where}: column {', '.join(map(repr, twice))} appears more than once; rename one")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 DECLARATION = Declaration(
     "cohort",
     aggregate={},
-    published={"schema": "names and kinds of the columns of each site's table, and whether it has an id"},
+    published={
+        "schema": "names and kinds of the columns of each site's table; a digest of the declared levels"
+    },
 )
 
 #: Largest magnitude that is accepted: sums over any number of rows stay finite.

@@ -22,7 +22,7 @@ from fedstats.cohort import LARGEST, to_numbers, to_texts
 from fedstats.errors import DataError
 from fedstats.expressions import Array, Inputs, MeanStd
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, parse, used_as
-from fedstats.schema import Kind
+from fedstats.schema import Kind, kind_of
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -191,6 +191,10 @@ def code_new_rows(coding: Coding, frame: pd.DataFrame) -> tuple[NDArray[np.intp]
     if absent:
         raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
     numbers, categories = used_as(terms.formula, coding.kinds)
+    for name in numbers:
+        kind = kind_of(frame[name])
+        if not (kind.is_numeric or kind is Kind.EMPTY):
+            raise DataError(f"column {name!r} is {kind}, a number is needed")
     used = frame[terms.formula.columns]
     positions = np.flatnonzero(used.notna().all(axis=1).to_numpy())
     complete = used.iloc[positions]

@@ -111,6 +111,11 @@ class OLSResult(Result):
         return (self.centered_tss if self.k_constant else self.uncentered_tss) - self.ssr
 
     @property
+    def mse_model(self) -> float:
+        """Explained sum of squares by degree of freedom: ess / df_model."""
+        return self.ess / self.df_model if self.df_model else float("nan")
+
+    @property
     def rsquared(self) -> float:
         """Share of the response's sum of squares that the model explains."""
         return 1.0 - self.ssr / (self.centered_tss if self.k_constant else self.uncentered_tss)
@@ -129,11 +134,7 @@ class OLSResult(Result):
         if self.df_model == 0:
             return float("nan")
         if self.cov_type == "nonrobust":
-            return (
-                float(np.float64(self.ess / self.df_model) / self.mse_resid)
-                if self.mse_resid
-                else float("inf")
-            )
+            return self.mse_model / self.mse_resid if self.mse_resid else float("inf")
         has_intercept = self.params.index[0] == INTERCEPT
         if self.k_constant and not has_intercept:
             return float("nan")
@@ -152,6 +153,8 @@ class OLSResult(Result):
     @property
     def llf(self) -> float:
         """Log-likelihood with normal errors."""
+        if self.ssr == 0:
+            return float("inf")
         half = self.nobs / 2
         return -half * (float(np.log(2 * np.pi)) + float(np.log(self.ssr / self.nobs)) + 1.0)
 

@@ -162,7 +162,7 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
     residuals = target - basis.Q @ on_q
     ssr, correction, meat = _residual_sums(run, basis, residuals, cov_type)
     on_q = on_q + correction
-    ssr -= n * float(correction @ correction)
+    ssr = max(ssr - n * float(correction @ correction), 0.0)
 
     params = basis.solve(unit * on_q + (centre - shift * unit) * basis.mean)
     df_resid = n - p

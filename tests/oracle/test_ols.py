@@ -26,6 +26,7 @@ SCALARS = [
     "uncentered_tss",
     "ess",
     "mse_resid",
+    "mse_model",
     "scale",
     "llf",
     "aic",
@@ -195,6 +196,15 @@ def test_intercept_alone(penguins: pd.DataFrame) -> None:
     assert np.isnan(found.fvalue)
 
 
+@pytest.mark.parametrize("slope", [2.0, 1 / 3])
+def test_perfect_fit(slope: float) -> None:
+    frame = pd.DataFrame({"x": np.arange(30.0)}).assign(y=lambda f: slope * f.x + 1)
+    found = pooled(lambda c: fs.ols("y ~ x", c, cov_type="HC1"), split(frame, [4, 9]))
+    np.testing.assert_allclose(found.params, [1, slope], rtol=1e-13)
+    assert found.rsquared == pytest.approx(1)
+    assert "R²" in found.summary()
+
+
 def test_predictions_are_local_and_coded_as_the_fit(penguins: pd.DataFrame) -> None:
     formula = "body_mass_g ~ C(species) * center(bill_depth_mm) + sex"
     found = pooled(lambda c: fs.ols(formula, c), split(penguins, [4, 60]))
@@ -206,6 +216,8 @@ def test_predictions_are_local_and_coded_as_the_fit(penguins: pd.DataFrame) -> N
     )
     with pytest.raises(fs.DataError, match="no column 'species'"):
         found.predict(new.drop(columns="species"))
+    with pytest.raises(fs.DataError, match="'bill_depth_mm' is categorical, a number is needed"):
+        found.predict(new.assign(bill_depth_mm="deep"))
     with pytest.raises(fs.DataError, match="'species' has levels in 38 rows"):
         found.predict(new.assign(species="Emperor"))
 
