@@ -133,6 +133,16 @@ def test_killed_in_the_middle_of_a_transfer(loopback, start: Start, dead: str) -
     mesh.close()
 
 
+def test_a_script_that_ends_without_closing(loopback, start: Start) -> None:
+    federation = loopback("a", "b")
+    start(federation, "a", "leave", 20.0)
+    (mesh,) = survivors(federation, "a").values()
+    error = fails(lambda: mesh.channel("a").recv("step"), PeerAborted, peer="a", within=1.5)
+    assert isinstance(error, PeerAborted)
+    assert error.code is AbortCode.INTERRUPTED
+    mesh.close()
+
+
 def test_never_started(loopback) -> None:
     federation = loopback("a", "b", "c")
     begun = time.monotonic()
