@@ -44,7 +44,7 @@ class Reveal:
         Its declared label.
     kind
         ``"pooled"``: a sum over all sites, opened to all. ``"published"``: each site's own.
-    values
+    size
         How many numbers; for what is published, how many bytes this site sent.
     meaning
         The declaration's text.
@@ -52,7 +52,7 @@ class Reveal:
 
     label: str
     kind: Literal["pooled", "published"]
-    values: int
+    size: int
     meaning: str
 
 
@@ -67,8 +67,8 @@ class Leakage(tuple[Reveal, ...]):
         collected: dict[tuple[str, str], Reveal] = {}
         for reveal in reveals:
             key = (reveal.label, reveal.meaning)
-            before = collected[key].values if key in collected else 0
-            collected[key] = Reveal(reveal.label, reveal.kind, before + reveal.values, reveal.meaning)
+            before = collected[key].size if key in collected else 0
+            collected[key] = Reveal(reveal.label, reveal.kind, before + reveal.size, reveal.meaning)
         return cls(collected.values())
 
     @property
@@ -79,5 +79,5 @@ class Leakage(tuple[Reveal, ...]):
     def __str__(self) -> str:
         unit = {"pooled": "numbers", "published": "bytes"}
         return "\n".join(
-            f"{r.kind:9}  {r.values:>11,} {unit[r.kind]:7}  {r.label}: {r.meaning}" for r in self
+            f"{r.kind:9}  {r.size:>11,} {unit[r.kind]:7}  {r.label}: {r.meaning}" for r in self
         )
