@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 HERE = Path(__file__).parent
@@ -49,7 +50,7 @@ def table(benchmarks: list[dict[str, Any]]) -> Table:
     for benchmark in benchmarks:
         found = benchmark["extra_info"]
         grid.add_row(
-            benchmark["name"].removeprefix("test_").replace("_", " "),
+            escape(benchmark["name"].removeprefix("test_").replace("_", " ")),
             f"{benchmark['stats']['median']:.3g}",
             str(found["rounds"]),
             f"{found['bytes'] / 1e6:,.2f}",

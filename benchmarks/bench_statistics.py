@@ -5,8 +5,6 @@ python -m pytest benchmarks/bench_statistics.py
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 import fedstats as fs
+from benchmarks.compare import compare
 from fedstats.demo import reference
 from fedstats.gwas.plink import write_bed
 from fedstats.results import Result
@@ -30,29 +29,19 @@ SITES = (0.1, 0.3, 0.6)
 Program = Callable[[fs.Federation, Any], Result]
 
 
-def compare(
+def against_pooled(
     benchmark: Any, program: Program, parts: list[Any], peer: str, pooled: Callable[[], object]
 ) -> None:
-    """Measure the federated and the pooled analysis in turn."""
-    pooled_seconds: list[float] = []
+    """Measure the analysis at all sites, and the same on the pooled rows."""
     results: list[Result] = []
 
-    def pooled_turn() -> None:
-        start = time.perf_counter()
-        pooled()
-        pooled_seconds.append(time.perf_counter() - start)
-
-    def federated_turn() -> None:
+    def federated() -> None:
         results[:] = fs.simulate(program, parts)
 
-    benchmark.pedantic(federated_turn, setup=pooled_turn, rounds=3, warmup_rounds=1)
-    peer_seconds = statistics.median(pooled_seconds)
+    compare(benchmark, federated, peer, pooled, turns=3)
     benchmark.extra_info |= {
         "rounds": results[0].cost.rounds,
         "bytes": max(result.cost.bytes_sent for result in results),
-        "peer": peer,
-        "peer_seconds": peer_seconds,
-        "ratio": benchmark.stats.stats.median / peer_seconds,
     }
 
 
@@ -76,7 +65,9 @@ def test_describe(benchmark: Any, table: pd.DataFrame, parts: list[pd.DataFrame]
     def pooled() -> object:
         return table.agg(["count", "mean", "std", "var", "skew", "kurt"])
 
-    compare(benchmark, lambda fed, data: fs.describe(fed.cohort(data)), parts, "pandas, pooled", pooled)
+    against_pooled(
+        benchmark, lambda fed, data: fs.describe(fed.cohort(data)), parts, "pandas, pooled", pooled
+    )
 
 
 @pytest.mark.parametrize("cov_type", ["nonrobust", "HC3"])
@@ -89,7 +80,7 @@ def test_ols(benchmark: Any, table: pd.DataFrame, parts: list[pd.DataFrame], cov
     def program(federation: fs.Federation, data: pd.DataFrame) -> Result:
         return fs.ols(formula, federation.cohort(data), cov_type=cov_type)
 
-    compare(benchmark, program, parts, "statsmodels, pooled", pooled)
+    against_pooled(benchmark, program, parts, "statsmodels, pooled", pooled)
 
 
 @pytest.mark.timeout(300)
@@ -123,7 +114,7 @@ def test_gwas_linear(benchmark: Any, tmp_path: Path) -> None:
         cohort = federation.cohort(data[0], id="iid")
         return fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", covariates=covariates)
 
-    compare(benchmark, program, parts, "NumPy, pooled", pooled)
+    against_pooled(benchmark, program, parts, "NumPy, pooled", pooled)
     benchmark.extra_info["million_genotypes_a_second"] = round(
         SAMPLES * VARIANTS / 1e6 / benchmark.stats.stats.median, 1
     )
