@@ -13,7 +13,7 @@ import fedstats as fs
 
 
 def analysis(federation: fs.Federation, files: fs.gwas.SiteFiles) -> fs.gwas.GWASResult:
-    """What every site runs, each on its own files."""
+    """Scan one site's files together with the other sites: every site runs this."""
     volunteers = federation.cohort(files.table, id="sample_id")
     genotypes = federation.genotypes(files.bed)
     return fs.gwas.linear(genotypes, volunteers, trait="ldl", covariates=["age", "C(sex)", "pc1", "pc2"])

@@ -12,7 +12,7 @@ import fedstats as fs
 
 
 def analysis(federation: fs.Federation, rows: pd.DataFrame) -> list[fs.results.Result]:
-    """What every hospital runs, each on its own rows."""
+    """Analyse one hospital's rows together with the others': every hospital runs this."""
     patients = federation.cohort(rows)
     return [
         fs.describe(patients, ["age", "bmi", "bp"], by="sex"),
