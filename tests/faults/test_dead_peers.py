@@ -27,7 +27,7 @@ from transport.loopback import LoopbackFederation
 
 TIMEOUT = 2.0
 #: A connection found broken, not resumed within the timeout, and the machine's own slowness.
-IN_TIME = TIMEOUT + 2.0
+IN_TIME = TIMEOUT + 3.0
 
 Start = Callable[..., "Peer"]
 
