@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from fedstats import _table
+from fedstats.gwas._inflation import lambda_gc
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.results import Result
 
@@ -64,17 +63,8 @@ class GWASResult(Result):
 
     @property
     def lambda_gc(self) -> float:
-        """Genomic control factor [1]_: median χ² of the variants over that under the null hypothesis.
-
-        References
-        ----------
-        .. [1] B. Devlin, K. Roeder, "Genomic control for association studies", Biometrics 55, 1999.
-        """
-        p = self.frame["p_value"].to_numpy()
-        tested = p[~np.isnan(p)]
-        if not tested.size:
-            return float("nan")
-        return float(stats.chi2.isf(np.median(tested), 1) / stats.chi2.isf(0.5, 1))
+        """Genomic control factor: median χ² of the variants over that under the null hypothesis."""
+        return lambda_gc(self.frame["neg_log10_p"].to_numpy())
 
     def top(self, n: int = _TOP) -> pd.DataFrame:
         """Return the n variants with the smallest p-values, as rows of `to_frame`."""
