@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fedstats import _table
+from fedstats.gwas import plots
 from fedstats.gwas._inflation import lambda_gc
+from fedstats.gwas.plots import GENOME_WIDE
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: What is customarily called genome-wide significant.
-GENOME_WIDE = 5e-8
 #: Variants that a summary lists.
 _TOP = 10
 
@@ -80,7 +80,7 @@ class GWASResult(Result):
             ("Variants tested", f"{int(tested.sum()):,}"),
             ("Without variation", f"{int((~tested).sum()):,}"),
             ("Dropped", f"{len(self.reconciled.dropped):,}"),
-            (f"P < {GENOME_WIDE:g}", int((self.frame["p_value"] < GENOME_WIDE).sum())),
+            ("P < 5e-8", int((self.frame["neg_log10_p"] > GENOME_WIDE).sum())),
             ("Genomic control λ", round(self.lambda_gc, 4)),
         ]
         shown = [
@@ -107,12 +107,8 @@ class GWASResult(Result):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the Manhattan plot; needs matplotlib."""
-        from fedstats.gwas.plots import manhattan
-
-        return manhattan(self.frame, ax=ax)
+        return plots.manhattan(self.frame, ax=ax)
 
     def plot_qq(self, ax: Axes | None = None) -> Axes:
         """Draw observed against expected p-values; needs matplotlib."""
-        from fedstats.gwas.plots import qq
-
-        return qq(self.frame, ax=ax)
+        return plots.qq(self.frame, ax=ax)
