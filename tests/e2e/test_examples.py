@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,11 @@ def test_linear_gwas(tmp_path: Path) -> None:
     ]
     assert (table["p_value"] < 5e-8).sum() > 10
     assert (tmp_path / "manhattan.png").stat().st_size > 10_000
+
+
+def test_readme_shows_the_example_and_what_it_prints() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    source = (EXAMPLES / "three_hospitals.py").read_text(encoding="utf-8")
+    assert source[source.index("import pandas") :] in readme
+    seconds = re.compile(r"\d+\.\d+ s$", flags=re.MULTILINE)
+    assert seconds.sub("", run("three_hospitals.py")) in seconds.sub("", readme)
