@@ -64,6 +64,8 @@ class Checkup:
         What was found; each is set when its check has succeeded.
     can_connect
         Whether keys, manifest and certificate are in order, so that peers can be looked for.
+    can_listen
+        Whether its port is free.
     """
 
     site: Site
@@ -73,6 +75,7 @@ class Checkup:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.can_connect = False
+        self.can_listen = False
 
     def local(self) -> Iterator[Check]:
         """Yield the checks; stop where those that follow would make no sense."""
@@ -133,13 +136,17 @@ class Checkup:
         host = host.strip("[]")
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            with socket.create_server((host, port), family=family):
-                return f"{self.address} is free to listen at"
+            with socket.socket(family) as listener:
+                # A connection that has just been closed does not keep the port.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((host, port))
         except OSError as error:
             raise DataError(
                 f"cannot listen at {self.address} ({error.strerror}): let the program that uses the port, "
                 "perhaps an analysis, come to its end, or set 'listen' in site.toml"
             ) from error
+        self.can_listen = True
+        return f"{self.address} is free to listen at"
 
 
 def _find(path: Path) -> str:

@@ -53,7 +53,7 @@ def _all(checkup: Checkup, wait: float) -> Iterator[Check]:
             checkup.manifest,
             package_version=version("fedstats"),
             patience=wait,
-            listen=checkup.address,
+            listen=checkup.address if checkup.can_listen else None,
         )
     yield from map(_judge, reports)
 
