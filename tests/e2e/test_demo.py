@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,24 +14,22 @@ from fedstats.demo.data import SHARES
 from fedstats.demo.figures import compare
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of a demonstration, and what it printed."""
-    folder = tmp_path_factory.mktemp("demo")
-    command = ["demo", "--json", "figures.json", "--output", "out", "--samples", "400", "--variants", "600"]
+def test_three_processes_get_the_pooled_result(tmp_path):
+    small = ["--output", "out", "--samples", "400", "--variants", "600"]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "fedstats", *command],
-        cwd=folder,
+        [sys.executable, "-W", "error", "-m", "fedstats", "demo", "--json", "figures.json", *small],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder, done.stdout
+    check_figures(json.loads((tmp_path / "figures.json").read_text()))
+    check_printed(done.stdout)
+    check_files(tmp_path / "out")
 
 
-def test_the_figures_for_machines(played):
-    figures = json.loads((played[0] / "figures.json").read_text())
+def check_figures(figures: dict[str, Any]) -> None:
     assert 0 < figures["max_relative_error"] <= 1e-9
     assert figures["max_neg_log10_p_error"] <= 1e-6
     assert figures["identical_at_all_sites"] is True
@@ -42,21 +41,19 @@ def test_the_figures_for_machines(played):
     assert any(reveal["label"] == "variant sums" for reveal in figures["revealed"]["gwas"])
 
 
-def test_what_a_person_sees(played):
-    out = played[1]
+def check_printed(text: str) -> None:
     for heading in (
         "Three sites that may not pool their rows",
         "What every site sees",
         "The same as if the rows had been pooled",
         "Who learnt what",
     ):
-        assert heading in out
-    assert "bit for bit the same results" in out
-    assert "\x1b" not in out  # no terminal, no colours
+        assert heading in text
+    assert "bit for bit the same results" in text
+    assert "\x1b" not in text  # no terminal, no colours
 
 
-def test_results_and_plots_are_written(played):
-    out = played[0] / "out"
+def check_files(out: Path) -> None:
     assert len(pd.read_csv(out / "results/gwas.csv")) > 300
     for plot in ("manhattan.png", "qq.png"):
         assert (out / plot).read_bytes().startswith(b"\x89PNG")
