@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -252,12 +252,20 @@ class Switchboard:
             stream.dismissed = True
             reader.cancel()
             writer.cancel()
-            for outcome in await asyncio.gather(reader, writer, return_exceptions=True):
-                if isinstance(outcome, StreamEnded):
-                    line.trouble = Trouble.BROKEN if stream.heard_hello else diagnose(str(outcome))
-                elif isinstance(outcome, Exception):
-                    _log.error("a connection with site %s failed: %r", line.peer, outcome)
-            self._detach(line, stream)
+            try:
+                outcomes = await asyncio.gather(reader, writer, return_exceptions=True)
+                self._note(line, stream, outcomes)
+            finally:
+                # gRPC may cancel this very task while it waits here.
+                self._detach(line, stream)
+
+    def _note(self, line: Line, stream: Stream, outcomes: Sequence[object]) -> None:
+        """Keep why a connection ended, for people."""
+        for outcome in outcomes:
+            if isinstance(outcome, StreamEnded):
+                line.trouble = Trouble.BROKEN if stream.heard_hello else diagnose(str(outcome))
+            elif isinstance(outcome, Exception):
+                _log.error("a connection with site %s failed: %r", line.peer, outcome)
 
     async def _read(self, line: Line, stream: Stream) -> None:
         while True:

@@ -24,6 +24,7 @@ def main() -> None:
     def say(what: str) -> None:
         print(what, flush=True)
 
+    say("started")
     try:
         mesh = connect(
             SiteKeys.load(folder / name),

@@ -66,6 +66,7 @@ def start() -> Iterator[Start]:
 
     def begin(federation: LoopbackFederation, name: str, program: str, timeout: float = TIMEOUT) -> Peer:
         started.append(Peer(federation.path.parent, name, program, timeout))
+        started[-1].wait_for("started")
         return started[-1]
 
     yield begin
