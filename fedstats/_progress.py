@@ -60,7 +60,7 @@ def progress(federation: Federation, description: str, total: int) -> Iterator[A
 
     Examples
     --------
-    >>> with progress(federation, "gwas.linear", total=len(blocks)) as advance:
+    >>> with progress(federation, "gwas.linear", total=len(blocks)) as advance:  # doctest: +SKIP
     ...     for block in blocks:
     ...         scan(block)
     ...         advance()

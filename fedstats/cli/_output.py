@@ -34,8 +34,6 @@ EXIT_CODES: dict[type[FedStatsError], int] = {
     ProtocolError: 14,
     TransportError: 15,
 }
-#: What a shell reports of a program that Ctrl-C ended.
-INTERRUPTED = 130
 
 
 def exit_code(error: FedStatsError) -> int:
@@ -52,9 +50,6 @@ def reporting() -> Iterator[None]:
     except FedStatsError as error:
         print_error(error)
         sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        errors.print("stopped", style="bold red")
-        sys.exit(INTERRUPTED)
 
 
 def print_error(error: BaseException) -> None:
