@@ -49,7 +49,6 @@ class SiteResults:
                 name: pd.read_csv(
                     folder / f"{name}.csv",
                     index_col=_INDEX[name],
-                    float_precision="round_trip",
                     dtype={"chromosome": str},
                 )
                 for name in ANALYSES

@@ -153,8 +153,9 @@ def _genome_axis(variants: pd.DataFrame) -> tuple[NDArray[np.float64], pd.DataFr
     length = ends["max"] - ends["min"]
     gap = 0.01 * length.sum() + 1
     start = (length + gap).cumsum() - (length + gap)
-    x = position + variants["chromosome"].map(start - ends["min"])
-    return x.to_numpy(), pd.DataFrame({"start": start, "end": start + length})
+    shift = variants["chromosome"].map(start - ends["min"]).astype(np.float64)  # no floats, if empty
+    x = position + shift
+    return x.to_numpy(np.float64), pd.DataFrame({"start": start, "end": start + length})
 
 
 def _name_loci(ax: Axes, variants: pd.DataFrame) -> None:
