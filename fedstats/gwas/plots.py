@@ -155,7 +155,7 @@ def _genome_axis(variants: pd.DataFrame) -> tuple[NDArray[np.float64], pd.DataFr
     start = (length + gap).cumsum() - (length + gap)
     shift = variants["chromosome"].map(start - ends["min"]).astype(np.float64)  # no floats, if empty
     x = position + shift
-    return x.to_numpy(np.float64), pd.DataFrame({"start": start, "end": start + length})
+    return np.asarray(x, np.float64), pd.DataFrame({"start": start, "end": start + length})
 
 
 def _name_loci(ax: Axes, variants: pd.DataFrame) -> None:
