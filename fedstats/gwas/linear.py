@@ -85,7 +85,8 @@ def linear(
     trait
         A numeric column, or a transformed one such as ``"log(ldl)"``.
     covariates
-        Terms as in the formula of `ols`: ``["age", "C(centre)", "pc1"]``. An intercept is added.
+        Terms as in the formula of `ols`: ``["age", "C(centre)", "pc1"]``. An intercept is added, and
+        cannot be taken away.
     missing
         ``"impute"`` sets missing calls to the variant's mean over all sites.
     ambiguous
@@ -132,7 +133,7 @@ def linear(
     >>> hits.to_frame().nsmallest(10, "p_value")  # doctest: +SKIP
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
-        samples, shared = _agree_variants(run, genotypes, cohort, missing, ambiguous)
+        samples, shared = _agree_variants(run, genotypes, cohort, covariates, missing, ambiguous)
         part = design.agree_design(
             run,
             cohort,
@@ -141,6 +142,11 @@ def linear(
             needs_response=True,
             check=lambda: samples >= 0,
         )
+        if not part.has_intercept:
+            raise DataError(
+                f"the covariates {list(covariates)!r} take the intercept away, which the scan needs: leave "
+                "out '0' and '- 1'"
+            )
         basis = _orthonormal.orthonormalise(
             run,
             part.X,
@@ -149,6 +155,11 @@ def linear(
             has_intercept=part.has_intercept,
             dropped=part.dropped + int(np.count_nonzero(samples < 0)),
         )
+        if basis.n <= len(part.names) + 1:
+            raise EstimationError(
+                f"{basis.n} complete samples over all sites cannot determine {len(part.names)} terms and a "
+                "variant: use fewer covariates"
+            )
         residual, unit = _trait_residual(run, basis, trait)
         scan = _scan(run, genotypes, samples[part.rows], shared, basis, residual)
         return _result(run, basis, shared, scan, unit, trait)
@@ -158,6 +169,7 @@ def _agree_variants(
     run: Analysis,
     genotypes: Genotypes,
     cohort: Cohort,
+    covariates: Sequence[str],
     missing: str,
     ambiguous: Literal["keep", "drop"],
 ) -> tuple[NDArray[np.int64], Reconciled]:
@@ -172,6 +184,8 @@ def _agree_variants(
             raise DataError(
                 "genotypes and cohort belong to different federations: open both with the same one"
             )
+        if isinstance(covariates, str):
+            raise DataError(f"covariates is a list of terms: [{covariates!r}]")
         if missing != "impute":
             raise DataError(f"missing={missing!r}: linear knows 'impute'")
         if ambiguous not in ("keep", "drop"):

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from gwas_helpers import Panel, assert_equal_scan, least_squares, make_panel, scan
+from stat_helpers import refused
 
+import fedstats as fs
 from fedstats.gwas.plink import BedFile
 
 LINEAR = importlib.import_module("fedstats.gwas.linear")  # the name is the function's in its package
@@ -91,6 +93,40 @@ def test_an_effect_beyond_the_smallest_float(tmp_path: Path) -> None:
     table = scan(panel.deal(tmp_path, [1_000, 1_000], alike=True), trait="ldl").to_frame()
     assert table["p_value"][2] == 0.0
     assert 2_000 < table["neg_log10_p"][2] < 6_000
+
+
+@pytest.mark.parametrize(
+    ("samples", "covariates", "error", "message"),
+    [
+        (60, ["0 + age"], fs.DataError, "take the intercept away"),
+        (60, ["age", "-1"], fs.DataError, "take the intercept away"),
+        (60, ["0"], fs.DataError, "take the intercept away"),
+        (60, "age", fs.DataError, r"a list of terms: \['age'\]"),
+        (3, ["dose"], fs.EstimationError, "3 complete samples .* cannot determine 2 terms and a variant"),
+    ],
+)
+def test_covariates_that_leave_no_regression(
+    tmp_path: Path, samples: int, covariates: list[str], error: type[fs.FedStatsError], message: str
+) -> None:
+    panel = make_panel(samples, 20)
+    panel.rows["dose"] = np.arange(float(samples))
+    parts = panel.deal(tmp_path, [1, 1], alike=True)
+    path_of = {f"site{number}": path for number, (_, path) in enumerate(parts, start=1)}
+
+    def program(cohort: fs.Cohort) -> object:
+        genotypes = cohort.federation.genotypes(path_of[cohort.federation.site])
+        return fs.gwas.linear(genotypes, cohort, trait="ldl", covariates=covariates)
+
+    for found in refused(program, [rows for rows, _ in parts], id="iid"):
+        assert isinstance(found, error)
+        with pytest.raises(error, match=message):
+            raise found
+
+
+def test_summary_says_what_was_scanned(tmp_path: Path) -> None:
+    result = scan(make_panel(60, 20).deal(tmp_path, [20, 20]), trait="ldl", covariates=["arm"])
+    for part in ("ldl", "Variants tested", "Genomic control", f"{result.cost.rounds} rounds"):
+        assert part in result.summary()
 
 
 @pytest.mark.skipif(not MAIZE.exists(), reason="the maize panel is not beside the project")
