@@ -102,6 +102,8 @@ class GWASResult(Result):
                 *_table.pair_lines(facts),
                 "",
                 *_table.frame_lines(table, digits=4),
+                "",
+                f"Cost: {self.cost}",
             ]
         )
 
