@@ -287,6 +287,7 @@ def test_words_are_stable_and_distinct(site: SiteKeys, tmp_path: Path) -> None:
     assert len(site.card.words.split()) == 10
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # of a damaged certificate, by cryptography
 @given(st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_damaged_cards_never_pass(site: SiteKeys, data: st.DataObject) -> None:
