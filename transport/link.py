@@ -8,7 +8,8 @@ Two numbers travel in every frame and do different jobs:
 
 - ``ack``, the last frame that *arrived*: the sender may forget everything up to it.
 - ``credit``, how much the sender may have sent in all: what the receiver's application has *taken* plus
-  one window. It bounds what waits at the receiver, and it is how a slow receiver slows its sender. Once
+  one window, the same at both ends. It bounds what waits at the receiver and what the sender keeps to send
+  again, and it is how a slow receiver slows its sender. Once
   the application waits for a message, its chunks count as taken when they arrive, so that a message
   larger than the window gets through.
 
@@ -72,7 +73,7 @@ class Link:
     peer
         Name of the other end, for errors.
     window
-        Credit given beyond what was taken.
+        Credit given beyond what was taken, the same at both ends.
 
     Attributes
     ----------
@@ -94,6 +95,7 @@ class Link:
         self._unacked: deque[_Sent] = deque()
         self._written = 0
         self._acked = 0
+        self._acked_cost = 0
         self._queued_cost = 0
         self._sent_cost = 0
         self._allowed = window
@@ -292,6 +294,11 @@ class Link:
         self._count_partial()
 
     @property
+    def position(self) -> tuple[int, int, int]:
+        """How far the link has come, both ways; it changes only when something new has arrived."""
+        return self.received, self._acked, self._allowed
+
+    @property
     def has_message(self) -> bool:
         """Whether `take` would return a message."""
         return bool(self._inbox)
@@ -328,10 +335,13 @@ class Link:
 
     def _acknowledge(self, ack: int, credit: int) -> None:
         # A connection keeps order, and a new one begins with the newest numbers, so neither may decrease.
-        if not self._acked <= ack <= self._acked + len(self._unacked) or credit < self._allowed:
+        known = self._acked <= ack <= self._acked + len(self._unacked) and credit >= self._allowed
+        if known:
+            for _ in range(ack - self._acked):
+                self._acked_cost += self._unacked.popleft().cost
+        # What was taken has arrived. More credit than that would have us keep more than a window of frames.
+        if not known or credit > self._acked_cost + self._window:
             raise self._error(f"an acknowledgement of frame {ack} and credit {credit}, which cannot be")
-        for _ in range(ack - self._acked):
-            self._unacked.popleft()
         self._written = max(0, self._written - (ack - self._acked))
         self._acked = ack
         self._allowed = credit

@@ -101,6 +101,19 @@ def test_any_history_keeps_every_message(history: list[tuple[str, str]], seed: i
         assert link.backlog == 0
 
 
+def test_a_greedy_receiver_cannot_make_its_sender_keep_more_than_a_window() -> None:
+    """Credit is for what was taken, and what was taken is acknowledged."""
+    wire = Wire()
+    for _ in range(100):
+        wire.ends["a"].push("s", bytes(100))
+    kept = 0
+    while wire.write("a"):
+        kept += 100 + OVERHEAD
+    assert kept < WINDOW + 100 + OVERHEAD
+    with pytest.raises(FrameError, match="cannot be"):
+        wire.ends["a"].receive(control(Kind.ACK, ack=1, credit=WINDOW + 101 + OVERHEAD))
+
+
 def test_messages_of_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "MAX_CHUNK", 100)
     wire = Wire()
@@ -176,6 +189,7 @@ def control(kind: Kind, **fields: int) -> Frame:
         ([], data(1, b"", more=True), "empty chunk"),
         ([], control(Kind.ACK, ack=1), "cannot be"),
         ([], control(Kind.ACK, credit=WINDOW - 1), "cannot be"),
+        ([], control(Kind.ACK, credit=WINDOW + 1), "cannot be"),
         ([data(1, bytes(WINDOW))], data(2), "credit"),
     ],
 )
