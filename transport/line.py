@@ -67,6 +67,7 @@ class Line:
         self._changed = threading.Condition()
         self._failure: TransportError | None = None
         self._progress = time.monotonic()
+        self._moved = True
         self._writer_idle = True
 
     # The event loop's side
@@ -89,8 +90,10 @@ class Line:
     def receive(self, frame: Frame) -> None:
         """Take in a frame of the link; raises `FrameError`."""
         with self._changed:
+            before = self._link.position
             complete = self._link.receive(frame)
-            self._progress = time.monotonic()
+            if self._link.position != before:
+                self._note_progress()
             if complete or not self._link.undelivered:
                 self._changed.notify_all()
             due = self._link.has_frame and self._writer_idle
@@ -105,10 +108,18 @@ class Line:
     def resume(self, ack: int, credit: int) -> None:
         """Go on over a new connection from where the peer says it is."""
         with self._changed:
+            before = self._link.position
             self._link.resume(ack, credit)
-            self._progress = time.monotonic()
+            if self._moved or self._link.position != before:
+                self._note_progress()
+            # Connections that come and carry nothing must not put off the timeout for ever.
+            self._moved = False
             self._changed.notify_all()
         self.broken_since = None
+
+    def _note_progress(self) -> None:
+        self._progress = time.monotonic()
+        self._moved = True
 
     def wake(self) -> None:
         """Have the writer look for something to write."""
