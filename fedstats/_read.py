@@ -28,11 +28,15 @@ def read_table(path: Path, text_columns: Collection[str]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The file is missing or cannot be parsed, or a CSV file names a column twice.
+        The file is missing or cannot be parsed; or a CSV file names a column twice, or names fewer
+        columns than its rows have.
     """
     suffix = next((s for s in path.suffixes if s in _SEPARATORS or s in _PARQUET), None)
     if suffix is None:
-        raise DataError(f"{path}: a table is a .csv, .tsv or .parquet file")
+        raise DataError(
+            f"{path}: a table is a .csv, .tsv or .parquet file, or a name under [data] in site.toml; this is "
+            "neither"
+        )
     failure: str
     try:
         if suffix in _PARQUET:
@@ -47,12 +51,26 @@ def read_table(path: Path, text_columns: Collection[str]) -> pd.DataFrame:
 
 
 def _read_text(path: Path, separator: str, text_columns: Collection[str]) -> pd.DataFrame:
-    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False)
-    names = header.iloc[0]
-    check_names(names.tolist(), str(path))  # pandas would rename a second "age" to "age.1"
+    names = _header(path, separator)
+    if names is None:  # pandas would take the first fields of each row for its name
+        raise DataError(
+            f"{path}: the first row has more fields than the header has names, or a quote is not closed, so "
+            "values would stand under the wrong names: correct the header, quote fields that contain the "
+            "separator, and write no row names"
+        )
+    check_names(names, str(path))  # pandas would rename a second "age" to "age.1"
     return pd.read_csv(
         path, sep=separator, dtype={name: str for name in names if name in text_columns}, low_memory=False
     )
+
+
+def _header(path: Path, separator: str) -> list[str] | None:
+    """Return the names in the first line, or None if the second has more fields."""
+    try:
+        top = pd.read_csv(path, sep=separator, header=None, nrows=2, dtype=str, keep_default_na=False)
+    except pd.errors.ParserError:
+        return None
+    return [str(name) for name in top.iloc[0]]
 
 
 def check_names(names: Collection[object], where: str) -> None:

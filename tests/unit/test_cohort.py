@@ -97,6 +97,12 @@ IDS = {"id": "pid"}
         (written("x.csv", b"a,b\n1,2\n" + CANARY.encode() + b",2,3,4\n"), {}, "cannot be read .ParserError"),
         (written("x.csv", b"a\n\xff\xfe" + CANARY.encode()), {}, "cannot be read .UnicodeDecodeError"),
         (written("x.parquet", CANARY.encode()), {}, "cannot be read .ArrowInvalid"),
+        (
+            written("x.csv", b"age,sex\n" + CANARY.encode() + b",f,2\n3,m,4\n"),
+            {},
+            "more fields than the header has names",
+        ),
+        (lambda folder: "patients", {}, "under \\[data\\] in site.toml"),
         (written("x.csv", b"age,sex,age\n1,f,2\n"), {}, "column 'age' appears more than once"),
         (bad(pd.DataFrame([[1, 2]], columns=["age", "age"])), {}, "column 'age' appears more than once"),
         (bad(pd.DataFrame({3: [1]})), {}, "the name must be text"),
