@@ -40,6 +40,8 @@ DECLARATION = Declaration(
 )
 
 _STATISTICS = ("mean", "std", "var", "skew", "kurtosis")
+#: Unusable columns that an error quotes.
+_SHOWN = 3
 
 
 def describe(
@@ -87,7 +89,8 @@ def describe(
     but one learn the remaining site's. Descriptions of groups that differ by few rows allow
     such differences too.
 
-    Cost: eight rounds; at most 2 kB sent for each column and group.
+    Cost: eight rounds; each site sends less than 2 kB for each column and group, and half a kB to each
+    other site.
 
     Examples
     --------
@@ -169,6 +172,8 @@ class _Local:
         schema = cohort.schema
         if isinstance(columns, str):
             raise DataError(f"columns is a list of names: [{columns!r}]")
+        if not (by is None or isinstance(by, str)):
+            raise DataError("by is the name of one column: make one of several columns before, at every site")
         if columns is None:
             names, skipped = [name for name in schema.kinds if name != by], dict(schema.unusable)
         else:
@@ -177,7 +182,7 @@ class _Local:
             raise DataError("columns names a column more than once")
         kinds = {name: schema.require(name) for name in names}
         if not names:
-            raise DataError("there is no column to describe")
+            raise DataError("; ".join(["there is no column to describe", *list(skipped.values())[:_SHOWN]]))
         groups = None
         if by is not None:
             if schema.require(by) is Kind.EMPTY:

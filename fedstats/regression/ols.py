@@ -106,8 +106,9 @@ def ols(
     n − t sites, by subtracting its own; all but one learn the remaining site's. Indicator
     columns make some of these sums counts and sums of small groups: leave out rare levels.
 
-    Cost: ten rounds (15 with ``center`` or ``scale``), and at most 300 bytes sent for each number that
-    is opened: p² + 6p + 7 of them for p terms, and p²/2 more for robust covariances.
+    Cost: ten rounds (15 with ``center`` or ``scale``). Each site sends at most 300 bytes for each number
+    that is opened, p² + 6p + 7 of them for p terms and p(p + 1)/2 + 1 more for robust covariances, and half
+    a kB to each other site.
 
     Examples
     --------

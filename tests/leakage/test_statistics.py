@@ -84,9 +84,21 @@ def test_declared_levels_are_not_told() -> None:
     assert told[1] < told[0]
 
 
-def test_traffic_is_what_the_docstring_says() -> None:
-    run = lambda fed, data: fs.ols("y ~ x + arm", fed.cohort(data)).cost  # noqa: E731
-    cost = fs.simulate(run, split(frame(), [5, 20]))[0]
-    p = 3
-    assert cost.rounds == 10
-    assert cost.bytes_sent < 300 * (p**2 + 6 * p + 7)
+@pytest.mark.parametrize("sites", [3, 10])
+@pytest.mark.parametrize("columns", [1, 12])
+def test_traffic_is_what_the_docstrings_say(sites: int, columns: int) -> None:
+    data = pd.DataFrame(np.random.default_rng(0).normal(size=(120, columns + 1))).add_prefix("x")
+    data["y"], data["arm"] = data.pop("x0"), np.where(np.arange(120) % 2, "a", "b")
+    names, parts = [f"x{number + 1}" for number in range(columns)], split(data, [12] * (sites - 1))
+    formula, p = "y ~ " + " + ".join(names), columns + 1
+    numbers = p**2 + 6 * p + 7
+    expected = {
+        (8, 2000 * columns): lambda c: fs.describe(c, names),
+        (8, 4000 * columns): lambda c: fs.describe(c, names, by="arm"),
+        (10, 300 * numbers): lambda c: fs.ols(formula, c),
+        (10, 300 * (numbers + p * (p + 1) // 2 + 1)): lambda c: fs.ols(formula, c, cov_type="HC2"),
+    }
+    for (rounds, volume), run in expected.items():
+        for result in fs.simulate(lambda fed, rows, run=run: run(fed.cohort(rows)), parts):
+            assert result.cost.rounds == rounds
+            assert volume / 4 < result.cost.bytes_sent < volume + 500 * (sites - 1)

@@ -74,6 +74,7 @@ def fit(formula: str, **options: object) -> Program:
         (lambda c: fs.describe(c, "x"), fs.DataError, "columns is a list"),
         (lambda c: fs.describe(c, ["x", "x"]), fs.DataError, "more than once"),
         (lambda c: fs.describe(c, []), fs.DataError, "no column to describe"),
+        (lambda c: fs.describe(c, ["x"], by=["arm", "sick"]), fs.DataError, "name of one column"),
         (lambda c: fs.describe(c, by="blank"), fs.DataError, "makes no groups"),
         (lambda c: fs.describe(c, by="visit"), fs.DataError, "group the dates"),
         (lambda c: fs.describe(c, by="x"), fs.DataError, "'x' has .* levels"),
@@ -151,6 +152,12 @@ def test_column_that_one_site_lacks_is_known_to_all() -> None:
     parts[2] = parts[2].drop(columns="x")
     for error in refused(fit("y ~ x"), parts):
         assert "'x' does not exist at site site3: add it there" in str(error)
+
+
+def test_no_column_that_all_sites_can_use() -> None:
+    parts = [pd.DataFrame({"y;x": ["1;2"]}), pd.DataFrame({"y": [1.0]}), pd.DataFrame({"y": [2.0]})]
+    for error in refused(fs.describe, parts):
+        assert "no column to describe; column 'y' does not exist at site site1: add it there" in str(error)
 
 
 def test_formulas_that_differ_between_sites_are_shown() -> None:
