@@ -34,18 +34,28 @@ def abort(code: AbortCode, origin: str) -> bytes:
     return frames.encode(Kind.ABORT, bytes([code]) + origin.encode("ascii"))
 
 
-def read_abort(peer: str, frame: Frame, cards: Mapping[str, Card]) -> TransportError:
-    """Return the error that a peer's abort means here."""
+def read_abort(me: str, peer: str, frame: Frame, cards: Mapping[str, Card]) -> TransportError:
+    """Return the error that a peer's abort means here, at `me`."""
     try:
         code = AbortCode(frame.chunk[0])
         origin = cards[str(frame.chunk[1:], "ascii")].name
     except (IndexError, ValueError, KeyError):
         return FrameError(f"site {peer} sent a malformed abort", peer=peer)
+    return aborted(me, peer, origin, code)
+
+
+def aborted(me: str, peer: str, origin: str, code: AbortCode) -> PeerAborted:
+    """Return the error, at `me`, of a session that `peer` aborted for what went wrong at `origin`."""
+    error = f"an error of class {code.name.lower()}"
+    if origin == me:
+        return PeerAborted(
+            f"site {peer} stopped with {error}, which it lays to this site; its own log says why",
+            peer=peer,
+            code=code,
+        )
     told = "" if origin == peer else f" (site {peer} reports)"
     return PeerAborted(
-        f"site {origin} stopped with an error of class {code.name.lower()}{told}; its own log says why",
-        peer=origin,
-        code=code,
+        f"site {origin} stopped with {error}{told}; its own log says why", peer=origin, code=code
     )
 
 

@@ -17,8 +17,9 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from transport import lastwords
 from transport.base import DEFAULT_TIMEOUT, MAX_STEP, Buffer, Channel, Mesh, Session
-from transport.errors import AbortCode, MeshClosed, PeerAborted, PeerClosed, PeerTimeout, StepMismatch
+from transport.errors import AbortCode, MeshClosed, PeerClosed, PeerTimeout, StepMismatch
 
 Returned = TypeVar("Returned")
 
@@ -61,7 +62,8 @@ class _Hub:
         self.waiting_bytes = dict.fromkeys(self.queues, 0)
         self.uplink_free = dict.fromkeys(roster, 0.0)
         self.closed: set[str] = set()
-        self.aborted: tuple[str, AbortCode] | None = None
+        #: Who aborted the session, where it went wrong, and how.
+        self.aborted: tuple[str, str, AbortCode] | None = None
 
     def arrival(self, sender: str, nbytes: int) -> float:
         """Return when a message that is sent now arrives, and book the sender's uplink for it."""
@@ -125,14 +127,9 @@ class MemoryChannel(Channel):
 
         in_time = hub.changed.wait_for(over, self._timeout)
         if hub.aborted and hub.aborted[0] != self._me:
-            origin, code = hub.aborted
-            raise PeerAborted(
-                f"site {origin} stopped with an error of class {code.name.lower()}; its own log says why",
-                peer=origin,
-                code=code,
-            )
+            raise lastwords.aborted(self._me, *hub.aborted)
         if hub.aborted or self._me in hub.closed:
-            raise MeshClosed("this mesh is closed")
+            raise MeshClosed("this mesh is closed: make the call inside its `with` block")
         if not in_time:
             raise PeerTimeout(
                 f"waited {self._timeout:g} s for site {self.peer} {what}: "
@@ -164,7 +161,7 @@ class MemoryMesh(Mesh):
         """Fail the session for all; see `Mesh.abort`."""
         with self._hub.changed:
             if self._hub.aborted is None and self.me not in self._hub.closed:
-                self._hub.aborted = (origin or self.me, code)
+                self._hub.aborted = (self.me, origin or self.me, code)
         self.close()
 
     def close(self) -> None:

@@ -112,7 +112,6 @@ class Switchboard:
         self._closing = False
         self._server: Any = None
         self._dialers: list[asyncio.Task[None]] = []
-        self._conversations: set[asyncio.Task[None]] = set()
         self.lines = {peer: Line(peer, timeout, self._loop) for peer in sorted(cards) if peer != me}
         for line in self.lines.values():
             line.others = tuple(other for other in self.lines.values() if other is not line)
@@ -228,11 +227,7 @@ class Switchboard:
         if dials(self._me, peer, self._cards):
             _log.warning("refused a connection of site %s, which is not to dial this site", peer)
             return
-        self._conversations.add(task)
-        try:
-            await self._converse(self.lines[peer], stream)
-        finally:
-            self._conversations.discard(task)
+        await self._converse(self.lines[peer], stream)
 
     def _peer_cards(self) -> dict[str, Card]:
         return {peer: self._cards[peer] for peer in self.lines}
@@ -297,7 +292,7 @@ class Switchboard:
             case Kind.JOIN:
                 self._hear_join(line, stream, frame)
             case Kind.ABORT:
-                raise lastwords.read_abort(line.peer, frame, self._cards)
+                raise lastwords.read_abort(self._me, line.peer, frame, self._cards)
             case Kind.REFUSE:
                 raise lastwords.read_refusal(line.peer, frame)
             case _ if stream.heard_join:

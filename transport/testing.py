@@ -325,6 +325,15 @@ class MeshConformance(ABC):
             assert caught.error.peer == "b"
             assert caught.error.code is AbortCode.ESTIMATION
 
+    def test_whom_an_abort_is_laid_to_hears_who_aborted(self) -> None:
+        with self.meshes("a", "b", "c") as made:
+            made["c"].abort(AbortCode.PROTOCOL, origin="b")
+            with raises(PeerAborted) as caught:
+                made["b"].channel("a").recv("step")
+            assert caught.error.peer == "c"
+            assert caught.error.code is AbortCode.PROTOCOL
+            assert "this site" in str(caught.error)
+
     def test_after_an_abort_the_session_is_over(self) -> None:
         with self.meshes("a", "b", "c") as made:
             made["c"].abort(AbortCode.INTERNAL)
