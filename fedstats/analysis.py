@@ -29,6 +29,8 @@ from transport.errors import AbortCode
 if TYPE_CHECKING:
     from fedstats.federation import Federation
 
+_CODES = frozenset(map(int, AbortCode))
+
 
 class Analysis:
     """One call of an analysis function; made by `Federation.analysis`.
@@ -192,8 +194,14 @@ class Analysis:
 
 def _refusal(site: str, reply: Any) -> AbortCode | None:
     """Return the class of error with which a site refused, or None if it agreed."""
-    if isinstance(reply, dict) and reply.keys() == {"metadata"} and isinstance(reply["metadata"], dict):
-        return None
-    if isinstance(reply, dict) and reply.keys() == {"refused"} and reply["refused"] in list(AbortCode):
-        return AbortCode(reply["refused"])
-    raise CodecError("the answer is neither metadata nor a refusal", peer=site)
+    match reply:
+        case {"metadata": dict(), **rest} if not rest:
+            return None
+        # Of one type exactly: comparing a peer's array or truth value with a code is no question to ask.
+        case {"refused": code, **rest} if not rest and type(code) is int and code in _CODES:
+            return AbortCode(code)
+    raise CodecError(
+        f"the answer of site {site} is neither metadata nor a refusal: it runs a damaged or hostile version "
+        "of fedstats",
+        peer=site,
+    )
