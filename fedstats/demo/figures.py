@@ -121,7 +121,8 @@ class Figures:
     @property
     def max_relative_error(self) -> float:
         """The greatest relative error of any number of any analysis."""
-        return max(comparison.max_relative_error for comparison in self.comparisons.values())
+        # Python's max would lose a NaN.
+        return float(np.max([comparison.max_relative_error for comparison in self.comparisons.values()]))
 
     @property
     def rounds(self) -> int:

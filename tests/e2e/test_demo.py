@@ -11,7 +11,7 @@ import pytest
 
 from fedstats.cli import main
 from fedstats.demo.data import SHARES
-from fedstats.demo.figures import compare
+from fedstats.demo.figures import Comparison, Figures, compare
 
 
 def test_three_processes_get_the_pooled_result(tmp_path):
@@ -90,3 +90,10 @@ def test_comparison_finds_the_greatest_difference():
     found.loc["c", "y"] = -4.004
     assert compare(found, expected).max_relative_error == pytest.approx(1e-3)
     assert compare(found, expected).numbers == 6
+
+
+@pytest.mark.parametrize("order", [["describe", "ols"], ["ols", "describe"]])
+def test_what_could_not_be_compared_is_no_agreement(order):
+    found = {"describe": Comparison(1, 1e-12), "ols": Comparison(1, float("nan"))}
+    figures = Figures(1.0, {name: found[name] for name in order}, 0.0, True, {})
+    assert figures.max_relative_error != figures.max_relative_error
