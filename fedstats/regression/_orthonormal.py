@@ -236,6 +236,6 @@ def _refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) -
     said = "; ".join(
         f"{names[j]!r} is a combination of "
         + ", ".join(repr(names[i]) for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-4)
-        for j, weights in zip(aliased, combinations.T.tolist(), strict=True)
+        for j, weights in zip(aliased, combinations.T, strict=True)
     )
     raise EstimationError(f"the design is singular: {said}; leave out one of each")
