@@ -232,7 +232,9 @@ def _refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) -
     if not aliased:
         return
     kept = [j for j in range(len(names)) if j not in aliased]
-    combinations = np.asarray(solve_triangular(factor[np.ix_(kept, kept)], factor[np.ix_(kept, aliased)]))
+    combinations: Array = np.asarray(
+        solve_triangular(factor[np.ix_(kept, kept)], factor[np.ix_(kept, aliased)])
+    )
     said = "; ".join(
         f"{names[j]!r} is a combination of "
         + ", ".join(repr(names[i]) for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-4)
