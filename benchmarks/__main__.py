@@ -3,8 +3,8 @@
     python -m benchmarks [WORD …]
 
 Each benchmark measures fedstats and a peer in turn, on the same machine in the same minutes. What it
-found stands in pytest-benchmark's `extra_info`: `rounds` and `bytes` (sent by one site, exact), `peer`
-(what it was compared with), `peer_seconds` (median) and `ratio` (our median over the peer's).
+found stands in pytest-benchmark's `extra_info`: `rounds` and `bytes` (sent by one site, exact), and where
+there is a peer, `peer` (its name), `peer_seconds` (median) and `ratio` (our median over the peer's).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def table(benchmarks: list[dict[str, Any]]) -> Table:
             f"{benchmark['stats']['median']:.3g}",
             str(found["rounds"]),
             f"{found['bytes'] / 1e6:,.2f}",
-            found["peer"],
-            f"{found['peer_seconds']:.3g}",
-            f"{found['ratio']:.2f}",
+            found.get("peer", "–"),
+            f"{found['peer_seconds']:.3g}" if "peer_seconds" in found else "–",
+            f"{found['ratio']:.2f}" if "ratio" in found else "–",
         )
     return grid
 
