@@ -93,8 +93,9 @@ def ols(
     RemoteError
         The same at another site.
     EstimationError
-        The design is singular, has as many terms as there are rows, or the response is constant; or
-        HC2 or HC3 is not defined because a term concerns a single row.
+        The design is singular, has as many terms as there are rows, or the response is constant; HC2
+        or HC3 is not defined because a term concerns a single row; or the columns' units make variances
+        overflow.
 
     Notes
     -----
@@ -165,11 +166,17 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
     on_q = on_q + correction
     ssr = max(ssr - n * float(correction @ correction), 0.0)
 
-    params = basis.solve(unit * on_q + (centre - shift * unit) * basis.mean)
     df_resid = n - p
-    scale = unit * (unit * ssr / df_resid)
-    root = basis.solve(np.eye(p))
-    covariance = root @ (np.eye(p) * scale / n if meat is None else unit * (unit * meat)) @ root.T
+    with np.errstate(over="ignore", invalid="ignore"):
+        params = basis.solve(unit * on_q + (centre - shift * unit) * basis.mean)
+        scale = unit * (unit * ssr / df_resid)
+        root = basis.solve(np.eye(p))
+        covariance = root @ (np.eye(p) * scale / n if meat is None else unit * (unit * meat)) @ root.T
+    if not (np.isfinite(scale) and np.isfinite(covariance).all()):
+        raise EstimationError(
+            "squares of the response or variances of the estimates are beyond what floating-point numbers "
+            "can hold: change the units of the columns"
+        )
     return OLSResult(
         **run.finish(),
         formula=part.coding.formula.text,

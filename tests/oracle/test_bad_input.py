@@ -176,6 +176,15 @@ def test_too_few_rows() -> None:
         assert "4 complete rows over all sites cannot determine 4 terms" in str(error)
 
 
+@pytest.mark.parametrize(("column", "unit"), [("y", 1e200), ("x", 1e-250)])
+def test_variances_that_overflow(column: str, unit: float) -> None:
+    frame = base()
+    frame[column] *= unit
+    for error in refused(fit("y ~ x"), split(frame, [10, 40])):
+        assert isinstance(error, fs.EstimationError)
+        assert "change the units" in str(error)
+
+
 def test_no_complete_row_at_any_site() -> None:
     frame = base(30)
     frame["x"] = frame.x.where(frame.index < 15)
