@@ -10,7 +10,7 @@ from fedstats.errors import RemoteError, TransportError
 from fedstats.federation import Federation
 from fedstats.policy import FederationPolicy, SitePolicy
 from transport.base import DEFAULT_TIMEOUT
-from transport.errors import PeerAborted
+from transport.errors import AbortCode, PeerAborted
 from transport.memory import LinkModel, memory_meshes, run_peers
 
 Data = TypeVar("Data")
@@ -58,6 +58,8 @@ def simulate(
     ------
     Exception
         What ended the run: the error of the site where it began, with a note that names the site.
+    KeyboardInterrupt
+        Ctrl-C stops every site at its next message.
     """
     if names is None:
         digits = len(str(len(data)))
@@ -71,7 +73,11 @@ def simulate(
         with Federation(meshes[site], policy=policy, shared=shared) as federation:
             return program(federation, data_of[site])
 
-    returned = run_peers({site: partial(run, site) for site in names}, is_echo=_is_echo)
+    def stop() -> None:
+        for mesh in meshes.values():
+            mesh.abort(AbortCode.INTERRUPTED)
+
+    returned = run_peers({site: partial(run, site) for site in names}, is_echo=_is_echo, stop=stop)
     return [returned[site] for site in names]
 
 

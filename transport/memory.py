@@ -222,7 +222,10 @@ def memory_meshes(
 
 
 def run_peers(
-    programs: Mapping[str, Callable[[], Returned]], *, is_echo: Callable[[BaseException], bool]
+    programs: Mapping[str, Callable[[], Returned]],
+    *,
+    is_echo: Callable[[BaseException], bool],
+    stop: Callable[[], object] = lambda: None,
 ) -> dict[str, Returned]:
     """Run each peer's program in a thread of its own, and wait for all.
 
@@ -232,6 +235,8 @@ def run_peers(
         What each peer runs. It must close or abort its mesh when it ends.
     is_echo
         Tells whether an error only reports that another peer failed.
+    stop
+        Ends what the programs wait for; called when the caller is interrupted (Ctrl-C).
 
     Returns
     -------
@@ -253,10 +258,17 @@ def run_peers(
             failed.append((name, error))
 
     threads = [threading.Thread(target=run, args=(name,), name=f"peer {name}") for name in programs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
     if failed:
         name, error = min(failed, key=lambda failure: is_echo(failure[1]))
         error.add_note(f"raised at {name}")

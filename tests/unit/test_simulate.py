@@ -1,0 +1,41 @@
+"""Simulated sites that fail, differ, or are interrupted."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+import fedstats as fs
+from fedstats.federation import Federation
+
+
+def test_ctrl_c_stops_every_site() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def program(federation: Federation, first: bool) -> None:
+        if first:
+            signal.pthread_kill(main, signal.SIGINT)
+        with fs.errors.translated():
+            federation.party.recv(next(iter(federation.party.peers)), "never sent")
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fs.simulate(program, [True, False, False], timeout=20.0)
+    assert time.monotonic() - begun < 5
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("peer ")]
+
+
+def test_the_site_where_it_began_is_named() -> None:
+    def program(federation: Federation, fails: bool) -> None:
+        if fails:
+            raise ZeroDivisionError
+        with fs.errors.translated():
+            federation.party.recv("site2", "never sent")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fs.simulate(program, [False, True, False])
+    assert caught.value.__notes__ == ["raised at site2"]
