@@ -13,7 +13,7 @@ from __future__ import annotations
 import atexit
 import ipaddress
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from transport import certificate, loop
 from transport.base import DEFAULT_TIMEOUT, Buffer, Channel, Mesh, Session
@@ -122,12 +122,14 @@ def connect(
     spec: bytes,
     *,
     package_version: str,
-    roster: Sequence[str] | None = None,
     timeout: float | None = None,
     listen: str | None = None,
     on_progress: Progress | None = None,
 ) -> GrpcMesh:
     """Join a session: wait for every other site, agree with all, and return the mesh.
+
+    All sites of the federation take part: sums over two sets of sites that differ by one would reveal
+    that one's.
 
     Parameters
     ----------
@@ -139,8 +141,6 @@ def connect(
         SHA-256 of the analysis; sites with different ones refuse each other.
     package_version
         Version of the software above; likewise.
-    roster
-        Names of the participants; all sites of the federation when None.
     timeout
         Seconds to wait for the others to come, and later for any one message. The manifest's, or
         `DEFAULT_TIMEOUT`, when None.
@@ -172,13 +172,13 @@ def connect(
     `transport.handshake`). Costs a few round trips.
     """
     manifest.verify()
-    terms, cards = _terms(keys, manifest, spec, package_version, roster)
+    terms, cards = _terms(keys, manifest, spec, package_version)
     for card in cards.values():
         certificate.check_dates(card.x509, card.name)
     credentials = keys.credentials(cards[keys.name].fingerprint)
     seconds = timeout or manifest.timeout or DEFAULT_TIMEOUT
 
-    others = {card.name: card for card in manifest.peers if card.name != keys.name}
+    others = {name: card for name, card in cards.items() if name != keys.name}
     responder = Responder(probe_hello(keys, manifest, package_version), others)
 
     async def open_session() -> tuple[Switchboard, Handshake]:
@@ -193,23 +193,16 @@ def connect(
 
 
 def _terms(
-    keys: SiteKeys, manifest: Manifest, spec: bytes, package_version: str, roster: Sequence[str] | None
+    keys: SiteKeys, manifest: Manifest, spec: bytes, package_version: str
 ) -> tuple[Terms, Mapping[str, Card]]:
-    names = manifest.names if roster is None else tuple(roster)
-    cards = {name: manifest.card(name) for name in names}
-    if keys.name not in cards:
-        raise ManifestError(
-            f"site {keys.name} is not among the participants {', '.join(names)}: name it, or do not run "
-            "the analysis here",
-            peer=keys.name,
-        )
-    if cards[keys.name].identity != keys.identity.public:
+    cards = {card.name: card for card in manifest.peers}
+    if manifest.card(keys.name).identity != keys.identity.public:
         raise ManifestError(
             f"federation {manifest.name} lists another identity key for site {keys.name} than the one in "
             f"{keys.folder}: use that site's folder, or have all sites sign an epoch with its present card",
             peer=keys.name,
         )
-    return make_terms(package_version, manifest.epoch, manifest.hash, spec, names), cards
+    return make_terms(package_version, manifest.epoch, manifest.hash, spec, manifest.names), cards
 
 
 def listening_address(card: Card) -> str | None:
