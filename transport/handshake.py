@@ -63,7 +63,7 @@ class Terms:
     spec
         SHA-256 of the analysis: of the script that every site runs.
     roster
-        Names of the participants, sorted.
+        Names of the participants, sorted: all sites of the manifest.
     """
 
     package: str
@@ -137,7 +137,9 @@ class Hello:
         name, package, roster = strings
         terms = Terms(package, epoch, manifest, spec, tuple(roster.split(" ")))
         hello = cls(name, terms, certificate, exchange, nonce)
-        if len(terms.roster) > MAX_PEERS or not package.isprintable() or hello.encode() != data:
+        # Package and roster are shown to people when they differ from ours.
+        printable = package.isprintable() and roster.isprintable()
+        if len(terms.roster) > MAX_PEERS or not printable or hello.encode() != data:
             raise broken
         return hello
 
@@ -171,7 +173,7 @@ def compare(ours: Terms, theirs: Terms, peer: str) -> None:
         raise refuse(
             Mismatch.ROSTER,
             f"site {peer} expects the participants {', '.join(theirs.roster)[:200]}, this site "
-            f"{', '.join(ours.roster)}: name the same ones at every site",
+            f"{', '.join(ours.roster)}: give every site the same federation.toml",
         )
     if theirs.spec != ours.spec:
         raise refuse(

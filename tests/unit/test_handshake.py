@@ -204,6 +204,15 @@ def test_hellos_are_read_back(start: Start) -> None:
     assert Hello.decode(hello.encode(), peer="a") == hello
 
 
+@pytest.mark.parametrize(
+    "change", [{"package": "1.0\x1b[2J"}, {"roster": ("a", "b\x1b[2J")}], ids=["package", "roster"]
+)
+def test_what_a_terminal_would_obey_is_refused(start: Start, change: dict) -> None:
+    hello = start()["a"].hello
+    with pytest.raises(FrameError, match="site a sent a malformed hello"):
+        Hello.decode(replace(hello, terms=replace(hello.terms, **change)).encode(), peer="a")
+
+
 def test_repr_shows_no_secret(start: Start) -> None:
     sides = start()
     greet(sides)
