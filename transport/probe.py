@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import struct
 import time
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ class Status(StrEnum):
     """How far the connection with a peer gets."""
 
     OK = "ok"
-    DISAGREES = "disagrees"  #: connected; another version, epoch or manifest
+    DISAGREES = "disagrees"  #: connected; another version, epoch or manifest, or not fedstats at all
     NOT_READY = "not ready"  #: its machine answers, or it dials out only; nothing of it has come
     REFUSED = "refused by TLS"  #: one of the two certificates is not the one that the other pins
     UNREACHABLE = "unreachable"  #: no network connection
@@ -289,7 +290,9 @@ async def _dial(hello: Hello, card: Card, own: TlsCredentials, patience: float) 
             return await _examine(hello, card, stream)
     except HandshakeRefused as error:
         return PeerReport(card.name, Status.DISAGREES, str(error), card.expires, error.mismatch)
-    except (StreamEnded, TimeoutError, FrameError) as error:
+    except FrameError as error:
+        return PeerReport(card.name, Status.DISAGREES, str(error), card.expires)
+    except (StreamEnded, TimeoutError) as error:
         status, what = _STATUS[diagnose(str(error))]
         return PeerReport(card.name, status, what.format(peer=card.name, at=card.endpoint), card.expires)
     finally:
@@ -299,13 +302,13 @@ async def _dial(hello: Hello, card: Card, own: TlsCredentials, patience: float) 
 
 async def _examine(hello: Hello, card: Card, stream: Stream) -> PeerReport:
     await stream.write(frames.encode(Kind.HELLO, hello.encode()))
-    theirs = Hello.decode(bytes(frames.decode(await stream.read()).chunk), peer=card.name)
+    theirs = Hello.decode(bytes(frames.decode_from(card.name, await stream.read()).chunk), peer=card.name)
     report = _judge(hello.terms, theirs, card)
     readings = []
     for _ in range(_CLOCK_READINGS):
         begin, sent = time.perf_counter(), time.time()
         await stream.write(_ASK_CLOCK)
-        (there,) = _STAMP.unpack(await stream.read())
+        there = _stamp(await stream.read(), card)
         round_trip = time.perf_counter() - begin
         readings.append((round_trip, there - sent - round_trip / 2))
     block = bytes(_BLOCK)
@@ -313,10 +316,21 @@ async def _examine(hello: Hello, card: Card, stream: Stream) -> PeerReport:
     for _ in range(_BLOCKS):
         await stream.write(block)
     await stream.write(_ASK_COUNT)
-    (arrived,) = _STAMP.unpack(await stream.read())
+    arrived = _stamp(await stream.read(), card)
     seconds = time.perf_counter() - begin
     round_trip, offset = min(readings)
     return replace(report, round_trip=round_trip, clock_offset=offset, bandwidth=arrived / seconds)
+
+
+def _stamp(data: bytes, card: Card) -> float:
+    """Read an answer of `_echo`."""
+    value = float(_STAMP.unpack(data)[0]) if len(data) == _STAMP.size else math.nan
+    if not math.isfinite(value):
+        raise FrameError(
+            f"site {card.name} sent a malformed answer to a probe: look what runs at its endpoint",
+            peer=card.name,
+        )
+    return value
 
 
 _STATUS = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import threading
 from dataclasses import replace
 
+import pytest
 from transport_helpers import VERSION, connect_all, outcomes
 
 from transport.errors import AbortCode, Mismatch
@@ -12,6 +15,7 @@ from transport.grpc_mesh import listening_address
 from transport.loopback import LoopbackFederation, free_endpoints
 from transport.manifest import Manifest
 from transport.probe import PeerReport, Status, probe
+from transport.stream import Stream
 
 
 def probe_at(federation: LoopbackFederation, *names: str, **options: object) -> dict[str, list[PeerReport]]:
@@ -92,6 +96,20 @@ def test_another_version_and_epoch(loopback) -> None:
     assert (report.status, report.mismatch) == (Status.DISAGREES, Mismatch.PACKAGE)
     for mesh in meshes.values():
         mesh.abort(AbortCode.INTERNAL)
+
+
+@pytest.mark.parametrize("answer", [b"", b"late", struct.pack(">d", math.nan)])
+def test_malformed_answers_are_laid_to_the_peer_alone(
+    loopback, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    async def echo(stream: Stream) -> None:
+        await stream.read()
+        await stream.write(answer)
+
+    monkeypatch.setattr("transport.probe._echo", echo)
+    report = probe_at(loopback("a", "b"), "a", "b")["a"][0]
+    assert report.status is Status.DISAGREES
+    assert "site b sent a malformed answer" in report.remedy
 
 
 def test_another_certificate(loopback) -> None:
