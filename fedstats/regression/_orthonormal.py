@@ -43,8 +43,6 @@ AGGREGATE: Mapping[str, str] = {
 TOLERANCE = 1e-7
 #: A column is constant if its centred length is less than this part of its length.
 CONSTANT = 1e-13
-#: A constant is spanned if the share of its squared length outside of the columns is less than this.
-_SPANNED = 1e-12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,11 +78,6 @@ class Orthonormal:
     projections: Array
     mean: Array
     y_sums: Array
-
-    @property
-    def spans_constant(self) -> bool:
-        """Whether some combination of the columns is constant over the rows of all sites."""
-        return bool(abs(self.mean @ self.mean - 1.0) < _SPANNED)
 
     def solve(self, on_q: Array) -> Array:
         """Turn coefficients on Q into coefficients on X."""

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.regression._orthonormal import Orthonormal
 
-_RESIDUALS = "Σr² of the residuals r, and Σqr with the orthonormalised columns q"
+_RESIDUALS = (
+    "Σr² of the residuals r, and Σqr with the orthonormalised columns q; without an intercept Σc² of what "
+    "the columns leave of a constant"
+)
 DECLARATION = Declaration(
     "ols",
     aggregate={**design.AGGREGATE, **_orthonormal.AGGREGATE, "residuals": _RESIDUALS},
@@ -51,6 +54,8 @@ ROBUST_DECLARATION = Declaration(
 
 #: A row's leverage is 1 if it is closer than this.
 _LEVERAGE = 1e-10
+#: The columns span a constant if they leave less than this share of its squared length.
+_SPANNED = 1e-16
 
 
 def ols(
@@ -108,8 +113,8 @@ def ols(
     columns make some of these sums counts and sums of small groups: leave out rare levels.
 
     Cost: ten rounds (15 with ``center`` or ``scale``). Each site sends at most 300 bytes for each number
-    that is opened, p² + 6p + 7 of them for p terms and p(p + 1)/2 + 1 more for robust covariances, and half
-    a kB to each other site.
+    that is opened, p² + 6p + 7 of them for p terms, p(p + 1)/2 + 1 more for robust covariances and one more
+    without an intercept, and half a kB to each other site.
 
     Examples
     --------
@@ -151,20 +156,22 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
     n, p = basis.n, len(part.names)
     unit, centre = basis.frame.unit[0], basis.frame.centre[0]
     y_var = moments(np.array([float(n)]), basis.y_sums, basis.frame).var[0]
-    if basis.spans_constant and y_var == 0:
-        raise EstimationError(
-            f"the response {part.response_name!r} has the same value in all rows of all sites"
-        )
 
-    # The response was centred. Where the columns span the constant, that is undone in the coefficients;
-    # elsewhere it must be undone before projecting.
-    shift = 0.0 if basis.spans_constant else centre / unit
+    # The response was centred. An intercept takes that up in the coefficients; without one it must be
+    # undone before projecting.
+    shift = 0.0 if part.has_intercept else centre / unit
     target = basis.Y[:, 0] + shift
     on_q = basis.projections[:, 0] + shift * basis.mean
     residuals = target - basis.Q @ on_q
-    ssr, correction, meat = _residual_sums(run, basis, residuals, cov_type)
+    of_constant = None if part.has_intercept else 1.0 - basis.Q @ basis.mean
+    ssr, correction, left, meat = _residual_sums(run, basis, residuals, of_constant, cov_type)
     on_q = on_q + correction
     ssr = max(ssr - n * float(correction @ correction), 0.0)
+    spans_constant = left < _SPANNED
+    if spans_constant and y_var == 0:
+        raise EstimationError(
+            f"the response {part.response_name!r} has the same value in all rows of all sites"
+        )
 
     df_resid = n - p
     with np.errstate(over="ignore", invalid="ignore"):
@@ -186,7 +193,7 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
         nobs=n,
         n_missing=basis.dropped,
         df_resid=df_resid,
-        k_constant=int(basis.spans_constant),
+        k_constant=int(spans_constant),
         ssr=scale * df_resid,
         centered_tss=y_var * (n - 1),
         uncentered_tss=y_var * (n - 1) + n * (centre + unit * basis.y_sums[0, 0] / n) ** 2,
@@ -197,11 +204,19 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
 
 
 def _residual_sums(
-    run: Analysis, basis: Orthonormal, residuals: Array, cov_type: CovType
-) -> tuple[float, Array, Array | None]:
-    """Open Σr², Σqr/n and, for robust types, the covariance of the coefficients on Q."""
+    run: Analysis, basis: Orthonormal, residuals: Array, of_constant: Array | None, cov_type: CovType
+) -> tuple[float, Array, float, Array | None]:
+    """Open the sums over residuals of the response and, without intercept, of a constant.
+
+    Returns
+    -------
+    tuple
+        Σr², Σqr/n, Σc²/n (0 with an intercept) and, for robust types, the covariance of the
+        coefficients on Q.
+    """
     n, p = basis.n, basis.Q.shape[1]
-    sums = [np.array([residuals @ residuals]), basis.Q.T @ residuals]
+    constants = [] if of_constant is None else [np.array([of_constant @ of_constant])]
+    sums = [np.array([residuals @ residuals]), basis.Q.T @ residuals, *constants]
     upper = np.triu_indices(p)
     if cov_type != "nonrobust":
         slack = 1.0 - np.einsum("ij,ij->i", basis.Q, basis.Q) / n
@@ -211,15 +226,18 @@ def _residual_sums(
         weights = np.where(saturated, 0.0, residuals**2 / np.where(saturated, 1.0, slack) ** exponent)
         sums += [(basis.Q.T @ (weights[:, np.newaxis] * basis.Q))[upper], np.array([float(saturated.sum())])]
     opened = run.sum("residuals", np.concatenate(sums))
-    ssr, correction = float(opened[0]), opened[1 : p + 1] / n
+    ssr, correction, rest = float(opened[0]), opened[1 : p + 1] / n, opened[p + 1 :]
+    left = 0.0
+    if of_constant is not None:
+        left, rest = float(rest[0]) / n, rest[1:]
     if cov_type == "nonrobust":
-        return ssr, correction, None
-    if opened[-1] and cov_type in ("HC2", "HC3"):
+        return ssr, correction, left, None
+    if rest[-1] and cov_type in ("HC2", "HC3"):
         raise EstimationError(
-            f"{cov_type} is not defined: {int(opened[-1])} rows determine a term alone (leverage 1); "
+            f"{cov_type} is not defined: {int(rest[-1])} rows determine a term alone (leverage 1); "
             "merge rare levels, or use HC1"
         )
     meat = np.zeros((p, p))
-    meat[upper] = opened[p + 1 : -1]
+    meat[upper] = rest[:-1]
     meat = (meat + np.triu(meat, 1).T) / n / n
-    return ssr, correction, meat * (n / (n - p)) if cov_type == "HC1" else meat
+    return ssr, correction, left, meat * (n / (n - p)) if cov_type == "HC1" else meat

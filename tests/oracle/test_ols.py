@@ -162,6 +162,30 @@ def test_columns_far_from_zero(formula: str) -> None:
         assert getattr(found, name) == pytest.approx(getattr(theirs, name), rel=1e-9)
 
 
+@pytest.mark.parametrize("cov_type", ["nonrobust", "HC3"])
+@pytest.mark.parametrize("far", [0.0, 1e3, 1e6])
+def test_a_column_that_is_almost_a_constant_is_no_intercept(far: float, cov_type: str) -> None:
+    chance = np.random.default_rng(5)
+    frame = pd.DataFrame({"x": far + chance.normal(size=200), "z": chance.normal(size=200)})
+    frame["y"] = frame.x - far + chance.normal(size=200)
+    formula = "y ~ 0 + x + z"
+    found = pooled(lambda c: fs.ols(formula, c, cov_type=cov_type), split(frame, [3, 20]))
+    assert found.k_constant == 0
+    assert_agrees(found, smf.ols(formula, frame).fit(cov_type=cov_type))
+
+
+def test_implicit_constant_of_many_rows() -> None:
+    rows = 1_200_000
+    frame = pd.DataFrame({"g": np.where(np.arange(rows) % 3, "a", "b"), "y": 1e6 + np.arange(rows) % 7})
+    found = pooled(lambda c: fs.ols("y ~ 0 + g", c), [frame[:10], frame[10:50], frame[50:]])
+    assert found.k_constant == 1
+    means = frame.groupby("g").y.agg(["mean", "sem"])
+    np.testing.assert_allclose(found.params, means["mean"], rtol=1e-13)
+    residuals = frame.y - frame.g.map(means["mean"])
+    assert found.ssr == pytest.approx(residuals @ residuals, rel=1e-9)
+    assert found.rsquared == pytest.approx(1 - found.ssr / found.centered_tss)
+
+
 @pytest.mark.parametrize("unit", [1e-150, 1e150])
 def test_extreme_units(unit: float) -> None:
     frame = load_diabetes(as_frame=True, scaled=False).frame[["bmi", "bp", "target"]]
