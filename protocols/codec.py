@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -90,8 +89,12 @@ def decode(buffer: Buffer, *, peer: str | None = None, max_bytes: int | None = N
     Raises
     ------
     CodecError
-        The bytes are not the canonical encoding of a value. Nothing larger than the buffer itself
-        has been allocated.
+        The bytes are not the canonical encoding of a value.
+
+    Notes
+    -----
+    No length is believed before the bytes are there. The values take at most about 15 times the
+    memory of the buffer, when it holds nothing but empty containers; arrays take none.
     """
     view = memoryview(buffer).cast("B")
     reader = _Reader(view, peer)
@@ -280,59 +283,3 @@ class _Reader:
             array = array.copy()
         array.flags.writeable = False
         return array
-
-
-def pack_strings(strings: Sequence[str]) -> dict[str, Value]:
-    """Return many strings as one value that is quick to encode: variant or sample identifiers.
-
-    Parameters
-    ----------
-    strings
-        Any number of strings.
-
-    Returns
-    -------
-    dict
-        ``{"ends": int64 array, "text": bytes}``: all the strings as one text in UTF-8, and for each
-        the byte at which it ends.
-    """
-    pieces = [string.encode() for string in strings]
-    return {
-        "ends": np.cumsum([len(piece) for piece in pieces], dtype=np.int64),
-        "text": b"".join(pieces),
-    }
-
-
-def unpack_strings(value: Value, *, peer: str | None = None) -> list[str]:
-    """Return the strings that `pack_strings` packed.
-
-    Parameters
-    ----------
-    value
-        A decoded value, trusted in nothing.
-    peer
-        Who sent it, to be named in errors.
-
-    Raises
-    ------
-    CodecError
-        The value is not what `pack_strings` makes of any strings.
-    """
-    match value:
-        case {"ends": np.ndarray() as ends, "text": bytes() as text, **rest} if not rest:
-            pass
-        case _:
-            raise CodecError("a list of strings was expected", peer=peer)
-    if ends.dtype != np.int64 or ends.ndim != 1 or (ends[-1] if len(ends) else 0) != len(text):
-        raise CodecError("a packed list of strings whose ends are not those of its text", peer=peer)
-    if len(ends) and (ends[0] < 0 or np.any(ends[1:] < ends[:-1])):
-        raise CodecError("a packed list of strings whose ends do not increase", peer=peer)
-    stops = ends.tolist()
-    starts = [0, *stops[:-1]]
-    if text.isascii():
-        characters = text.decode("ascii")
-        return [characters[start:stop] for start, stop in zip(starts, stops, strict=False)]
-    try:
-        return [text[start:stop].decode() for start, stop in zip(starts, stops, strict=False)]
-    except UnicodeDecodeError:
-        raise CodecError("a packed list of strings that are not UTF-8", peer=peer) from None

@@ -19,7 +19,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 #: Longest step name, in UTF-8 bytes.
 MAX_STEP = 200
 #: Largest single message in bytes. Larger data are sent as several messages.
-MAX_MESSAGE = 1 << 32
+MAX_MESSAGE = 1 << 30
 #: Seconds to wait for any one message of a peer before the session fails.
 DEFAULT_TIMEOUT = 120.0
 

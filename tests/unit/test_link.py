@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import transport.link
 from transport import frames
 from transport.base import MAX_STEP
 from transport.errors import FrameError
@@ -215,6 +216,16 @@ def test_a_resumption_that_cannot_be(ack: int) -> None:
     wire.deliver("b")  # acknowledges frame 1
     with pytest.raises(FrameError):
         wire.ends["a"].resume(ack, WINDOW)
+
+
+def test_a_message_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport.link, "MAX_MESSAGE", 1000)
+    link = Link("b", WINDOW)
+    link.expect()
+    link.receive(data(1, bytes(600), more=True))
+    with pytest.raises(FrameError, match="a message of more than 1000 bytes") as caught:
+        link.receive(data(2, bytes(600), more=True))
+    assert caught.value.peer == "b"
 
 
 def test_limits_on_what_may_be_sent() -> None:
