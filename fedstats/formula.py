@@ -68,8 +68,8 @@ def parse(text: str) -> ModelFormula:
     Raises
     ------
     DataError
-        The formula cannot be parsed, has several responses or parts, or a factor is refused by
-        `fedstats.expressions.translate`.
+        The formula cannot be parsed, has several responses or parts, or a term that bears the name of
+        the intercept; or a factor is refused by `fedstats.expressions.translate`.
     """
     if not isinstance(text, str):
         raise DataError(f"a formula is text, such as 'sbp ~ age + C(arm)', not {type(text).__name__}")
@@ -91,6 +91,8 @@ def parse(text: str) -> ModelFormula:
         raise DataError(f"formula {text!r} has several responses; I(a + b) makes one of two columns")
     factors: dict[str, Expression] = {}
     terms = [Term([_as_lookup(factor, factors) for factor in term.factors]) for term in right]
+    if INTERCEPT in factors:
+        raise DataError(f"formula {text!r}: {INTERCEPT!r} is the name of the constant term; rename the column")
     response = _expression(left[0].factors[0]) if left else None
     return ModelFormula(text, response, factors, SimpleFormula(terms, _ordering="none"))
 
