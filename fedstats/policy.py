@@ -32,7 +32,8 @@ class FederationPolicy:
     Attributes
     ----------
     min_cell
-        Statistics of a group with fewer pooled rows than this are not computed.
+        `describe` computes no statistics of a column, or of a group's, with fewer pooled values than
+        this. Regressions do not look at it: leave out rare levels.
     """
 
     min_cell: int = 5

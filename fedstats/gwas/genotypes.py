@@ -66,6 +66,7 @@ class Genotypes:
         if samples.size and (samples < 0).all():
             raise DataError(
                 f"none of the cohort's {samples.size} ids is an individual id in "
-                f"{self.bed.path.with_suffix('.fam')}: look whether the id column is the right one"
+                f"{self.bed.path.with_suffix('.fam')}: look whether the id column is the right one, "
+                "and whether its ids still have their leading zeros"
             )
         return samples

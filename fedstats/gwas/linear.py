@@ -112,6 +112,9 @@ def linear(
 
     Notes
     -----
+    Calls are counted as they stand in the files on every chromosome, X, Y and MT included, where PLINK
+    writes a man's one copy as two: his effect is then that of two copies.
+
     **Leakage.** Every site learns, of all sites together: counts, sums and cross-products of the trait
     and the covariates, as from `ols`; and of each variant the sums that `DECLARATION` lists, allele
     frequency included. Pooled allele frequencies suffice to tell whether a known genome is among the
