@@ -92,7 +92,7 @@ def parse(text: str) -> ModelFormula:
     factors: dict[str, Expression] = {}
     terms = [Term([_as_lookup(factor, factors) for factor in term.factors]) for term in right]
     if INTERCEPT in factors:
-        raise DataError(f"formula {text!r}: {INTERCEPT!r} is the name of the constant term; rename the column")
+        raise DataError(f"formula {text!r}: {INTERCEPT!r} is the name of the constant; rename the column")
     response = _expression(left[0].factors[0]) if left else None
     return ModelFormula(text, response, factors, SimpleFormula(terms, _ordering="none"))
 
