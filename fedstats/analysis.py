@@ -110,6 +110,8 @@ class Analysis:
         except (DataError, PolicyError) as error:
             refusal = error
             message = {"refused": int(error.code)}
+        if refusal is None:
+            self._reveals.append(Reveal(label, "published", len(codec.encode(message)), meaning))
         try:
             with translated():
                 replies: Mapping[str, Any] = publish(
@@ -121,8 +123,6 @@ class Analysis:
             if refusal is not None:
                 raise refusal from None
             raise
-        if refusal is None:
-            self._reveals.append(Reveal(label, "published", len(codec.encode(message)), meaning))
         others = {site: code for site, code in codes.items() if code and site != self.federation.site}
         said = ", ".join(f"site {site} ({code.name.lower()} error)" for site, code in others.items() if code)
         if refusal is not None:
@@ -163,10 +163,11 @@ class Analysis:
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         step = self.step(label if part is None else f"{label} {part}")
+        array = np.asarray(values)
+        # Recorded first: should the sum fail on its way, other sites may hold it already.
+        self._reveals.append(Reveal(label, "pooled", array.size, meaning))
         with translated():
-            total = secure_sum(self.federation.party, step, np.asarray(values), ring=ring)
-        self._reveals.append(Reveal(label, "pooled", total.size, meaning))
-        return total
+            return secure_sum(self.federation.party, step, array, ring=ring)
 
     def step(self, label: str) -> str:
         """Return the full name of a step, unique in the session and the same at every site."""

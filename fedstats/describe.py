@@ -205,7 +205,7 @@ class _Local:
         present = [text for text in self.groups if text is not None]
         levels = level_sets.used(present)
         kind = self.cohort.schema.require(self.by)
-        level_sets.check_not_identifying(self.by, levels, len(present), kind)
+        level_sets.check_tellable(self.by, levels, len(present), kind)
         return {self.by: level_sets.to_metadata(levels, self.cohort.categories(self.by))}
 
     def merge_levels(self, told: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

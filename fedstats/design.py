@@ -286,7 +286,7 @@ class _Local:
         told: dict[str, Any] = {}
         for name in self._undeclared():
             levels = level_sets.used(self.rows.texts[name])
-            level_sets.check_not_identifying(name, levels, self.rows.count, self.kinds[name])
+            level_sets.check_tellable(name, levels, self.rows.count, self.kinds[name])
             told[name] = level_sets.to_metadata(levels, self.cohort.categories(name))
         return told
 

@@ -49,14 +49,16 @@ def used(texts: Iterable[str]) -> list[str]:
     return sorted(set(texts))
 
 
-def check_not_identifying(column: str, levels: Sequence[str], rows: int, kind: Kind) -> None:
-    """Refuse to tell levels that look like the values of single rows.
+def check_tellable(column: str, levels: Sequence[str], rows: int, kind: Kind) -> None:
+    """Refuse to tell levels that look like the values of single rows, or that cannot be shown.
 
     Raises
     ------
     DataError
         Naming the column and the remedy, and no level.
     """
+    if not all(map(str.isprintable, levels)):
+        raise DataError(f"column {column!r} has levels with line breaks or control characters: recode them")
     remedy = f"declare them by federation.cohort(…, levels={{{column!r}: […]}}), or group them"
     if len(levels) > MAX_LEVELS or (len(levels) > FEW_LEVELS and len(levels) * ROWS_PER_LEVEL > rows):
         raise DataError(
@@ -135,11 +137,18 @@ def _entry(told: object, column: str, kind: Kind) -> tuple[list[str], str] | Non
         case _:
             return None
     match columns.get(column):
-        case {"levels": list() as levels, "order": str() as order} if all(isinstance(x, str) for x in levels):
+        case {"levels": list() as levels, "order": str() as order} if all(map(_is_level, levels)):
+            if len(levels) > MAX_LEVELS:
+                return None
             if kind in _ORDERED_AS_NUMBERS and not all(map(_is_number, levels)):
                 return None
             return levels, order
     return None
+
+
+def _is_level(value: object) -> bool:
+    """Tell whether a value is a text that can be shown: a terminal obeys control characters."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def _is_number(text: str) -> bool:

@@ -11,7 +11,8 @@ from fedstats.federation import Federation
 from fedstats.policy import FederationPolicy, SitePolicy
 from transport.base import DEFAULT_TIMEOUT
 from transport.errors import AbortCode, PeerAborted
-from transport.memory import LinkModel, memory_meshes, run_peers
+from transport.memory import LinkModel, memory_meshes
+from transport.threads import run_peers
 
 Data = TypeVar("Data")
 Returned = TypeVar("Returned")

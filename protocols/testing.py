@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from protocols.errors import ProtocolError
@@ -20,6 +20,7 @@ from protocols.party import Party
 from transport.base import Buffer, Channel, Mesh
 from transport.errors import AbortCode, MeshClosed, PeerAborted, PeerClosed, TransportError
 from transport.memory import LinkModel, memory_meshes
+from transport.threads import run_peers
 
 Returned = TypeVar("Returned")
 
@@ -61,32 +62,25 @@ def run_parties(
         What the first failing program raised, rather than what others raised because of it.
     """
     meshes = memory_meshes(names, timeout=timeout, model=model, secret=secret)
-    returned = run_meshes(meshes, program)
-    return {name: returned[name] for name in names}
+    return run_meshes(meshes, program)
 
 
 def run_meshes(meshes: Mapping[str, Mesh], program: Callable[[Party], Returned]) -> dict[str, Returned]:
     """Run a program at every party of connected meshes, and close them; see `run_parties`."""
-    returned: dict[str, Returned] = {}
-    raised: list[BaseException] = []
 
-    def run(mesh: Mesh) -> None:
+    def run(mesh: Mesh) -> Returned:
         try:
-            returned[mesh.me] = program(Party(mesh))
-        except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
-            raised.append(error)
+            returned = program(Party(mesh))
+        except BaseException as error:
             mesh.abort(_abort_code(error))
-        else:
-            mesh.close()
+            raise
+        mesh.close()
+        return returned
 
-    threads = [threading.Thread(target=run, args=(mesh,), name=mesh.me) for mesh in meshes.values()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise next((error for error in raised if not isinstance(error, ECHOES)), raised[0])
-    return returned
+    return run_peers(
+        {name: partial(run, mesh) for name, mesh in meshes.items()},
+        is_echo=lambda error: isinstance(error, ECHOES),
+    )
 
 
 def _abort_code(error: BaseException) -> AbortCode:

@@ -76,7 +76,24 @@ class PeerUnreachable(TransportError):
 
 
 class PeerTimeout(TransportError):
-    """The peer is connected and silent: the awaited message did not come within the timeout."""
+    """The peer is connected and silent: the awaited message did not come within the timeout.
+
+    Parameters
+    ----------
+    peer
+        The peer.
+    what
+        What was awaited, as in ``"for step 'ols#1.residuals'"``.
+    seconds
+        The timeout.
+    """
+
+    def __init__(self, peer: str, what: str, seconds: float) -> None:
+        super().__init__(
+            f"waited {seconds:g} s for site {peer} {what}: "
+            "look whether its script still runs, or raise the timeout",
+            peer=peer,
+        )
 
 
 class PeerAborted(TransportError):
@@ -94,11 +111,40 @@ class PeerAborted(TransportError):
 
 
 class PeerClosed(TransportError):
-    """The peer ended its session in good order while we still awaited a message of it."""
+    """The peer ended its session in good order while we still awaited a message of it.
+
+    Parameters
+    ----------
+    peer
+        The peer.
+    step
+        Where we are.
+    """
+
+    def __init__(self, peer: str, step: str) -> None:
+        super().__init__(
+            f"site {peer} has finished its script, we are at step {step!r}: "
+            "the sites do not run the same analysis",
+            peer=peer,
+        )
 
 
 class StepMismatch(TransportError):
-    """The peer sent the message of another step: the two sites do not run the same analysis."""
+    """The peer sent the message of another step: the two sites do not run the same analysis.
+
+    Parameters
+    ----------
+    peer
+        The peer.
+    theirs, ours
+        The two steps.
+    """
+
+    def __init__(self, peer: str, theirs: str, ours: str) -> None:
+        super().__init__(
+            f"site {peer} is at step {theirs!r}, we are at {ours!r}: the sites do not run the same analysis",
+            peer=peer,
+        )
 
 
 class HandshakeRefused(TransportError):

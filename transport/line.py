@@ -142,7 +142,7 @@ class Line:
                 f"to take what was sent to it before step {step!r}",
             )
             if self._link.finished:
-                raise self._closed(step)
+                raise PeerClosed(self.peer, step)
             self._link.push(step, payload)
             asleep, self._writer_idle = self._writer_idle, False
         if asleep:
@@ -160,13 +160,9 @@ class Line:
         if due:
             self._loop.call_soon_threadsafe(self.wake)
         if message is None:
-            raise self._closed(step)
+            raise PeerClosed(self.peer, step)
         if message[0] != step:
-            raise StepMismatch(
-                f"site {self.peer} is at step {message[0]!r}, we are at {step!r}: "
-                "the sites do not run the same analysis",
-                peer=self.peer,
-            )
+            raise StepMismatch(self.peer, message[0], step)
         return message[1]
 
     def expect(self) -> None:
@@ -223,24 +219,13 @@ class Line:
         for line in (self, *self.others):
             if line.broken_since is not None:
                 return line.unreachable()
-        return PeerTimeout(
-            f"waited {self.timeout:g} s for site {self.peer} {what}: "
-            "look whether its script still runs, or raise the timeout",
-            peer=self.peer,
-        )
+        return PeerTimeout(self.peer, what, self.timeout)
 
     def unreachable(self) -> PeerUnreachable:
         """Return the error of a connection that broke and did not come back."""
         return PeerUnreachable(
             f"the connection to site {self.peer} broke and was not resumed ({self.trouble}): "
             "look whether its script still runs and the network holds, then start the analysis again",
-            peer=self.peer,
-        )
-
-    def _closed(self, step: str) -> PeerClosed:
-        return PeerClosed(
-            f"site {self.peer} has finished its script, we are at step {step!r}: "
-            "the sites do not run the same analysis",
             peer=self.peer,
         )
 

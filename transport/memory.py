@@ -10,9 +10,8 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -20,8 +19,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from transport import lastwords
 from transport.base import DEFAULT_TIMEOUT, MAX_STEP, Buffer, Channel, Mesh, Session
 from transport.errors import AbortCode, MeshClosed, PeerClosed, PeerTimeout, StepMismatch
-
-Returned = TypeVar("Returned")
 
 #: Bytes of unreceived messages on a channel beyond which its sender waits.
 WINDOW = 64 << 20
@@ -93,7 +90,7 @@ class MemoryChannel(Channel):
                 f"to take what was sent to it before step {step!r}",
             )
             if self.peer in hub.closed:
-                raise self._closed(step)
+                raise PeerClosed(self.peer, step)
             hub.queues[direction].append(_Message(step, payload, hub.arrival(self._me, size)))
             hub.waiting_bytes[direction] += size
             hub.changed.notify_all()
@@ -105,16 +102,12 @@ class MemoryChannel(Channel):
         with hub.changed:
             self._wait(lambda: queue or self.peer in hub.closed, f"for step {step!r}")
             if not queue:
-                raise self._closed(step)
+                raise PeerClosed(self.peer, step)
             message = queue.popleft()
             hub.waiting_bytes[direction] -= memoryview(message.payload).nbytes
             hub.changed.notify_all()
         if message.step != step:
-            raise StepMismatch(
-                f"site {self.peer} is at step {message.step!r}, we are at {step!r}: "
-                "the sites do not run the same analysis",
-                peer=self.peer,
-            )
+            raise StepMismatch(self.peer, message.step, step)
         time.sleep(max(0.0, message.arrives - time.monotonic()))
         return message.payload
 
@@ -131,18 +124,7 @@ class MemoryChannel(Channel):
         if hub.aborted or self._me in hub.closed:
             raise MeshClosed("this mesh is closed: make the call inside its `with` block")
         if not in_time:
-            raise PeerTimeout(
-                f"waited {self._timeout:g} s for site {self.peer} {what}: "
-                "look whether its script still runs, or raise the timeout",
-                peer=self.peer,
-            )
-
-    def _closed(self, step: str) -> PeerClosed:
-        return PeerClosed(
-            f"site {self.peer} has finished its script, we are at step {step!r}: "
-            "the sites do not run the same analysis",
-            peer=self.peer,
-        )
+            raise PeerTimeout(self.peer, what, self._timeout)
 
 
 class MemoryMesh(Mesh):
@@ -195,7 +177,7 @@ def memory_meshes(
     Returns
     -------
     dict
-        Each peer's mesh, to be used by a thread of its own.
+        Each peer's mesh in the order of `names`, to be used by a thread of its own.
     """
     roster = tuple(sorted(names))
     if len(roster) < 2 or len(set(roster)) != len(roster):
@@ -217,60 +199,5 @@ def memory_meshes(
             ),
             timeout,
         )
-        for me in roster
+        for me in names
     }
-
-
-def run_peers(
-    programs: Mapping[str, Callable[[], Returned]],
-    *,
-    is_echo: Callable[[BaseException], bool],
-    stop: Callable[[], object] = lambda: None,
-) -> dict[str, Returned]:
-    """Run each peer's program in a thread of its own, and wait for all.
-
-    Parameters
-    ----------
-    programs
-        What each peer runs. It must close or abort its mesh when it ends.
-    is_echo
-        Tells whether an error only reports that another peer failed.
-    stop
-        Ends what the programs wait for; called when the caller is interrupted (Ctrl-C).
-
-    Returns
-    -------
-    dict
-        What each program returned.
-
-    Raises
-    ------
-    BaseException
-        The first error that is not an echo, or else the first, with a note that names the peer.
-    """
-    returned: dict[str, Returned] = {}
-    failed: list[tuple[str, BaseException]] = []
-
-    def run(name: str) -> None:
-        try:
-            returned[name] = programs[name]()
-        except BaseException as error:  # noqa: BLE001  (re-raised below, in the caller's thread)
-            failed.append((name, error))
-
-    threads = [threading.Thread(target=run, args=(name,), name=f"peer {name}") for name in programs]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except BaseException:
-        stop()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
-        raise
-    if failed:
-        name, error = min(failed, key=lambda failure: is_echo(failure[1]))
-        error.add_note(f"raised at {name}")
-        raise error
-    return returned

@@ -17,6 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from transport.base import MAX_STEP, Mesh
@@ -29,6 +30,7 @@ from transport.errors import (
     StepMismatch,
     TransportError,
 )
+from transport.threads import run_peers
 
 Returned = TypeVar("Returned")
 Error = TypeVar("Error", bound=BaseException)
@@ -63,23 +65,7 @@ def run_all(meshes: Mapping[str, Mesh], program: Callable[[Mesh], Returned]) -> 
     BaseException
         The first one that a peer's program raised.
     """
-    returned: dict[str, Returned] = {}
-    raised: list[BaseException] = []
-
-    def run(mesh: Mesh) -> None:
-        try:
-            returned[mesh.me] = program(mesh)
-        except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
-            raised.append(error)
-
-    threads = [threading.Thread(target=run, args=(mesh,), name=mesh.me) for mesh in meshes.values()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
-    return returned
+    return run_peers({name: partial(program, mesh) for name, mesh in meshes.items()})
 
 
 class MeshConformance(ABC):

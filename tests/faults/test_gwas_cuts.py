@@ -13,7 +13,7 @@ from transport_helpers import connect_all
 
 import fedstats as fs
 from fedstats.federation import Federation
-from transport.memory import run_peers
+from transport.threads import run_peers
 
 SITES = ("a", "b", "c")
 
@@ -39,7 +39,7 @@ def test_twenty_cuts_during_a_scan(tmp_path: Path, loopback, monkeypatch: pytest
             site: partial(scan, Federation(meshes[site]), *part)
             for site, part in zip(SITES, parts, strict=True)
         }
-        tables = run_peers(programs, is_echo=lambda error: False)
+        tables = run_peers(programs)
     finally:
         for proxy in proxies:
             proxy.stop()

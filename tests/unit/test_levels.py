@@ -26,14 +26,16 @@ def test_text_of_levels(values: object, texts: list[str | None]) -> None:
 
 def test_many_levels_in_few_rows_are_not_told() -> None:
     eleven = [str(i) for i in range(11)]
-    levels.check_not_identifying("x", eleven, 33, Kind.CATEGORICAL)
-    levels.check_not_identifying("x", eleven[:10], 10, Kind.CATEGORICAL)
+    levels.check_tellable("x", eleven, 33, Kind.CATEGORICAL)
+    levels.check_tellable("x", eleven[:10], 10, Kind.CATEGORICAL)
     with pytest.raises(DataError, match=r"'x' has 11 levels in 32 rows .* declare them"):
-        levels.check_not_identifying("x", eleven, 32, Kind.CATEGORICAL)
+        levels.check_tellable("x", eleven, 32, Kind.CATEGORICAL)
+    with pytest.raises(DataError, match="'x' has levels with line breaks"):
+        levels.check_tellable("x", ["a", "b\n"], 9999, Kind.CATEGORICAL)
     with pytest.raises(DataError, match="41 levels in 9999 rows"):
-        levels.check_not_identifying("x", [str(i) for i in range(41)], 9999, Kind.INTEGER)
+        levels.check_tellable("x", [str(i) for i in range(41)], 9999, Kind.INTEGER)
     with pytest.raises(DataError, match="holds measurements, not whole numbers"):
-        levels.check_not_identifying("x", ["1", "2.5"], 999, Kind.FLOAT)
+        levels.check_tellable("x", ["1", "2.5"], 999, Kind.FLOAT)
 
 
 def merged(*sites: tuple[list[str], list[str] | None], kind: Kind = Kind.CATEGORICAL) -> tuple[str, ...]:
@@ -59,6 +61,8 @@ def test_order_is_alphabetical_or_numerical_or_that_of_the_dtype() -> None:
         {"x": {"levels": [1], "order": ""}},
         {"x": {"levels": ["a"], "order": 3}},
         {"x": {"levels": ["nan"], "order": ""}},
+        {"x": {"levels": ["1\x1b[2J"], "order": ""}},
+        {"x": {"levels": [str(i) for i in range(41)], "order": ""}},
     ],
 )
 def test_levels_of_a_peer_are_not_trusted(said: object) -> None:

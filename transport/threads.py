@@ -1,0 +1,64 @@
+"""Peers of one process, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+Returned = TypeVar("Returned")
+
+
+def run_peers(
+    programs: Mapping[str, Callable[[], Returned]],
+    *,
+    is_echo: Callable[[BaseException], bool] = lambda _: False,
+    stop: Callable[[], object] = lambda: None,
+) -> dict[str, Returned]:
+    """Run each peer's program in a thread of its own, and wait for all.
+
+    Parameters
+    ----------
+    programs
+        What each peer runs. It must close or abort its mesh when it ends.
+    is_echo
+        Tells whether an error only reports that another peer failed.
+    stop
+        Ends what the programs wait for; called when the caller is interrupted (Ctrl-C).
+
+    Returns
+    -------
+    dict
+        What each program returned, in the order of `programs`.
+
+    Raises
+    ------
+    BaseException
+        The first error that is not an echo, or else the first, with a note that names the peer.
+    """
+    returned: dict[str, Returned] = {}
+    failed: list[tuple[str, BaseException]] = []
+
+    def run(name: str) -> None:
+        try:
+            returned[name] = programs[name]()
+        except BaseException as error:  # noqa: BLE001  (re-raised below, in the caller's thread)
+            failed.append((name, error))
+
+    threads = [threading.Thread(target=run, args=(name,), name=f"peer {name}") for name in programs]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
+    if failed:
+        name, error = min(failed, key=lambda failure: is_echo(failure[1]))
+        error.add_note(f"raised at {name}")
+        raise error
+    return {name: returned[name] for name in programs}
