@@ -58,11 +58,16 @@ def test_nothing_is_opened_before_the_sites_have_agreed() -> None:
 
 
 def test_what_other_sites_may_hold_is_recorded_though_the_analysis_failed() -> None:
-    def program(federation: Federation, refuses: bool) -> set[str]:
-        declaration = Declaration("failing", aggregate={"total": "a sum"}, published={"question": "nothing"})
-        with pytest.raises(fs.FedStatsError), federation.analysis(declaration) as run:
-            run.agree("question", dict)
-            run.sum("total", np.ones(2 if refuses else 3))
-        return set(federation.leakage.labels)
+    declaration = Declaration("failing", aggregate={"total": "a sum"}, published={"question": "nothing"})
 
-    assert fs.simulate(program, [False, True, False]) == [{"question", "total"}] * 3
+    def fail(federation: Federation, size: int) -> None:
+        with federation.analysis(declaration) as run:
+            run.agree("question", dict)
+            run.sum("total", np.ones(size))
+
+    def program(federation: Federation, size: int) -> frozenset[str]:
+        with pytest.raises(fs.FedStatsError):
+            fail(federation, size)
+        return federation.leakage.labels
+
+    assert fs.simulate(program, [3, 2, 3]) == [{"question", "total"}] * 3
