@@ -9,12 +9,9 @@ is the price of privacy.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,16 +19,13 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.compare import compare
+from benchmarks.processes import Processes, Report, processes, serve
 from protocols.party import Party
 from protocols.ring import FIXED128
 from protocols.sum import secure_sum
-from transport.grpc_mesh import connect
-from transport.loopback import loopback_federation
-from transport.manifest import Manifest
-from transport.sitekeys import SiteKeys
+from transport.base import Mesh
 
 SIZE = 10_000_000
-NAMES = ("a", "b", "c")
 TURNS = 7
 
 Floats = NDArray[np.float64]
@@ -70,69 +64,23 @@ def plain(party: Party, label: str, x: Floats, step: int = 1 << 19) -> Floats:
 SUMS: dict[str, Callable[[Party, str, Floats], Floats]] = {"masked": masked, "plain": plain}
 
 
-def peer(directory: Path, name: str) -> None:
-    """Serve one process: for each line of standard input, run the sum that it names and report on it."""
-    mesh = connect(
-        SiteKeys.load(directory / name),
-        Manifest.load(directory / "federation.toml"),
-        bytes(32),
-        package_version="benchmark",
-    )
+def actions(mesh: Mesh) -> Callable[[str], Callable[[], object]]:
+    """Return what turns the name of a sum into a run of it on this process's array."""
     party = Party(mesh)
-    x = np.random.default_rng(NAMES.index(name)).normal(size=SIZE)
-    for number, order in enumerate(sys.stdin):
-        before, start = mesh.traffic.copy(), time.perf_counter()
-        SUMS[order.strip()](party, f"sum {number}", x)
-        seconds, spent = time.perf_counter() - start, mesh.traffic - before
-        print(json.dumps([seconds, spent.rounds, spent.bytes_sent]), flush=True)
-    mesh.close()
-
-
-class Federation:
-    """Three processes on loopback that wait for orders."""
-
-    def __init__(self, directory: Path) -> None:
-        loopback_federation(NAMES, directory)
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.bench_sum", directory, name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=Path(__file__).parents[1],
-            )
-            for name in NAMES
-        ]
-
-    def run(self, order: str) -> list[tuple[float, int, int]]:
-        """Run one sum; return the seconds, rounds and bytes sent of each process."""
-        for process in self.processes:
-            assert process.stdin
-            process.stdin.write(order + "\n")
-            process.stdin.flush()
-        return [tuple(json.loads(process.stdout.readline())) for process in self.processes if process.stdout]
-
-    def close(self) -> None:
-        for process in self.processes:
-            assert process.stdin
-            process.stdin.close()
-        for process in self.processes:
-            with process:  # waits, and closes what is left open
-                pass
+    x = np.random.default_rng(party.index).normal(size=SIZE)
+    numbers = count()
+    return lambda order: partial(SUMS[order], party, f"sum {next(numbers)}", x)
 
 
 @pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    processes = Federation(tmp_path_factory.mktemp("federation"))
-    for order in SUMS:
-        processes.run(order)  # compiles, connects, warms up
-    yield processes
-    processes.close()
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with processes("benchmarks.bench_sum", tmp_path_factory.mktemp("federation")) as started:
+        yield started
 
 
 @pytest.mark.timeout(300)
-def test_secure_sum(benchmark: Any, federation: Federation) -> None:
-    reports: list[tuple[float, int, int]] = []
+def test_secure_sum(benchmark: Any, federation: Processes) -> None:
+    reports: list[Report] = []
 
     def secure() -> None:
         reports[:] = federation.run("masked")
@@ -147,4 +95,4 @@ def test_secure_sum(benchmark: Any, federation: Federation) -> None:
 
 
 if __name__ == "__main__":
-    peer(Path(sys.argv[1]), sys.argv[2])
+    serve(actions)
