@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, Leakage, Reveal
-from fedstats.errors import DataError, DisclosureError, PolicyError, RemoteError, translated
+from fedstats.errors import DataError, DisclosureError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.results import Cost
 from protocols import codec
 from protocols.confirm import confirm
-from protocols.publish import publish
+from protocols.errors import CodecError
+from protocols.publish import MAX_BYTES, publish
 from protocols.ring import Ring
 from protocols.sum import secure_sum
 from transport.errors import AbortCode
@@ -72,7 +73,7 @@ class Analysis:
         return self.federation.sites
 
     def agree(
-        self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = codec.MAX_BYTES
+        self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = MAX_BYTES
     ) -> dict[str, Any]:
         """Let every site check its own input, and tell the others its metadata or that it refuses.
 
@@ -107,9 +108,15 @@ class Analysis:
         except (DataError, PolicyError) as error:
             refusal = error
             message = {"refused": int(error.code)}
-        with translated():
-            replies = publish(self.federation.party, self.step(label), message, max_bytes=max_bytes)
-            codes = {site: _refusal(site, reply) for site, reply in replies.items()}
+        try:
+            with translated():
+                replies = publish(self.federation.party, self.step(label), message, max_bytes=max_bytes)
+                codes = {site: _refusal(site, reply) for site, reply in replies.items()}
+        except FedStatsError:
+            # A site that has read our refusal may stop the session before all have answered us.
+            if refusal is not None:
+                raise refusal from None
+            raise
         others = {site: code for site, code in codes.items() if code and site != self.federation.site}
         said = ", ".join(f"site {site} ({code.name.lower()} error)" for site, code in others.items() if code)
         if refusal is not None:
@@ -186,4 +193,4 @@ def _refusal(site: str, reply: Any) -> AbortCode | None:
         return None
     if isinstance(reply, dict) and reply.keys() == {"refused"} and reply["refused"] in list(AbortCode):
         return AbortCode(reply["refused"])
-    raise codec.CodecError("the answer is neither metadata nor a refusal", peer=site)
+    raise CodecError("the answer is neither metadata nor a refusal", peer=site)

@@ -92,5 +92,8 @@ def translated() -> Iterator[None]:
         raise DataError(str(error)) from error
     except protocols.errors.ProtocolError as error:
         raise ProtocolError(str(error), site=error.peer) from error
+    except transport.errors.PeerAborted as error:
+        refused = error.code in (AbortCode.DATA, AbortCode.POLICY)
+        raise (RemoteError if refused else TransportError)(str(error), site=error.peer) from error
     except transport.errors.TransportError as error:
         raise TransportError(str(error), site=error.peer) from error

@@ -81,6 +81,7 @@ class Party:
 
     def absorb(self, label: str, *contents: Buffer) -> None:
         """Take into the transcript what all parties must have received alike under a label."""
+        self._transcript.update(len(contents).to_bytes(8, "little"))
         for content in (label.encode(), *contents):
             self._transcript.update(memoryview(content).nbytes.to_bytes(8, "little"))
             self._transcript.update(content)

@@ -23,19 +23,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import codec
+from protocols import codec, prg
 from protocols import ring as rings
 from protocols.errors import CodecError, ShapeMismatch
 from protocols.party import Party
-from protocols.prg import BLOCK
 from protocols.ring import EXACT, Z64, Ring
 from transport.base import Buffer
 
-#: Most bytes of ring elements in a message: few enough to mask one while another travels, and enough
-#: that no time goes into their number.
+#: Most bytes of ring elements in a message: enough that no time goes into the number of messages.
 MESSAGE = 4 << 20
-#: Most bytes of ring elements that are masked before the first of them are summed, over all owners.
-BATCH = 32 << 20
+#: Most bytes of ring elements in a block, the messages to all owners together.
+BLOCK = 32 << 20
+#: Blocks that are sent ahead of the one that is awaited, to keep a link of high latency busy.
+AHEAD = 2
 
 
 def secure_sum(
@@ -158,7 +158,7 @@ class _Layout:
     @property
     def step(self) -> int:
         """Entries in a block, the last one of a segment apart."""
-        return max(1, min(MESSAGE, BATCH // self.n) // (8 * self.ring.limbs))
+        return max(1, min(MESSAGE, BLOCK // self.n) // (8 * self.ring.limbs))
 
     @property
     def blocks(self) -> int:
@@ -182,16 +182,20 @@ class _Sum:
         self.result = np.empty_like(entries)
 
     def run(self) -> NDArray[Any]:
-        """Run the sum. While one block is on its way, the next is masked: only two waits do not overlap."""
+        """Run the sum, masking blocks while others are on their way.
+
+        Each turn takes from every peer just what it sent `AHEAD` turns before, so that the order of
+        messages is fixed, and a sum of one block is a round of masked messages and one of sums.
+        """
         blocks = self.layout.blocks
         masked: dict[int, NDArray[np.uint64]] = {}
-        for number in range(blocks + 2):
-            if number < blocks:
-                masked[number] = self.scatter(number)
-            if 1 <= number <= blocks:
-                self.reduce(number - 1, masked.pop(number - 1))
-            if number >= 2:
-                self.gather(number - 2)
+        for turn in range(blocks + 2 * AHEAD):
+            if turn < blocks:
+                masked[turn] = self.scatter(turn)
+            if 0 <= turn - AHEAD < blocks:
+                self.reduce(turn - AHEAD, masked.pop(turn - AHEAD))
+            if turn >= 2 * AHEAD:
+                self.gather(turn - 2 * AHEAD)
         self.party.mesh.traffic.rounds += 2
         return self.result
 
@@ -229,7 +233,7 @@ class _Sum:
         Of the two parties that share a mask, the earlier in the roster adds it and the later subtracts.
         """
         masked = np.empty((entries.size, self.ring.limbs), np.uint64)
-        step = max(1, BLOCK // (8 * self.ring.limbs))
+        step = max(1, prg.BLOCK // (8 * self.ring.limbs))
         scratch = np.empty((min(step, entries.size), self.ring.limbs), np.uint64)
         for start in range(0, entries.size, step):
             part = masked[start : start + step]

@@ -1,0 +1,1 @@
+"""The mesh: authenticated, ordered, reliable messages between the peers of a session."""

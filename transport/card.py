@@ -169,7 +169,7 @@ class Card:
                 f"only dials out, endpoint; this one has {', '.join(sorted(map(repr, table)))}"
             )
         try:
-            identity, vouched = _unhex(table["identity"]), _unhex(table["vouched"])
+            identity, vouched = unhex(table["identity"]), unhex(table["vouched"])
             certificate = table["certificate"].encode("ascii")
         except ValueError:
             raise IdentityError(f"the card of site {table['name']!r} is not well-formed") from None
@@ -205,7 +205,7 @@ class Card:
             raise IdentityError(f"{path}: {error}", peer=error.peer) from error
 
 
-def _unhex(text: str) -> bytes:
+def unhex(text: str) -> bytes:
     """Decode lower-case hexadecimal and nothing else (`bytes.fromhex` also takes blanks and capitals)."""
     data = bytes.fromhex(text)
     if data.hex() != text:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -25,6 +25,15 @@ CLOCK_SKEW = timedelta(minutes=10)
 #: Largest certificate accepted, in bytes of PEM. An honest one has about 750.
 MAX_PEM = 4096
 
+#: What reading a damaged certificate can raise.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _USAGE = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -108,46 +117,50 @@ def parse(pem: bytes, site: str) -> x509.Certificate:
     -----
     The dates are not judged here: an expired certificate is still well-formed. See `check_dates`.
     """
-
-    def refuse(why: str) -> IdentityError:
-        return IdentityError(
-            f"the certificate of site {site} {why}: ask site {site} to issue a new one with fedstats",
-            peer=site,
-        )
-
     if len(pem) > MAX_PEM or pem.count(b"-----BEGIN") != 1:
-        raise refuse("is not a single PEM certificate")
+        raise _refuse(site, "is not a single PEM certificate")
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-        extensions = {extension.oid: extension for extension in certificate.extensions}
-        key = certificate.public_key()
-        names = [attribute.value for attribute in certificate.subject]
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise refuse("cannot be read") from error
+        _examine(certificate, site)
+    except _UNREADABLE as error:
+        # Fields are decoded when they are looked at, so any look can fail.
+        raise _refuse(site, "cannot be read") from error
+    return certificate
+
+
+def _refuse(site: str, why: str) -> IdentityError:
+    return IdentityError(
+        f"the certificate of site {site} {why}: ask site {site} to issue a new one with fedstats", peer=site
+    )
+
+
+def _examine(certificate: x509.Certificate, site: str) -> None:
+    extensions = {extension.oid: extension for extension in certificate.extensions}
+    key = certificate.public_key()
+    names = [attribute.value for attribute in certificate.subject]
     if certificate.version is not x509.Version.v3:
-        raise refuse("is not an X.509 v3 certificate")
+        raise _refuse(site, "is not an X.509 v3 certificate")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise refuse("has a key that is not P-256")
+        raise _refuse(site, "has a key that is not P-256")
 
     constraints = extensions.get(x509.BasicConstraints.oid)
     if constraints is None or not constraints.critical or constraints.value != _CONSTRAINTS:
-        raise refuse("may sign other certificates (it lacks a critical BasicConstraints CA:FALSE)")
+        raise _refuse(site, "may sign other certificates (it lacks a critical BasicConstraints CA:FALSE)")
     usage = extensions.get(x509.KeyUsage.oid)
     if usage is None or not usage.critical or usage.value != _USAGE:
-        raise refuse("is not limited to digital signatures (it lacks a critical KeyUsage)")
+        raise _refuse(site, "is not limited to digital signatures (it lacks a critical KeyUsage)")
     purposes = extensions.get(x509.ExtendedKeyUsage.oid)
     if purposes is None or list(purposes.value) != list(_PURPOSES):
-        raise refuse("is not for both TLS servers and clients")
+        raise _refuse(site, "is not for both TLS servers and clients")
     alternative = extensions.get(x509.SubjectAlternativeName.oid)
     if alternative is None or list(alternative.value) != [x509.DNSName(dns_name(site))]:
-        raise refuse(f"is not for {dns_name(site)}")
+        raise _refuse(site, f"is not for {dns_name(site)}")
     if names != [dns_name(site)] or certificate.issuer != certificate.subject:
-        raise refuse(f"is not for {dns_name(site)}, issued by itself")
+        raise _refuse(site, f"is not for {dns_name(site)}, issued by itself")
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, ValueError, TypeError) as error:
-        raise refuse("is not signed by its own key") from error
-    return certificate
+    except InvalidSignature as error:
+        raise _refuse(site, "is not signed by its own key") from error
 
 
 def fingerprint(certificate: x509.Certificate) -> bytes:

@@ -21,6 +21,7 @@ from transport.errors import AbortCode, ManifestError, PeerAborted, PeerUnreacha
 from transport.handshake import Handshake, Terms, make_terms
 from transport.line import Line
 from transport.manifest import Manifest
+from transport.probe import Responder, probe_hello
 from transport.sitekeys import SiteKeys
 from transport.switchboard import Progress, Switchboard
 
@@ -170,9 +171,12 @@ def connect(
     credentials = keys.credentials(cards[keys.name].fingerprint)
     seconds = timeout or manifest.timeout or DEFAULT_TIMEOUT
 
+    others = {card.name: card for card in manifest.peers if card.name != keys.name}
+    responder = Responder(probe_hello(keys, manifest, package_version), others)
+
     async def open_session() -> tuple[Switchboard, Handshake]:
         handshake = Handshake(keys.identity, terms, cards)
-        switchboard = Switchboard(handshake, keys.name, cards, credentials, seconds, on_progress)
+        switchboard = Switchboard(handshake, keys.name, cards, credentials, seconds, responder, on_progress)
         await switchboard.open(listen or listening_address(cards[keys.name]))
         return switchboard, handshake
 

@@ -142,7 +142,7 @@ class Hello:
         return hello
 
 
-def _compare(ours: Terms, theirs: Terms, peer: str) -> None:
+def compare(ours: Terms, theirs: Terms, peer: str) -> None:
     """Refuse the first thing that differs, in an order that both sides share."""
 
     def refuse(mismatch: Mismatch, message: str) -> HandshakeRefused:
@@ -158,7 +158,7 @@ def _compare(ours: Terms, theirs: Terms, peer: str) -> None:
         older = f"site {peer}" if theirs.epoch < ours.epoch else "this site"
         raise refuse(
             Mismatch.EPOCH,
-            f"site {peer} is at epoch {theirs.epoch} of the federation, this site at {ours.epoch}: "
+            f"site {peer} is at epoch {theirs.epoch} of the federation, this site at epoch {ours.epoch}: "
             f"{older} must take over the newest signed federation.toml",
         )
     if theirs.manifest != ours.manifest:
@@ -250,7 +250,7 @@ class Handshake:
                 peer=peer,
                 mismatch=Mismatch.CERTIFICATE,
             )
-        _compare(self._terms, hello.terms, peer)
+        compare(self._terms, hello.terms, peer)
         if self._session is not None:
             if hello != self._hellos[peer]:
                 raise HandshakeRefused(

@@ -21,7 +21,7 @@ from transport.errors import (
 )
 from transport.frames import Frame
 from transport.link import Link
-from transport.stream import Stream
+from transport.stream import Stream, Trouble
 
 #: Bytes of queued messages to a peer beyond which `send` waits: references, not copies.
 BACKLOG = 64 << 20
@@ -45,6 +45,8 @@ class Line:
         The connection in use; None while there is none.
     last_words
         A frame that goes out before all others, and ends the connection: an abort or a refusal.
+    parted
+        The peer has been told of the end, or has told us.
     broken_since
         When the connection of a standing session broke (`time.monotonic`); None while it holds.
     trouble
@@ -56,8 +58,9 @@ class Line:
         self.timeout = timeout
         self.stream: Stream | None = None
         self.last_words: bytes | None = None
+        self.parted = False
         self.broken_since: float | None = None
-        self.trouble = "it has not been reached yet"
+        self.trouble = Trouble.NONE
         self.others: tuple[Line, ...] = ()
         self._loop = loop
         self._link = Link(peer)

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import tomli_w
 
-from transport.card import Card
+from transport.card import Card, unhex
 from transport.errors import IdentityError, ManifestError
 from transport.identity import Identity, check_name, verify
 
@@ -315,7 +315,7 @@ class Manifest:
         signatures = {}
         for name, text in table["signatures"].items():
             try:
-                signatures[name] = bytes.fromhex(text)
+                signatures[name] = unhex(text)
             except (TypeError, ValueError):
                 raise ManifestError(f"the signature of {name!r} is not hexadecimal", peer=name) from None
         timeout = table.get("timeout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from enum import StrEnum
 from typing import Any
 
 import grpc
@@ -11,12 +12,40 @@ import grpc.aio
 
 from transport.frames import Frame
 
-#: The one RPC of a mesh: a bidirectional stream of frames.
-SERVICE, RPC = "fedstats.Mesh", "Link"
+#: The RPCs of a mesh, both streams of raw bytes both ways: the link of a session, and the probe.
+SERVICE, LINK, PROBE = "fedstats.Mesh", "Link", "Probe"
 
 
 class StreamEnded(Exception):
     """The stream is over. The reason is gRPC's own text: addresses and TLS errors, never data."""
+
+
+class Trouble(StrEnum):
+    """Why a connection is not there, in a site's terms."""
+
+    NONE = "it has not been reached yet"
+    BROKEN = "the connection broke"
+    IMPOSTOR = "whoever answers at its endpoint does not have the certificate that federation.toml pins"
+    REFUSED = "it ended the connection; its federation.toml may pin another certificate for this site"
+    SILENT = "its machine answers, but no analysis listens at its endpoint"
+    UNKNOWN_HOST = "the host name of its endpoint is not known here"
+    UNREACHABLE = "its endpoint cannot be reached from here"
+
+
+def diagnose(reason: str) -> Trouble:
+    """Tell what gRPC's text about a failed connection means."""
+    for trouble, signs in _SIGNS.items():
+        if any(sign in reason for sign in signs):
+            return trouble
+    return Trouble.UNREACHABLE
+
+
+_SIGNS = {
+    Trouble.IMPOSTOR: ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification"),
+    Trouble.SILENT: ("Connection refused",),
+    Trouble.REFUSED: ("Socket closed", "Connection reset", "Broken pipe", "handshake failed"),
+    Trouble.UNKNOWN_HOST: ("DNS", "name resolution", "getaddrinfo", "not known"),
+}
 
 
 class Stream(ABC):

@@ -38,8 +38,18 @@ from transport.errors import (
 from transport.frames import Frame, Kind
 from transport.handshake import Handshake
 from transport.line import Line, closed_here
+from transport.probe import Responder
 from transport.sitekeys import TlsCredentials
-from transport.stream import RPC, SERVICE, AcceptedStream, DialledStream, Stream, StreamEnded
+from transport.stream import (
+    LINK,
+    SERVICE,
+    AcceptedStream,
+    DialledStream,
+    Stream,
+    StreamEnded,
+    Trouble,
+    diagnose,
+)
 
 _log = logging.getLogger("fedstats.transport")
 
@@ -75,6 +85,8 @@ class Switchboard:
         This peer's TLS certificate and key.
     timeout
         The mesh's timeout.
+    responder
+        Answers probes of peers meanwhile.
     on_progress
         Told what happens to connections; called on the event loop's thread, so it must be quick.
     """
@@ -86,6 +98,7 @@ class Switchboard:
         cards: Mapping[str, Card],
         credentials: TlsCredentials,
         timeout: float,
+        responder: Responder,
         on_progress: Progress | None,
     ) -> None:
         self._handshake = handshake
@@ -93,6 +106,7 @@ class Switchboard:
         self._cards = cards
         self._credentials = credentials
         self._timeout = timeout
+        self._responder = responder
         self._on_progress = on_progress
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
@@ -135,15 +149,16 @@ class Switchboard:
         failure = self._failure
         if failure is not None:
             code = failure.code if isinstance(failure, PeerAborted) else AbortCode.TRANSPORT
-            await self.abort(code, failure.peer)
+            # A peer that has not come yet would otherwise wait for one that has left.
+            await self.abort(code, failure.peer, linger=isinstance(failure, HandshakeRefused))
             raise failure
 
     async def _listen(self, address: str) -> None:
         self._server = grpc.aio.server(options=grpc_tls.server_options(len(self.lines), self._timeout))
-        handler: Any = grpc.stream_stream_rpc_method_handler(self._accept)
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {RPC: handler}),)
-        )
+        link: Any = grpc.stream_stream_rpc_method_handler(self._accept)
+        probe, answer = self._responder.handler()
+        handlers = grpc.method_handlers_generic_handler(SERVICE, {LINK: link, probe: answer})
+        self._server.add_generic_rpc_handlers((handlers,))
         peers = [self._cards[peer] for peer in self.lines]
         try:
             self._server.add_secure_port(address, grpc_tls.server_credentials(self._credentials, peers))
@@ -186,7 +201,7 @@ class Switchboard:
                 grpc_tls.channel_credentials(self._credentials, card),
                 options=grpc_tls.channel_options(card, self._timeout),
             )
-            stream = DialledStream(channel.stream_stream(f"/{SERVICE}/{RPC}")())
+            stream = DialledStream(channel.stream_stream(f"/{SERVICE}/{LINK}")())
             try:
                 await self._converse(line, stream)
             finally:
@@ -194,7 +209,7 @@ class Switchboard:
                 await channel.close()
             if stream.heard_join:
                 delay = _FIRST_REDIAL
-            elif _is_impostor(line.trouble) and not self._ready.is_set():
+            elif line.trouble is Trouble.IMPOSTOR and not self._ready.is_set():
                 self._fail(_impostor(line.peer, str(card.endpoint)))
             if not (self._closing or line.finished):
                 await asyncio.sleep(delay)
@@ -241,7 +256,7 @@ class Switchboard:
             writer.cancel()
             for outcome in await asyncio.gather(reader, writer, return_exceptions=True):
                 if isinstance(outcome, StreamEnded):
-                    line.trouble = "the connection broke" if stream.heard_hello else _plain(str(outcome))
+                    line.trouble = Trouble.BROKEN if stream.heard_hello else diagnose(str(outcome))
                 elif isinstance(outcome, Exception):
                     _log.error("a connection with site %s failed: %r", line.peer, outcome)
             self._detach(line, stream)
@@ -251,6 +266,8 @@ class Switchboard:
             data = await stream.read()
             if stream.dismissed:
                 return
+            if self._failure is not None:
+                continue  # kept open for last words only
             try:
                 self._handle(line, stream, _decode(data, line.peer))
             except HandshakeRefused as error:
@@ -259,7 +276,9 @@ class Switchboard:
                 stream.wake.set()
             except TransportError as error:
                 self._fail(error)
-                return
+                if isinstance(error, PeerAborted):
+                    line.parted = True
+                    return
 
     def _handle(self, line: Line, stream: Stream, frame: Frame) -> None:
         match frame.kind:
@@ -317,7 +336,7 @@ class Switchboard:
     async def _write(self, line: Line, stream: Stream) -> None:
         """Write what is due, in order of `_next`, until last words have been spoken."""
         while True:
-            final = line.last_words is not None
+            final = line.last_words is not None and stream.said_hello
             try:
                 data = self._next(line, stream)
             except HandshakeRefused as error:
@@ -329,7 +348,8 @@ class Switchboard:
                 return
             if data is not None:
                 await stream.write(data)
-                if final and stream.said_hello:
+                if final:
+                    line.parted = True
                     return
             else:
                 await stream.wake.wait()
@@ -389,17 +409,26 @@ class Switchboard:
         """What ended the session, if anything did."""
         return self._failure
 
-    async def abort(self, code: AbortCode, origin: str | None) -> None:
-        """Tell every peer that can be reached that the session has failed, and shut down."""
+    async def abort(self, code: AbortCode, origin: str | None, *, linger: bool = False) -> None:
+        """Tell every peer that can be reached that the session has failed, and shut down.
+
+        Parameters
+        ----------
+        code, origin
+            What to say.
+        linger
+            Give peers that have not come yet a moment to come and hear it.
+        """
         words = frames.encode(Kind.ABORT, bytes([code]) + (origin or self._me).encode("ascii"))
         waiting = []
         for line in self.lines.values():
             line.last_words = line.last_words or words
             line.wake()
-            if line.stream is not None and line.peer != origin:
+            expected = line.stream is not None or (line.peer != origin and (linger or line.broken_since))
+            if expected and not line.finished:
                 waiting.append(line)
         end = self._loop.time() + _GRACE
-        while any(line.stream is not None for line in waiting) and self._loop.time() < end:
+        while self._loop.time() < end and any(line.stream or not line.parted for line in waiting):
             await asyncio.sleep(0.01)
         await self.shut()
 
@@ -463,21 +492,6 @@ def _aborted(peer: str, frame: Frame, cards: Mapping[str, Card]) -> TransportErr
         peer=origin,
         code=code,
     )
-
-
-def _is_impostor(trouble: str) -> bool:
-    return "does not have the certificate" in trouble
-
-
-def _plain(reason: str) -> str:
-    """Say what gRPC says of a failed connection in a site's terms."""
-    if "CERTIFICATE_VERIFY_FAILED" in reason or "Hostname Verification" in reason:
-        return "whoever answers at its endpoint does not have the certificate that federation.toml pins"
-    if "Connection refused" in reason:
-        return "nothing listens at its endpoint"
-    if "Socket closed" in reason or "Connection reset" in reason:
-        return "it ended the connection; its federation.toml may pin another certificate for this site"
-    return reason[:200]
 
 
 def _impostor(peer: str, endpoint: str) -> HandshakeRefused:

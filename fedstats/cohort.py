@@ -1,0 +1,235 @@
+"""A site's rows together with the schema that all sites agreed on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedstats import levels as level_sets
+from fedstats import schema as schemas
+from fedstats._read import check_names, read_table
+from fedstats.disclosure import Declaration
+from fedstats.errors import DataError
+from fedstats.schema import Kind, Schema
+
+if TYPE_CHECKING:
+    from fedstats.federation import Federation
+
+DECLARATION = Declaration(
+    "cohort",
+    aggregate={},
+    published={
+        "schema": "names and kinds of the columns of each site's table; a digest of the declared levels"
+    },
+)
+
+#: Largest magnitude that is accepted: sums over any number of rows stay finite.
+LARGEST = 1e290
+
+
+class Cohort:
+    """This site's rows with the agreed schema; made by `Federation.cohort`.
+
+    Its rows never leave the site, and its repr shows the schema only.
+
+    Attributes
+    ----------
+    federation
+        The session it belongs to.
+    schema
+        What the sites agreed on.
+    ids
+        Identifier of each row, or None.
+    declared_levels
+        The levels that were declared, by column.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        frame: pd.DataFrame,
+        schema: Schema,
+        ids: NDArray[np.object_] | None,
+        declared_levels: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self.federation = federation
+        self.schema = schema
+        self.ids = ids
+        self.declared_levels = declared_levels
+        self._frame = frame
+
+    @classmethod
+    def agree(
+        cls,
+        federation: Federation,
+        source: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        id: str | None = None,  # noqa: A002  (the word that the column has in every cohort)
+        levels: Mapping[str, Sequence[str]],
+    ) -> Cohort:
+        """Read this site's table and agree on the schema; see `Federation.cohort`.
+
+        Cost: one round.
+        """
+        mine: list[tuple[pd.DataFrame, NDArray[np.object_] | None, dict[str, tuple[str, ...]]]] = []
+
+        def local() -> Mapping[str, Any]:
+            declared = _declared(levels)
+            frame, ids = _load(federation, source, id, declared)
+            mine.append((frame, ids, declared))
+            kinds = {name: _kind(frame[name], declared.get(name), name) for name in frame.columns}
+            return {**schemas.to_metadata(kinds), "call": _fingerprint(id, declared)}
+
+        with federation.analysis(DECLARATION) as run:
+            told = run.agree("schema", local)
+        differing = sorted(
+            site for site, its in told.items() if its.get("call") != told[federation.site]["call"]
+        )
+        if differing:
+            raise DataError(
+                f"the sites do not declare the same id and levels: site {', '.join(differing)} differs from "
+                f"site {federation.site}; run the same script everywhere"
+            )
+        schema = Schema.merge({site: schemas.from_metadata(site, its) for site, its in told.items()})
+        [(frame, ids, declared)] = mine
+        for name in declared:
+            schema.require(name)
+        return cls(federation, frame, schema, ids, declared)
+
+    def __len__(self) -> int:
+        """Return the number of rows of this site."""
+        return len(self._frame)
+
+    def __repr__(self) -> str:
+        columns = "\n".join(f"  {name}: {kind}" for name, kind in self.schema.kinds.items())
+        unusable = "".join(f"\n  {name}: unusable" for name in self.schema.unusable)
+        return f"<Cohort at {', '.join(self.federation.sites)}\n{columns}{unusable}\n>"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that can be used at every site."""
+        return tuple(self.schema.kinds)
+
+    def missing(self, name: str) -> NDArray[np.bool_]:
+        """Return where this site's values of a column are missing."""
+        self.schema.require(name)
+        return self._frame[name].isna().to_numpy(dtype=bool)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return this site's values of a numeric column, NaN where missing.
+
+        Raises
+        ------
+        DataError
+            The column is not numeric, or holds values that are infinite or beyond 1e290.
+        """
+        self.schema.require_numeric(name)
+        return to_numbers(self._frame[name], name)
+
+    def texts(self, name: str) -> NDArray[np.object_]:
+        """Return this site's values of a categorical column as levels, None where missing."""
+        return to_texts(self._frame[name], name, self.schema.require(name))
+
+    def categories(self, name: str) -> list[str] | None:
+        """Return the categories of a column in the order of its dtype, if it has that dtype."""
+        dtype = self._frame[name].dtype
+        if not isinstance(dtype, pd.CategoricalDtype):
+            return None
+        return [level_sets.canonical(value) for value in dtype.categories]
+
+
+def to_numbers(values: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    """Return a numeric column as float64, NaN where missing, refusing what cannot be summed."""
+    try:
+        numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (OverflowError, TypeError, ValueError):
+        numbers = None
+    if numbers is None:  # Raised outside of the handler: the cause would quote the value.
+        raise DataError(f"column {name!r} holds values that are no numbers")
+    beyond = int(np.count_nonzero(np.abs(numbers) > LARGEST))
+    if beyond:
+        raise DataError(
+            f"column {name!r} has {beyond} values that are infinite or beyond {LARGEST:g} in magnitude: "
+            "set them to missing, or change the unit"
+        )
+    return numbers
+
+
+def to_texts(values: pd.Series[Any], name: str, kind: Kind) -> NDArray[np.object_]:
+    """Return a column of an agreed kind as levels, None where missing."""
+    if kind is Kind.DATETIME:
+        raise DataError(f"column {name!r} is datetime and cannot be a category: group the dates first")
+    if kind in (Kind.INTEGER, Kind.FLOAT):
+        values = pd.Series(to_numbers(values, name))  # a bool here is 0 or 1 elsewhere
+    return level_sets.as_text(values)
+
+
+def _declared(levels: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    declared: dict[str, tuple[str, ...]] = {}
+    for column, its in levels.items():
+        texts = () if isinstance(its, str) else tuple(map(level_sets.canonical, its))
+        if not texts or len(set(texts)) != len(texts):
+            raise DataError(f"levels of column {column!r} must be a list of distinct values")
+        declared[column] = texts
+    return declared
+
+
+def _fingerprint(id_column: str | None, declared: Mapping[str, tuple[str, ...]]) -> str:
+    """Digest of what the script declares about the table, which must be the same at every site."""
+    text = repr((id_column is not None, sorted(declared.items())))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _load(
+    federation: Federation,
+    source: str | os.PathLike[str] | pd.DataFrame,
+    id_column: str | None,
+    declared: Mapping[str, tuple[str, ...]],
+) -> tuple[pd.DataFrame, NDArray[np.object_] | None]:
+    """Return this site's table without its id column, and the ids."""
+    if isinstance(source, pd.DataFrame):
+        frame, where = source.copy(), "data frame"
+    else:
+        path = federation.locate(source)
+        frame, where = read_table(path, {*declared, *([id_column] if id_column else [])}), str(path)
+    check_names(frame.columns.tolist(), where)
+    ids = None
+    if id_column is not None:
+        ids = _ids(frame, id_column, where)
+        frame = frame.drop(columns=id_column)
+    return frame.reset_index(drop=True), ids
+
+
+def _ids(frame: pd.DataFrame, column: str, where: str) -> NDArray[np.object_]:
+    if column not in frame:
+        raise DataError(f"{where}: there is no id column {column!r}")
+    missing = int(frame[column].isna().sum())
+    if missing:
+        raise DataError(f"{where}: id column {column!r} has {missing} missing values")
+    ids = level_sets.as_text(frame[column])
+    repeated = len(ids) - len(set(ids))
+    if repeated:
+        raise DataError(
+            f"{where}: id column {column!r} has {repeated} values that occur before; ids are unique"
+        )
+    return ids
+
+
+def _kind(values: pd.Series[Any], declared: tuple[str, ...] | None, name: str) -> Kind:
+    """Return the kind of one of this site's columns, which is categorical if its levels are declared."""
+    kind = schemas.kind_of(values)
+    if declared is None or kind is Kind.EMPTY:
+        return kind
+    undeclared = set(level_sets.as_text(values)) - {None, *declared}
+    if undeclared:
+        raise DataError(
+            f"column {name!r} has {len(undeclared)} levels that were not declared: add them to levels=, or "
+            "recode them at this site"
+        )
+    return Kind.CATEGORICAL

@@ -1,0 +1,71 @@
+"""A site's genotypes, and which of its cohort's rows they belong to."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstats.errors import DataError
+from fedstats.gwas.plink import BedFile
+from fedstats.gwas.varianttable import VariantTable
+
+if TYPE_CHECKING:
+    from fedstats.cohort import Cohort
+    from fedstats.federation import Federation
+
+
+class Genotypes:
+    """Genotypes of one site; made by `Federation.genotypes`.
+
+    The files are opened by the first analysis that uses them, inside its agreement, so that a
+    broken file at one site stops all sites together.
+
+    Parameters
+    ----------
+    federation
+        The session.
+    path
+        The .bed file or its prefix.
+    """
+
+    def __init__(self, federation: Federation, path: Path) -> None:
+        self.federation = federation
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<Genotypes at {', '.join(self.federation.sites)}>"
+
+    @cached_property
+    def bed(self) -> BedFile:
+        """The files, mapped into memory and validated; DataError if they are not in order."""
+        return BedFile(self.path)
+
+    @cached_property
+    def table(self) -> VariantTable:
+        """The list of variants in normal form."""
+        return VariantTable.from_frame(self.bed.variants)
+
+    def match(self, cohort: Cohort) -> NDArray[np.int64]:
+        """Return, for each of this site's rows of a cohort, its sample in the files, or -1.
+
+        Raises
+        ------
+        DataError
+            The cohort has no id column, or no row of a cohort with rows is among the samples.
+        """
+        if cohort.ids is None:
+            raise DataError(
+                "the cohort has no id by which samples could be matched: fed.cohort(..., id='column'), "
+                "the column that holds the individual ids of the .fam file"
+            )
+        samples = self.bed.locate([str(name) for name in cohort.ids])
+        if samples.size and (samples < 0).all():
+            raise DataError(
+                f"none of the cohort's {samples.size} ids is an individual id in "
+                f"{self.bed.path.with_suffix('.fam')}: look whether the id column is the right one"
+            )
+        return samples

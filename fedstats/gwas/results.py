@@ -1,0 +1,128 @@
+"""What a genome-wide association scan returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fedstats import _table
+from fedstats.gwas.reconcile import Reconciled
+from fedstats.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: What is customarily called genome-wide significant.
+GENOME_WIDE = 5e-8
+#: Variants that a summary lists.
+_TOP = 10
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class GWASResult(Result):
+    """Association of one trait with every variant; the same at every site.
+
+    Attributes
+    ----------
+    trait
+        What was analysed.
+    nobs, n_missing
+        Samples of all sites that were used; rows of all sites' cohorts that were left out, for want
+        of genotypes, of the trait or of a covariate.
+    df_resid
+        Residual degrees of freedom of each variant's regression.
+    reconciled
+        How the sites' variant lists were matched: which variants were swapped, flipped or dropped,
+        and why.
+    """
+
+    trait: str
+    nobs: int
+    n_missing: int
+    df_resid: int
+    frame: pd.DataFrame = field(repr=False)
+    reconciled: Reconciled = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a variant in the order of the genome.
+
+        Columns follow GWAS-SSF [1]_: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`,
+        `beta` and `standard_error` (of one copy of the effect allele, in the trait's unit),
+        `effect_allele_frequency` (among calls), `p_value` (two-sided; 0 where it underflows), then `rsid`,
+        `n`, `neg_log10_p` (exact however small), `t`, `missing_rate` and `ambiguous` (an A/T or C/G variant).
+        Estimates are NaN where a variant does not vary beyond the covariates.
+
+        References
+        ----------
+        .. [1] A. Hayhurst et al., "A community driven GWAS summary statistics standard", bioRxiv, 2022.
+        """
+        return self.frame.copy()
+
+    @property
+    def lambda_gc(self) -> float:
+        """Genomic control factor [1]_: median χ² of the variants over that under the null hypothesis.
+
+        References
+        ----------
+        .. [1] B. Devlin, K. Roeder, "Genomic control for association studies", Biometrics 55, 1999.
+        """
+        p = self.frame["p_value"].to_numpy()
+        tested = p[~np.isnan(p)]
+        if not tested.size:
+            return float("nan")
+        return float(stats.chi2.isf(np.median(tested), 1) / stats.chi2.isf(0.5, 1))
+
+    def top(self, n: int = _TOP) -> pd.DataFrame:
+        """Return the n variants with the smallest p-values, as rows of `to_frame`."""
+        return self.frame.nlargest(n, "neg_log10_p")
+
+    def summary(self) -> str:
+        """Return the most significant variants, and what was scanned, as text."""
+        tested = self.frame["p_value"].notna()
+        facts: list[tuple[str, object]] = [
+            ("Samples", f"{self.nobs:,}"),
+            ("Left out", f"{self.n_missing:,}"),
+            ("Sites", len(self.sites)),
+            ("Variants tested", f"{int(tested.sum()):,}"),
+            ("Without variation", f"{int((~tested).sum()):,}"),
+            ("Dropped", f"{len(self.reconciled.dropped):,}"),
+            (f"P < {GENOME_WIDE:g}", int((self.frame["p_value"] < GENOME_WIDE).sum())),
+            ("Genomic control λ", round(self.lambda_gc, 4)),
+        ]
+        shown = [
+            "effect_allele",
+            "other_allele",
+            "effect_allele_frequency",
+            "beta",
+            "standard_error",
+            "neg_log10_p",
+        ]
+        top = self.top()
+        place = top["chromosome"] + ":" + top["base_pair_location"].astype(str)
+        table = (
+            top[shown].set_axis(place).set_axis(["effect", "other", "freq", "beta", "se", "-log10 p"], axis=1)
+        )
+        return "\n".join(
+            [
+                f"Linear association of {self.trait} with each variant",
+                *_table.pair_lines(facts),
+                "",
+                *_table.frame_lines(table, digits=4),
+            ]
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the Manhattan plot; needs matplotlib."""
+        from fedstats.gwas.plots import manhattan
+
+        return manhattan(self.frame, ax=ax)
+
+    def plot_qq(self, ax: Axes | None = None) -> Axes:
+        """Draw observed against expected p-values; needs matplotlib."""
+        from fedstats.gwas.plots import qq
+
+        return qq(self.frame, ax=ax)

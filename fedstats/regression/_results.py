@@ -1,0 +1,226 @@
+"""What a linear regression returns, in the names of statsmodels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fedstats import _table, design
+from fedstats.expressions import Array
+from fedstats.formula import INTERCEPT, Coding
+from fedstats.results import Result
+
+CovType: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class OLSResult(Result):
+    """A fitted linear model, in the names of statsmodels; the same at every site.
+
+    Attributes
+    ----------
+    formula, response, cov_type
+        What was fitted.
+    params
+        Estimates by term: the intercept, then the formula's order.
+    nobs, n_missing
+        Rows of all sites that were used, and that were left out for a missing value.
+    df_resid
+        Residual degrees of freedom.
+    k_constant
+        1 if the terms span a constant, by an intercept or implicitly as ``0 + C(arm)`` does, else 0;
+        R² is then about the mean, and about 0 otherwise.
+    ssr, centered_tss, uncentered_tss
+        Sums of squares: of the residuals, of the response about its mean, and about 0.
+    condition_number
+        Of the model matrix, as it is: large where units differ.
+    covariance
+        Covariance matrix of the estimates; labelled by `cov_params`.
+    coding
+        How rows are coded, for `predict`.
+    """
+
+    formula: str
+    response: str
+    cov_type: CovType
+    params: pd.Series[float]
+    nobs: int
+    n_missing: int
+    df_resid: int
+    k_constant: int
+    ssr: float
+    centered_tss: float
+    uncentered_tss: float
+    condition_number: float
+    covariance: Array = field(repr=False)
+    coding: Coding = field(repr=False)
+
+    @property
+    def df_model(self) -> int:
+        """Model degrees of freedom, the constant not counted."""
+        return len(self.params) - self.k_constant
+
+    @property
+    def use_t(self) -> bool:
+        """Whether p-values and intervals are of Student's t; of the normal distribution otherwise."""
+        return self.cov_type == "nonrobust"
+
+    @cached_property
+    def bse(self) -> pd.Series[float]:
+        """Standard errors."""
+        return pd.Series(np.sqrt(np.diag(self.covariance)), index=self.params.index, name="std err")
+
+    @cached_property
+    def tvalues(self) -> pd.Series[float]:
+        """Estimates divided by their standard errors."""
+        return (self.params / self.bse).rename("t" if self.use_t else "z")
+
+    @cached_property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values that a coefficient is 0."""
+        magnitude = np.abs(self.tvalues.to_numpy())
+        p = 2 * (stats.t.sf(magnitude, self.df_resid) if self.use_t else stats.norm.sf(magnitude))
+        return pd.Series(p, index=self.params.index, name="P>|t|" if self.use_t else "P>|z|")
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
+        if not 0 < alpha < 1:
+            raise ValueError("alpha lies between 0 and 1")
+        quantile = stats.t.isf(alpha / 2, self.df_resid) if self.use_t else stats.norm.isf(alpha / 2)
+        return pd.DataFrame({0: self.params - quantile * self.bse, 1: self.params + quantile * self.bse})
+
+    def cov_params(self) -> pd.DataFrame:
+        """Return the covariance matrix of the estimates."""
+        return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
+
+    @property
+    def scale(self) -> float:
+        """Estimated variance of the errors: ssr / df_resid."""
+        return self.ssr / self.df_resid
+
+    mse_resid = scale
+
+    @property
+    def ess(self) -> float:
+        """Sum of squares that the model explains."""
+        return (self.centered_tss if self.k_constant else self.uncentered_tss) - self.ssr
+
+    @property
+    def mse_model(self) -> float:
+        """Explained sum of squares by degree of freedom: ess / df_model."""
+        return self.ess / self.df_model if self.df_model else float("nan")
+
+    @property
+    def rsquared(self) -> float:
+        """Share of the response's sum of squares that the model explains."""
+        return 1.0 - self.ssr / (self.centered_tss if self.k_constant else self.uncentered_tss)
+
+    @property
+    def rsquared_adj(self) -> float:
+        """R² adjusted for the number of terms."""
+        return 1.0 - (self.nobs - self.k_constant) / self.df_resid * (1.0 - self.rsquared)
+
+    @cached_property
+    def fvalue(self) -> float:
+        """F statistic that all coefficients but the constant's are 0; robust types take Wald's form.
+
+        NaN where there is nothing to test, and for robust types with an implicit constant.
+        """
+        if self.df_model == 0:
+            return float("nan")
+        if self.cov_type == "nonrobust":
+            return self.mse_model / self.mse_resid if self.mse_resid else float("inf")
+        has_intercept = self.params.index[0] == INTERCEPT
+        if self.k_constant and not has_intercept:
+            return float("nan")
+        tested = slice(1 if has_intercept else 0, None)
+        # In units of standard errors, so that units of columns cannot spoil the solution.
+        z = self.tvalues.to_numpy()[tested]
+        errors = self.bse.to_numpy()[tested]
+        correlation = self.covariance[tested, tested] / np.outer(errors, errors)
+        return float(z @ np.linalg.solve(correlation, z) / len(z))
+
+    @property
+    def f_pvalue(self) -> float:
+        """p-value of `fvalue`."""
+        return float(stats.f.sf(self.fvalue, self.df_model, self.df_resid)) if self.df_model else float("nan")
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood with normal errors."""
+        if self.ssr == 0:
+            return float("inf")
+        half = self.nobs / 2
+        return -half * (float(np.log(2 * np.pi)) + float(np.log(self.ssr / self.nobs)) + 1.0)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion, the error variance not counted."""
+        return -2 * self.llf + 2 * len(self.params)
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion, the error variance not counted."""
+        return -2 * self.llf + float(np.log(self.nobs)) * len(self.params)
+
+    def predict(self, frame: pd.DataFrame) -> pd.Series[float]:
+        """Predict the response of rows of this site; nothing is sent.
+
+        Parameters
+        ----------
+        frame
+            Has every column on the right of the formula.
+
+        Returns
+        -------
+        pandas.Series
+            Predictions by the frame's index; NaN where a column is missing.
+
+        Raises
+        ------
+        DataError
+            A column is absent, of another type, or has a level that the fit did not.
+        """
+        positions, X = design.code_new_rows(self.coding, frame)
+        predicted = np.full(len(frame), np.nan)
+        predicted[positions] = X @ self.params.to_numpy()
+        return pd.Series(predicted, index=frame.index, name=self.response)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the coefficients: estimate, standard error, statistic, p-value, 95 % interval."""
+        interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
+        return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
+
+    def summary(self) -> str:
+        """Return the fit as text."""
+        pairs: list[tuple[str, object]] = [
+            ("Response", self.response),
+            ("Rows", self.nobs),
+            ("Rows left out (missing)", self.n_missing),
+            ("Sites", len(self.sites)),
+            ("Residual df", self.df_resid),
+            ("Model df", self.df_model),
+            ("Covariance", self.cov_type),
+            ("R²" if self.k_constant else "R² (about 0)", self.rsquared),
+            ("Adjusted R²", self.rsquared_adj),
+            ("F", self.fvalue),
+            ("P(F)", self.f_pvalue),
+            ("Log-likelihood", self.llf),
+            ("AIC", self.aic),
+            ("BIC", self.bic),
+        ]
+        lines = [
+            f"Ordinary least squares: {self.formula}",
+            "",
+            *_table.pair_lines(pairs, digits=5),
+            "",
+            *_table.frame_lines(self.to_frame(), digits=5),
+            "",
+            f"Cost: {self.cost}",
+        ]
+        return "\n".join(lines)

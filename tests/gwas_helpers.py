@@ -1,0 +1,139 @@
+"""Genotype files, split over sites, and the regression that a linear scan must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import fedstats as fs
+from fedstats.gwas.plink import write_bed
+
+BASES = np.array(["A", "C", "G", "T"])
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All sites' genotypes and rows in one place, as no site ever sees them."""
+
+    genotypes: NDArray[np.int8]
+    variants: pd.DataFrame
+    rows: pd.DataFrame
+
+    def deal(
+        self, folder: Path, sizes: Sequence[int], *, alike: bool = False
+    ) -> list[tuple[pd.DataFrame, Path]]:
+        """Write a file for each site: other order and alleles at every site, unless `alike`."""
+        parts = []
+        for site, samples in enumerate(np.split(np.arange(len(self.rows)), np.cumsum(sizes))):
+            random = np.random.default_rng(site)
+            variants, calls = self.variants, self.genotypes[:, samples]
+            if not alike:
+                order = random.permutation(len(variants))
+                swap = random.random(len(variants)) < 0.3
+                variants, calls = swapped(variants.iloc[order].reset_index(drop=True), calls[order], swap)
+            path = folder / f"site{site}.bed"
+            rows = self.rows.iloc[samples]
+            write_bed(path.with_suffix(""), calls, variants, pd.DataFrame({"iid": rows["iid"]}))
+            parts.append((rows.sample(frac=1.0, random_state=site), path))
+        return parts
+
+
+def swapped(
+    variants: pd.DataFrame, calls: NDArray[np.int8], swap: NDArray[np.bool_]
+) -> tuple[pd.DataFrame, NDArray[np.int8]]:
+    """Exchange allele 1 and allele 2 of some variants."""
+    variants = variants.copy()
+    variants.loc[swap, ["allele1", "allele2"]] = variants.loc[swap, ["allele2", "allele1"]].to_numpy()
+    return variants, np.where(swap[:, np.newaxis] & (calls >= 0), 2 - calls, calls).astype(np.int8)
+
+
+def make_panel(samples: int, variants: int, *, missing: float = 0.02, seed: int = 0) -> Panel:
+    """Make a panel with rare variants, some of them absent, a trait, covariates and gaps in them."""
+    random = np.random.default_rng(seed)
+    frequency = random.choice([0.0, 0.005, 0.02, 0.1, 0.3, 0.5], variants)
+    calls = random.binomial(2, frequency[:, np.newaxis], (variants, samples)).astype(np.int8)
+    calls[random.random(calls.shape) < missing] = -1
+    alleles = np.array([random.choice(4, 2, replace=False) for _ in range(variants)])
+    age = random.normal(55, 9, samples)
+    dose = np.where(calls < 0, 0, calls)
+    rows = pd.DataFrame(
+        {
+            "iid": [f"{number:05d}" for number in range(samples)],
+            "age": np.where(random.random(samples) < 0.03, np.nan, age),
+            "arm": random.choice(["x", "y", "z"], samples),
+            "ldl": 120 + 0.3 * age + 4 * dose[-1] + random.normal(0, 20, samples),
+        }
+    )
+    return Panel(
+        calls,
+        pd.DataFrame(
+            {
+                "chromosome": np.sort(random.choice(["1", "2", "X"], variants)),
+                "rsid": [f"rs{number}" for number in range(variants)],
+                "base_pair_location": 1_000 + 50 * np.arange(variants),
+                "allele1": BASES[alleles[:, 0]],
+                "allele2": BASES[alleles[:, 1]],
+            }
+        ),
+        rows,
+    )
+
+
+def scan(parts: Sequence[tuple[pd.DataFrame, Path]], **options: Any) -> fs.gwas.GWASResult:
+    """Scan at every site, check that all hold the same bits, and return the result."""
+
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> fs.gwas.GWASResult:
+        rows, path = data
+        return fs.gwas.linear(federation.genotypes(path), federation.cohort(rows, id="iid"), **options)
+
+    first, *others = fs.simulate(program, parts)
+    for other in others:
+        pd.testing.assert_frame_equal(other.to_frame(), first.to_frame(), check_exact=True)
+    return first
+
+
+def least_squares(panel: Panel, trait: str, design: NDArray[np.float64]) -> pd.DataFrame:
+    """Return beta and standard error of each variant's allele 1, by rsid, on the pooled complete rows.
+
+    Each variant has a regression of its own, with the whole design, by Householder QR.
+    """
+    complete = ~np.isnan(np.column_stack([panel.rows[trait], design])).any(axis=1)
+    y, design = panel.rows[trait].to_numpy()[complete], design[complete]
+    calls = np.where(panel.genotypes < 0, np.nan, panel.genotypes)[:, complete]
+    estimates = []
+    for g in calls:
+        known = ~np.isnan(g)
+        if not known.any() or (g[known] == g[known][0]).all():
+            estimates.append((np.nan, np.nan))
+            continue
+        q, r = np.linalg.qr(np.column_stack([design, np.where(known, g, g[known].mean())]))
+        on_q = q.T @ y
+        rest = y - q @ on_q
+        variance = rest @ rest / (y.size - r.shape[1])
+        estimates.append((on_q[-1] / r[-1, -1], np.sqrt(variance) / abs(r[-1, -1])))
+    return pd.DataFrame(estimates, index=panel.variants["rsid"], columns=["beta", "standard_error"])
+
+
+def assert_equal_scan(
+    found: pd.DataFrame, panel: Panel, expected: pd.DataFrame, rtol: float = 1e-9, of_error: float = 1e-3
+) -> None:
+    """Compare a scan with `least_squares`, whichever allele it counts.
+
+    A beta near zero may differ by `rtol` times this part of the smallest standard error.
+    """
+    known = panel.variants.set_index("rsid").loc[found["rsid"]]
+    sign = np.where(found["effect_allele"].to_numpy() == known["allele1"].to_numpy(), 1.0, -1.0)
+    expected = expected.loc[found["rsid"]]
+    np.testing.assert_allclose(found["standard_error"], expected["standard_error"], rtol=rtol)
+    np.testing.assert_allclose(
+        sign * found["beta"],
+        expected["beta"],
+        rtol=rtol,
+        atol=rtol * of_error * float(expected["standard_error"].min()),
+    )

@@ -1,0 +1,124 @@
+"""What a linear scan reveals is what it declares, and a refusing site reveals nothing."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gwas_helpers import Panel, make_panel, scan
+
+import fedstats as fs
+
+DECLARATION = importlib.import_module("fedstats.gwas.linear").DECLARATION
+CANARY = "canary-person"
+
+
+def refusals(parts: list[tuple[pd.DataFrame, Path]], **options: object) -> list[fs.FedStatsError]:
+    """Return each site's error; what was revealed before it must not contain a pooled number."""
+
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> fs.FedStatsError:
+        cohort = federation.cohort(data[0], id="iid")
+        with pytest.raises(fs.FedStatsError) as caught:
+            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", **options)
+        assert all(reveal.kind == "published" for reveal in federation.leakage)
+        return caught.value
+
+    return fs.simulate(program, parts)
+
+
+def small(folder: Path, panel: Panel | None = None) -> list[tuple[pd.DataFrame, Path]]:
+    return (panel or make_panel(90, 12)).deal(folder, [20, 30])
+
+
+def test_recorded_equals_declared(tmp_path: Path) -> None:
+    result = scan(small(tmp_path), trait="ldl", covariates=["scale(age)", "C(arm)"])
+    assert result.leakage.labels == DECLARATION.aggregate.keys() | DECLARATION.published.keys()
+    plain = scan(small(tmp_path), trait="ldl", covariates=["age"])
+    unused = {"transform sums", "transform squares", "transforms"}
+    assert plain.leakage.labels == result.leakage.labels - unused
+    [sums] = [reveal for reveal in plain.leakage if reveal.label == "variant sums"]
+    assert sums.values == 12 * (1 + 2 * 3)
+
+
+def test_equal_lists_are_not_sent(tmp_path: Path) -> None:
+    alike = scan(make_panel(90, 12).deal(tmp_path, [20, 30], alike=True), trait="ldl")
+    assert "variants" not in alike.leakage.labels
+
+
+def test_a_broken_file_at_one_site_stops_all(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    whole = parts[1][1].read_bytes()
+    parts[1][1].write_bytes(whole[:-5])
+    errors = refusals(parts)
+    assert isinstance(errors[1], fs.DataError)
+    assert "site1.bed" in str(errors[1])
+    for error in (errors[0], errors[2]):
+        assert isinstance(error, fs.RemoteError)
+        assert "site site2" in str(error)
+
+
+def test_ids_that_fit_no_sample(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    parts[0] = (parts[0][0].assign(iid=[f"{CANARY}{row}" for row in range(20)]), parts[0][1])
+    errors = refusals(parts)
+    assert "none of the cohort's 20 ids" in str(errors[0])
+    for error in errors:
+        assert CANARY not in "".join(traceback.format_exception(error))
+
+
+def test_no_variant_in_common(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    panel = make_panel(90, 12)
+    elsewhere = panel.variants.assign(base_pair_location=panel.variants["base_pair_location"] + 1)
+    (tmp_path / "moved").mkdir()
+    moved = Panel(panel.genotypes, elsewhere, panel.rows).deal(tmp_path / "moved", [20, 30])[2]
+    errors = refusals([*parts[:2], moved])
+    assert all(type(error) is fs.DataError and "share no variant" in str(error) for error in errors)
+
+
+def test_a_cohort_without_ids(tmp_path: Path) -> None:
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
+        fs.gwas.linear(federation.genotypes(data[1]), federation.cohort(data[0]), trait="ldl")
+
+    with pytest.raises(fs.DataError, match="id='column'"):
+        fs.simulate(program, small(tmp_path))
+
+
+def test_options_that_differ_between_sites(tmp_path: Path) -> None:
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
+        ambiguous = "drop" if federation.site == "site2" else "keep"
+        cohort = federation.cohort(data[0], id="iid")
+        with pytest.raises(fs.DataError, match="different analyses"):
+            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", ambiguous=ambiguous)
+
+    fs.simulate(program, small(tmp_path))
+
+
+def test_a_trait_that_the_covariates_explain(tmp_path: Path) -> None:
+    panel = make_panel(90, 12)
+    panel.rows["ldl"] = 2 * panel.rows["age"] + 1
+
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
+        cohort = federation.cohort(data[0], id="iid")
+        with pytest.raises(fs.EstimationError, match="explain the trait 'ldl'"):
+            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", covariates=["age"])
+
+    fs.simulate(program, small(tmp_path, panel))
+
+
+def test_reprs_hold_no_person(tmp_path: Path) -> None:
+    panel = make_panel(90, 12)
+    panel.rows["iid"] = [f"{CANARY}{row}" for row in range(90)]
+
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
+        cohort, genotypes = federation.cohort(data[0], id="iid"), federation.genotypes(data[1])
+        result = fs.gwas.linear(genotypes, cohort, trait="ldl")
+        shown = [cohort, genotypes, genotypes.bed, result, federation, federation.party, result.leakage]
+        assert CANARY not in "".join(map(repr, shown))
+        assert not np.isin(data[0]["ldl"].to_numpy(), result.to_frame().select_dtypes(float)).any()
+
+    fs.simulate(program, small(tmp_path, panel))
