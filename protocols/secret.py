@@ -8,7 +8,7 @@ round (`reshare`). Nothing here opens an unmasked value but `open` and `reveal`,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
@@ -20,6 +20,7 @@ from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.opening import open_shares
 from protocols.reshare import offset_for, reshare
+from protocols.reveal import reveal
 
 
 class SecretArray:
@@ -180,13 +181,14 @@ class SecretArray:
         Disagreement
             A party sent a wrong share; see `opening.open_shares`. One round.
         """
-        return open_shares(self.engine, "open", self._flat()).reshape(self.shares.shape)
+        return open_shares(self.engine, "open", self.flat()).reshape(self.shares.shape)
 
     def reveal(self, label: str) -> NDArray[Any]:
         """Open a result: the only way out; see `reveal`."""
         return reveal(self.engine, {label: self})[label]
 
-    def _flat(self) -> Elements:
+    def flat(self) -> Elements:
+        """Return this party's shares in a row, of shape ``(size, 2)``, contiguous."""
         return np.require(self.shares, np.uint64, ("C", "W")).reshape(-1, 2)
 
     def _with(self, shares: Elements, format: Format | None = None) -> SecretArray:  # noqa: A002
@@ -223,7 +225,7 @@ def multiply(x: SecretArray, y: SecretArray) -> SecretArray:
     **Leakage.** Nothing; see `reshare`. **Cost.** One round; an element an entry to each peer.
     """
     shape = np.broadcast_shapes(x.shape, y.shape)
-    left, right = (z._flat() if z.size == 1 else z.broadcast_to(shape)._flat() for z in (x, y))
+    left, right = (z.flat() if z.size == 1 else z.broadcast_to(shape).flat() for z in (x, y))
 
     def local(entries: slice, out: Elements) -> None:
         a, b = (z if len(z) == 1 else z[entries] for z in (left, right))
@@ -285,7 +287,7 @@ def truncate(x: SecretArray, drop: int) -> SecretArray:
     step = engine.step("truncate")
     mask, shifted = engine.prss.bounded(step, x.size, bits=engine.prss.bits, drop=drop)
     offset, excess = (_element(number) for number in offset_for(engine, drop))
-    opened = open_shares(engine, "truncate", field.add(field.add(x._flat(), offset), mask))
+    opened = open_shares(engine, "truncate", field.add(field.add(x.flat(), offset), mask))
     shares = field.sub(field.shift_right(opened, drop), field.add(shifted, excess))
     return x._with(shares.reshape(x.shares.shape), format_)
 
@@ -367,6 +369,12 @@ def _public_product(
     return truncate(exact, right.format.fraction)
 
 
+def uniform(engine: Engine, shape: tuple[int, ...]) -> SecretArray:
+    """Return uniform elements of the field that nobody knows. Local; see `prss`."""
+    shares = engine.prss.uniform(engine.step("uniform"), math.prod(shape))
+    return SecretArray(engine, shares.reshape(*shape, 2))
+
+
 # --- Several arrays ----------------------------------------------------------------------------------
 
 
@@ -388,57 +396,6 @@ def _joined(arrays: Sequence[SecretArray], join: Callable[[list[Elements]], Elem
         _same_engine(scaled[0], one)
         format_ = format_.union(one.format)
     return scaled[0]._with(join([one.shares for one in scaled]), format_)
-
-
-def reveal(engine: Engine, results: Mapping[str, SecretArray]) -> dict[str, NDArray[Any]]:
-    """Open results, all in one go: the only way out of a computation.
-
-    Parameters
-    ----------
-    engine
-        The computation.
-    results
-        Arrays by the label under which each is known to policy and audit, used once.
-
-    Returns
-    -------
-    dict
-        Numbers by label: float64 for fixed point, int64 for integers that fit, Python integers in an
-        array of objects for others, elements of the field among them.
-
-    Raises
-    ------
-    Disagreement
-        A party sent a wrong share, or told its peers different things at any step so far. No result is
-        returned to any honest party.
-
-    Notes
-    -----
-    **Leakage.** All parties learn the results: that is its purpose. **Cost.** Two rounds: the opening,
-    and the comparison of everything that was opened. An element an entry to each peer, and 37 bytes.
-    """
-    for label, secret in results.items():
-        engine.admit(label, secret.shape)
-    sizes = [secret.size for secret in results.values()]
-    flat = np.concatenate([secret._flat() for secret in results.values()])
-    opened = open_shares(engine, "reveal", flat)
-    engine.confirm()
-    parts = np.split(opened, np.cumsum(sizes)[:-1])
-    return {
-        label: decode(part.reshape(secret.shares.shape), secret.format)
-        for (label, secret), part in zip(results.items(), parts, strict=True)
-    }
-
-
-def decode(elements: Elements, format: Format) -> NDArray[Any]:  # noqa: A002
-    """Return opened elements as the numbers that they stand for; see `reveal`."""
-    if format.fraction:
-        return field.to_floats(elements, format.fraction)
-    if format.bound is None:
-        return field.to_ints(elements)
-    if format.bound < 1 << 63:
-        return field.to_int64(elements)
-    return field.to_signed_ints(elements)
 
 
 # --- Helpers -----------------------------------------------------------------------------------------
