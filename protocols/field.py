@@ -59,8 +59,10 @@ def from_ints(values: ArrayLike) -> Elements:
         out[..., 0] = array
         return out
     if array.dtype.kind in "bi":
-        signed = array.astype(np.int64)
-        out = np.stack((signed, signed >> 63), axis=-1).view(np.uint64)
+        out = empty(array.shape)
+        signed = out.view(np.int64)
+        signed[..., 0] = array
+        signed[..., 1] = signed[..., 0] >> 63
         mersenne.from_signed(_flat(out), _flat(out))
         return out
     if array.dtype.kind != "O":
@@ -237,7 +239,7 @@ def sum(a: Elements, axis: int | tuple[int, ...] | None = None) -> Elements:  # 
     for one in sorted({range(ndim)[one] for one in axes}, reverse=True):
         shape = a.shape[:-1]
         out = empty((math.prod(shape[:one]), math.prod(shape[one + 1 :])))
-        mersenne.sum_middle(out, _contiguous(a).reshape(len(out), shape[one], -1, 2))
+        mersenne.sum_middle(out, _contiguous(a).reshape(len(out), shape[one], out.shape[1], 2))
         a = out.reshape(*shape[:one], *shape[one + 1 :], 2)
     return a
 
@@ -261,12 +263,13 @@ def matmul(a: Elements, b: Elements) -> Elements:
     if left.shape[-2] != right.shape[-2]:
         raise ValueError(f"cannot multiply matrices of shapes {a.shape[:-1]} and {b.shape[:-1]}")
     stack = np.broadcast_shapes(left.shape[:-3], right.shape[:-3])
+    count = math.prod(stack)
     left, right = (
-        _contiguous(np.broadcast_to(x, (*stack, *x.shape[-3:]))).reshape(-1, *x.shape[-3:])
+        _contiguous(np.broadcast_to(x, (*stack, *x.shape[-3:]))).reshape(count, *x.shape[-3:])
         for x in (left, right)
     )
     rows, columns = left.shape[1], right.shape[1]
-    out = empty((math.prod(stack), rows, columns))
+    out = empty((count, rows, columns))
     mersenne.matmul(out, left, right)
     return out.reshape(*stack, *[rows] * (a.ndim > 2), *[columns] * (b.ndim > 2), 2)
 
