@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from protocols.engine import Engine
 from protocols.errors import ProtocolError
@@ -52,8 +53,7 @@ class Format:
         """Return the format of numbers up to a magnitude, with so many fractional bits."""
         if not (math.isfinite(bound) and bound >= 0):
             raise ValueError("a public bound is finite and not negative")
-        numerator, denominator = bound.as_integer_ratio()
-        return cls(fraction, -(-(numerator << fraction) // denominator))
+        return cls(fraction, math.ceil(Fraction(bound) * (1 << fraction)))
 
     @property
     def magnitude(self) -> float:
@@ -124,7 +124,7 @@ def fraction_for(engine: Engine, bound: float, *, terms: int = 1) -> int:
         Not even whole numbers fit.
     """
     for fraction in range(engine.room // 2, -1, -1):
-        factor = Format.of(bound, fraction).bound or 0
+        factor = math.ceil(Fraction(bound) * (1 << fraction))
         if terms * factor * factor + (engine.prss.count << fraction) <= 1 << (engine.room - 1):
             return fraction
     raise PrecisionError(f"no product of numbers up to {bound:g} fits; scale them by public factors")

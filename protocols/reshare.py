@@ -66,7 +66,7 @@ def reshare(
     -------
     ndarray
         Shape ``(size, 2)``. With `drop`, an entry differs from z / 2^drop by less than (C + 1)/2, with
-        C = C(n, t), by nothing on average and by √((C + 1)/12) in the root of the mean square.
+        C = C(n, t): by nothing on average (up to 2^−drop/2), and by √((C + 1)/12) as a standard deviation.
 
     Notes
     -----
@@ -124,14 +124,13 @@ def reshare(
 def offset_for(engine: Engine, drop: int) -> tuple[int, int]:
     """Return the offset h that is added before the shift, and what is to be subtracted after it.
 
-    ⌊c / 2^drop⌋ − r' exceeds (z + h) / 2^drop by (C − 1)/2 on average, as each ⌊r_A / 2^drop⌋ falls short
-    of r_A / 2^drop by half a unit, and so does the other shift. With h that much less than what is
-    subtracted after the shift, results have no bias.
+    A shift rounds down, by (1 − 2^−drop)/2 on average, since r_A and c are uniform in their low bits. That
+    is C times too little in r' against once in c; h makes up for the difference, to half a dropped bit.
     """
     if not drop:
         return 0, 0
     positive = 1 << (engine.room - 1)
-    return positive - ((engine.prss.count - 1) << drop >> 1), positive >> drop
+    return positive - (engine.prss.count - 1) * ((1 << drop) - 1) // 2, positive >> drop
 
 
 def fits(engine: Engine, bound: int, drop: int) -> bool:

@@ -356,17 +356,18 @@ def _public_product(
 ) -> SecretArray:
     """Multiply by public numbers: integers locally, floats with one rounding.
 
-    A small factor gets more fractional bits than x, so that it has as many significant ones.
+    A factor gets as many fractional bits as x; a smaller one more, until its rounding error times x is
+    within a unit of the result's last place.
     """
     factor = np.asarray(other)
-    if factor.dtype.kind != "f":
-        right = public(x.engine, factor)
-        return x._with(product(x.shares, right.shares), x.format.times(right.format, terms))
-    largest = float(np.max(np.abs(factor), initial=0.0))
-    extra = max(0, -math.frexp(largest)[1])
-    right = public(x.engine, factor, x.format.fraction + extra if x.format.fraction else 0)
+    fraction = 0
+    if factor.dtype.kind == "f" and x.format.bound is not None and x.format.fraction:
+        leading_zeros = -math.frexp(float(np.max(np.abs(factor), initial=0.0)))[1]
+        enough = max(x.format.fraction, x.format.bound.bit_length())
+        fraction = min(x.format.fraction + max(leading_zeros, 0), enough)
+    right = public(x.engine, factor, fraction)
     exact = x._with(product(x.shares, right.shares), x.format.times(right.format, terms))
-    return truncate(exact, right.format.fraction)
+    return truncate(exact, fraction) if fraction else exact
 
 
 def uniform(engine: Engine, shape: tuple[int, ...]) -> SecretArray:
