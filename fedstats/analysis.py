@@ -110,13 +110,17 @@ class Analysis:
             message = {"refused": int(error.code)}
         try:
             with translated():
-                replies = publish(self.federation.party, self.step(label), message, max_bytes=max_bytes)
+                replies: Mapping[str, Any] = publish(
+                    self.federation.party, self.step(label), message, max_bytes=max_bytes
+                )
                 codes = {site: _refusal(site, reply) for site, reply in replies.items()}
         except FedStatsError:
             # A site that has read our refusal may stop the session before all have answered us.
             if refusal is not None:
                 raise refusal from None
             raise
+        if refusal is None:
+            self._reveals.append(Reveal(label, "published", len(codec.encode(message)), meaning))
         others = {site: code for site, code in codes.items() if code and site != self.federation.site}
         said = ", ".join(f"site {site} ({code.name.lower()} error)" for site, code in others.items() if code)
         if refusal is not None:
@@ -130,7 +134,6 @@ class Analysis:
                 site=next(iter(others)),
             )
         self._agreed = True
-        self._reveals.append(Reveal(label, "published", len(codec.encode(message)), meaning))
         return {site: reply["metadata"] for site, reply in replies.items()}
 
     def sum(

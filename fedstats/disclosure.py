@@ -7,6 +7,7 @@ by construction, and the tests hold the two equal.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -44,7 +45,7 @@ class Reveal:
         Its declared label.
     kind
         ``"pooled"``: a sum over all sites, opened to all. ``"published"``: each site's own.
-    values
+    size
         How many numbers; for what is published, how many bytes this site sent.
     meaning
         The declaration's text.
@@ -52,7 +53,7 @@ class Reveal:
 
     label: str
     kind: Literal["pooled", "published"]
-    values: int
+    size: int
     meaning: str
 
 
@@ -67,8 +68,8 @@ class Leakage(tuple[Reveal, ...]):
         collected: dict[tuple[str, str], Reveal] = {}
         for reveal in reveals:
             key = (reveal.label, reveal.meaning)
-            before = collected[key].values if key in collected else 0
-            collected[key] = Reveal(reveal.label, reveal.kind, before + reveal.values, reveal.meaning)
+            before = collected[key].size if key in collected else 0
+            collected[key] = Reveal(reveal.label, reveal.kind, before + reveal.size, reveal.meaning)
         return cls(collected.values())
 
     @property
@@ -77,7 +78,21 @@ class Leakage(tuple[Reveal, ...]):
         return frozenset(reveal.label for reveal in self)
 
     def __str__(self) -> str:
-        unit = {"pooled": "numbers", "published": "bytes"}
-        return "\n".join(
-            f"{r.kind:9}  {r.values:>11,} {unit[r.kind]:7}  {r.label}: {r.meaning}" for r in self
-        )
+        lines: list[str] = []
+        for kind, heading in _HEADINGS.items():
+            reveals = [reveal for reveal in self if reveal.kind == kind]
+            if reveals:
+                lines += [heading, *(line for reveal in reveals for line in _described(reveal))]
+        return "\n".join(lines)
+
+
+_HEADINGS = {
+    "published": "Told by each site of itself (bytes):",
+    "pooled": "Opened to every site, as sums over all sites (numbers):",
+}
+
+
+def _described(reveal: Reveal) -> list[str]:
+    """Return the lines that describe one quantity: label, size, meaning."""
+    head = f"  {reveal.label:<20} {reveal.size:>10,}  "
+    return textwrap.wrap(reveal.meaning, 100, initial_indent=head, subsequent_indent=" " * len(head))

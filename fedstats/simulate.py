@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from fedstats.errors import RemoteError, TransportError
@@ -70,7 +71,7 @@ def simulate(
         with Federation(meshes[site], policy=policy, shared=shared) as federation:
             return program(federation, data_of[site])
 
-    returned = run_peers({site: lambda site=site: run(site) for site in names}, is_echo=_is_echo)
+    returned = run_peers({site: partial(run, site) for site in names}, is_echo=_is_echo)
     return [returned[site] for site in names]
 
 

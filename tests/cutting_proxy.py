@@ -64,8 +64,9 @@ class CuttingProxy:
     def _relay(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(1 << 16):
-                sink.sendall(data[: self._allow(len(data))])
-                if self._spent():
+                allowed = self._allow(len(data))
+                sink.sendall(data[:allowed])
+                if allowed < len(data):
                     break
         except OSError:
             pass
@@ -75,20 +76,17 @@ class CuttingProxy:
         _reset(sink)
 
     def _allow(self, count: int) -> int:
+        """Return how many of `count` bytes may pass; fewer means that the connection is to be cut."""
         with self._lock:
             if self._mean is None or self.made >= self._cuts:
                 return count
-            allowed = min(count, self._left)
-            self._left -= count
-            return allowed
-
-    def _spent(self) -> bool:
-        with self._lock:
-            if self._mean is None or self.made >= self._cuts or self._left > 0:
-                return False
+            if count <= self._left:
+                self._left -= count
+                return count
+            allowed = self._left
             self.made += 1
             self._draw()
-            return True
+            return allowed
 
 
 def _address(endpoint: str) -> tuple[str, int]:

@@ -122,3 +122,13 @@ def decode(data: bytes) -> Frame:
     except UnicodeDecodeError as error:
         raise FrameError("a step name that is not UTF-8") from error
     return Frame(kind, body[HEADER_SIZE + step_length :], sequence, ack, credit, step, flags == _MORE)
+
+
+def decode_from(peer: str, data: bytes) -> Frame:
+    """Read one frame of `peer`; the `FrameError` names it."""
+    try:
+        return decode(data)
+    except FrameError as error:
+        raise FrameError(
+            f"site {peer} sent {error}: it runs a damaged or hostile version of fedstats", peer=peer
+        ) from error

@@ -10,6 +10,7 @@ Blocking calls on top, one event-loop thread below. `connect` is the entrance; t
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,8 @@ class GrpcMesh(Mesh):
         self._switchboard = switchboard
         self._channels = {peer: GrpcChannel(line) for peer, line in switchboard.lines.items()}
         self._over = False
+        # A script that ends without closing would leave its peers waiting until they time out.
+        atexit.register(self.abort, AbortCode.INTERRUPTED)
 
     def channel(self, peer: str) -> Channel:
         """Return the channel to `peer`."""
@@ -74,8 +77,12 @@ class GrpcMesh(Mesh):
     def abort(self, code: AbortCode, origin: str | None = None) -> None:
         """Fail the session for all; see `Mesh.abort`."""
         if not self._over:
-            self._over = True
+            self._leave()
             loop.run(self._switchboard.abort(code, origin))
+
+    def _leave(self) -> None:
+        self._over = True
+        atexit.unregister(self.abort)
 
     def close(self) -> None:
         """End the session in good order; see `Mesh.close`.
@@ -105,7 +112,7 @@ class GrpcMesh(Mesh):
         except BaseException:
             self.abort(AbortCode.TRANSPORT)
             raise
-        self._over = True
+        self._leave()
         loop.run(self._switchboard.shut())
 
 

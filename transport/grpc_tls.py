@@ -98,7 +98,8 @@ def channel_options(peer: Card, timeout: float) -> Options:
     return [
         *_limits(timeout),
         ("grpc.ssl_target_name_override", tls.dns_name(peer.name)),
-        ("grpc.min_reconnect_backoff_ms", int(1000 * min(10.0, timeout))),
+        # What gRPC calls so is how long one attempt to connect may take.
+        ("grpc.min_reconnect_backoff_ms", int(1000 * max(1.0, min(10.0, timeout / 4)))),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
         ("grpc.enable_retries", 0),

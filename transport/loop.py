@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ def event_loop() -> asyncio.AbstractEventLoop:
     global _loop
     with _lock:
         if _loop is None:
+            # gRPC's C++ core prints every refused handshake to the terminal; ours are logged and raised.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             _loop = asyncio.new_event_loop()
             thread = threading.Thread(target=_serve, args=(_loop,), name="fedstats-transport", daemon=True)
             thread.start()

@@ -24,13 +24,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from transport import frames, grpc_tls
+from transport import frames, grpc_tls, lastwords
 from transport.card import Card, split_endpoint
 from transport.errors import (
     AbortCode,
     FrameError,
     HandshakeRefused,
-    Mismatch,
     PeerAborted,
     PeerUnreachable,
     TransportError,
@@ -57,7 +56,6 @@ _FIRST_REDIAL = 0.05
 _SLOWEST_REDIAL = 2.0
 #: Seconds granted to a peer for taking last words and ending its side.
 _GRACE = 2.0
-_MISMATCHES = tuple(Mismatch)
 
 #: Called with a peer's name and what happened to its connection.
 Progress = Callable[[str, str], None]
@@ -210,7 +208,7 @@ class Switchboard:
             if stream.heard_join:
                 delay = _FIRST_REDIAL
             elif line.trouble is Trouble.IMPOSTOR and not self._ready.is_set():
-                self._fail(_impostor(line.peer, str(card.endpoint)))
+                self._fail(lastwords.impostor(line.peer, str(card.endpoint)))
             if not (self._closing or line.finished):
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _SLOWEST_REDIAL)
@@ -225,7 +223,7 @@ class Switchboard:
             peer = grpc_tls.authenticate(context.auth_context(), self._peer_cards())
         except HandshakeRefused as error:
             _log.warning("refused a connection: %s", error)
-            await _say(stream, _refusal(error))
+            await _say(stream, lastwords.refusal(error))
             return
         if dials(self._me, peer, self._cards):
             _log.warning("refused a connection of site %s, which is not to dial this site", peer)
@@ -267,12 +265,16 @@ class Switchboard:
             if stream.dismissed:
                 return
             if self._failure is not None:
-                continue  # kept open for last words only
+                # Kept open for last words only, ours and the peer's.
+                if lastwords.are(data):
+                    line.parted = True
+                    return
+                continue
             try:
-                self._handle(line, stream, _decode(data, line.peer))
+                self._handle(line, stream, frames.decode_from(line.peer, data))
             except HandshakeRefused as error:
                 self._fail(error)
-                line.last_words = line.last_words or _refusal(error)
+                line.last_words = line.last_words or lastwords.refusal(error)
                 stream.wake.set()
             except TransportError as error:
                 self._fail(error)
@@ -287,9 +289,9 @@ class Switchboard:
             case Kind.JOIN:
                 self._hear_join(line, stream, frame)
             case Kind.ABORT:
-                raise _aborted(line.peer, frame, self._cards)
+                raise lastwords.read_abort(line.peer, frame, self._cards)
             case Kind.REFUSE:
-                raise _refused(line.peer, frame)
+                raise lastwords.read_refusal(line.peer, frame)
             case _ if stream.heard_join:
                 line.receive(frame)
             case _:
@@ -341,7 +343,7 @@ class Switchboard:
                 data = self._next(line, stream)
             except HandshakeRefused as error:
                 self._fail(error)
-                line.last_words = _refusal(error)
+                line.last_words = lastwords.refusal(error)
                 continue
             except TransportError as error:
                 self._fail(error)
@@ -419,7 +421,7 @@ class Switchboard:
         linger
             Give peers that have not come yet a moment to come and hear it.
         """
-        words = frames.encode(Kind.ABORT, bytes([code]) + (origin or self._me).encode("ascii"))
+        words = lastwords.abort(code, origin or self._me)
         waiting = []
         for line in self.lines.values():
             line.last_words = line.last_words or words
@@ -452,52 +454,3 @@ async def _say(stream: Stream, data: bytes) -> None:
         await stream.write(data)
     except StreamEnded:
         return
-
-
-def _decode(data: bytes, peer: str) -> Frame:
-    try:
-        return frames.decode(data)
-    except FrameError as error:
-        raise FrameError(
-            f"site {peer} sent {error}: it runs a damaged or hostile version of fedstats", peer=peer
-        ) from error
-
-
-def _refusal(error: HandshakeRefused) -> bytes:
-    return frames.encode(Kind.REFUSE, bytes([_MISMATCHES.index(error.mismatch)]))
-
-
-def _refused(peer: str, frame: Frame) -> TransportError:
-    """Return the error that a peer's refusal means here."""
-    if len(frame.chunk) != 1 or frame.chunk[0] >= len(_MISMATCHES):
-        return FrameError(f"site {peer} sent a malformed refusal", peer=peer)
-    mismatch = _MISMATCHES[frame.chunk[0]]
-    if mismatch is Mismatch.SESSION:
-        what = "it is in a session that began without this process; start the analysis again at every site"
-    else:
-        what = f"the two sites differ in their {mismatch}; its own log says how"
-    return HandshakeRefused(f"site {peer} refused this site: {what}", peer=peer, mismatch=mismatch)
-
-
-def _aborted(peer: str, frame: Frame, cards: Mapping[str, Card]) -> TransportError:
-    """Return the error that a peer's abort means here."""
-    try:
-        code = AbortCode(frame.chunk[0])
-        origin = cards[str(frame.chunk[1:], "ascii")].name
-    except (IndexError, ValueError, KeyError):
-        return FrameError(f"site {peer} sent a malformed abort", peer=peer)
-    told = "" if origin == peer else f" (site {peer} reports)"
-    return PeerAborted(
-        f"site {origin} stopped with an error of class {code.name.lower()}{told}; its own log says why",
-        peer=origin,
-        code=code,
-    )
-
-
-def _impostor(peer: str, endpoint: str) -> HandshakeRefused:
-    return HandshakeRefused(
-        f"whoever answers at {endpoint} does not have the certificate that federation.toml pins for site "
-        f"{peer}: compare federation.toml at both sites, and look whether the endpoint is right",
-        peer=peer,
-        mismatch=Mismatch.CERTIFICATE,
-    )

@@ -61,7 +61,9 @@ class Checkup:
     Attributes
     ----------
     site, keys, manifest
-        What was found; to be read when the checks have succeeded.
+        What was found; each is set when its check has succeeded.
+    can_connect
+        Whether keys, manifest and certificate are in order, so that peers can be looked for.
     """
 
     site: Site
@@ -70,6 +72,7 @@ class Checkup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.can_connect = False
 
     def local(self) -> Iterator[Check]:
         """Yield the checks; stop where those that follow would make no sense."""
@@ -89,6 +92,11 @@ class Checkup:
             if card.name != self.site.name:
                 yield attempt(f"certificate {card.name}", partial(_days_left, card))
         yield attempt("port", self._bind)
+
+    @property
+    def address(self) -> str | None:
+        """``host:port`` at which the site listens; None if it only dials out."""
+        return self.site.listen or listening_address(self.manifest.card(self.site.name))
 
     def _read_site(self) -> str:
         self.site = Site.load(self.path)
@@ -115,21 +123,22 @@ class Checkup:
     def _find_certificate(self) -> str:
         card = self.manifest.card(self.site.name)
         self.keys.credentials(card.fingerprint)
+        self.can_connect = True
         return _days_left(card)
 
     def _bind(self) -> str:
-        address = self.site.listen or listening_address(self.manifest.card(self.site.name))
-        if address is None:
+        if self.address is None:
             return "this site only dials out"
-        host, port = split_endpoint(address, owner=self.site.name)
+        host, port = split_endpoint(self.address, owner=self.site.name)
         host = host.strip("[]")
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             with socket.create_server((host, port), family=family):
-                return f"{address} is free to listen at"
+                return f"{self.address} is free to listen at"
         except OSError as error:
             raise DataError(
-                f"cannot listen at {address} ({error.strerror}): free the port, or set 'listen' in site.toml"
+                f"cannot listen at {self.address} ({error.strerror}): let the program that uses the port, "
+                "perhaps an analysis, come to its end, or set 'listen' in site.toml"
             ) from error
 
 

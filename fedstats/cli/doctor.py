@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +11,11 @@ import typer
 from rich.filesize import decimal
 from rich.text import Text
 
-from fedstats._progress import roll_call
 from fedstats.cli._checks import Check, Checkup
-from fedstats.cli._output import console
-from fedstats.cli._probe import Line, measure
+from fedstats.cli._output import console, errors
 from fedstats.cli.keys import SiteFile
-from transport.errors import TransportError
-from transport.grpc_mesh import connect
+from transport.probe import PeerReport, Status, probe
 
-#: What stands for the script's hash: doctors meet doctors only.
-_SPEC = hashlib.sha256(b"fedstats doctor").digest()
 #: Seconds by which two clocks may differ. Certificates are issued with ten minutes' allowance.
 _CLOCK_TOLERANCE = 300.0
 
@@ -33,9 +27,10 @@ def doctor(
         typer.Option(min=0, help="Seconds to wait for the other sites' doctors; 0: look at this site only."),
     ] = 60.0,
 ) -> None:
-    """Check this site, and with the other sites' doctors the way to each of them.
+    """Check this site, and the way to each of the others.
 
-    Run it at all sites at the same time. Exit code 1 if anything is not in order.
+    Run it at all sites at the same time, or while the others run an analysis. Exit code 1 if
+    anything is not in order.
     """
     checkup = Checkup(site)
     failed = 0
@@ -49,66 +44,35 @@ def doctor(
 
 
 def _all(checkup: Checkup, wait: float) -> Iterator[Check]:
-    healthy = True
-    for check in checkup.local():
-        healthy &= check.ok
-        yield check
-    if healthy and wait:
-        yield from _meet(checkup, wait)
-
-
-def _meet(checkup: Checkup, wait: float) -> Iterator[Check]:
-    """Join the other doctors in a session, and measure the way to each."""
-    seen: dict[str, str] = {}
-    site, manifest = checkup.site, checkup.manifest
-    peers = [name for name in manifest.names if name != site.name]
-    with roll_call(peers, wait) as tell:
-
-        def note(peer: str, event: str) -> None:
-            seen[peer] = event
-            tell(peer, event)
-
-        try:
-            mesh = connect(
-                checkup.keys,
-                manifest,
-                _SPEC,
-                package_version=version("fedstats"),
-                timeout=wait,
-                listen=site.listen,
-                on_progress=note,
-            )
-        except TransportError as error:
-            failure: TransportError | None = error
-        else:
-            failure = None
-            lines = measure(mesh)
-            mesh.close()
-    if failure is not None:
-        for peer in peers:
-            if peer in seen:
-                yield Check(f"peer {peer}", True, seen[peer])
-            else:
-                yield Check(
-                    f"peer {peer}", False, "not reached: run `fedstats doctor` there now, and open its port"
-                )
-        yield Check("session", False, str(failure))
+    yield from checkup.local()
+    if not (checkup.can_connect and wait):
         return
-    yield Check("session", True, f"signed by all; fedstats {version('fedstats')} at every site")
-    for peer in peers:
-        yield _judge(lines[peer])
-
-
-def _judge(line: Line) -> Check:
-    found = (
-        f"round trip {1000 * line.round_trip:.1f} ms, {decimal(int(line.bandwidth))}/s, "
-        f"clock {round(line.clock, 1) + 0:+.1f} s"
-    )
-    if abs(line.clock) > _CLOCK_TOLERANCE:
-        return Check(
-            f"peer {line.peer}", False, f"{found}: set this site's or its clock, by NTP for instance"
+    with errors.status(f"waiting up to {wait:g} s for the other sites"):
+        reports = probe(
+            checkup.keys,
+            checkup.manifest,
+            package_version=version("fedstats"),
+            patience=wait,
+            listen=checkup.address,
         )
-    return Check(f"peer {line.peer}", True, found)
+    yield from map(_judge, reports)
+
+
+def _judge(report: PeerReport) -> Check:
+    """Put what was found out about a peer into one line."""
+    what = f"peer {report.peer}"
+    if report.status is not Status.OK:
+        return Check(what, False, f"{report.status}: {report.remedy}")
+    found = [f"fedstats {report.package}"]
+    if report.round_trip is not None:
+        found.append(f"round trip {1000 * report.round_trip:.1f} ms")
+    if report.bandwidth is not None:
+        found.append(f"{decimal(int(report.bandwidth))}/s")
+    if report.clock_offset is not None:
+        found.append(f"clock {round(report.clock_offset, 1) + 0:+.1f} s")
+        if abs(report.clock_offset) > _CLOCK_TOLERANCE:
+            return Check(what, False, f"{', '.join(found)}: set the clock that is wrong, by NTP for instance")
+    return Check(what, True, ", ".join(found))
 
 
 def _print(check: Check) -> None:

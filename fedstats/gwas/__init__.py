@@ -2,5 +2,6 @@
 
 from fedstats.gwas.linear import linear
 from fedstats.gwas.results import GWASResult
+from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
-__all__ = ["GWASResult", "linear"]
+__all__ = ["GWASResult", "SiteFiles", "SyntheticCohort", "linear", "simulate_cohort"]

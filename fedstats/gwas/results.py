@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from fedstats import _table
+from fedstats.gwas import plots
+from fedstats.gwas._inflation import lambda_gc
+from fedstats.gwas.plots import GENOME_WIDE
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: What is customarily called genome-wide significant.
-GENOME_WIDE = 5e-8
 #: Variants that a summary lists.
 _TOP = 10
 
@@ -64,17 +63,8 @@ class GWASResult(Result):
 
     @property
     def lambda_gc(self) -> float:
-        """Genomic control factor [1]_: median χ² of the variants over that under the null hypothesis.
-
-        References
-        ----------
-        .. [1] B. Devlin, K. Roeder, "Genomic control for association studies", Biometrics 55, 1999.
-        """
-        p = self.frame["p_value"].to_numpy()
-        tested = p[~np.isnan(p)]
-        if not tested.size:
-            return float("nan")
-        return float(stats.chi2.isf(np.median(tested), 1) / stats.chi2.isf(0.5, 1))
+        """Genomic control factor: median χ² of the variants over that under the null hypothesis."""
+        return lambda_gc(self.frame["neg_log10_p"].to_numpy())
 
     def top(self, n: int = _TOP) -> pd.DataFrame:
         """Return the n variants with the smallest p-values, as rows of `to_frame`."""
@@ -90,7 +80,7 @@ class GWASResult(Result):
             ("Variants tested", f"{int(tested.sum()):,}"),
             ("Without variation", f"{int((~tested).sum()):,}"),
             ("Dropped", f"{len(self.reconciled.dropped):,}"),
-            (f"P < {GENOME_WIDE:g}", int((self.frame["p_value"] < GENOME_WIDE).sum())),
+            ("P < 5e-8", int((self.frame["neg_log10_p"] > GENOME_WIDE).sum())),
             ("Genomic control λ", round(self.lambda_gc, 4)),
         ]
         shown = [
@@ -117,12 +107,8 @@ class GWASResult(Result):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the Manhattan plot; needs matplotlib."""
-        from fedstats.gwas.plots import manhattan
-
-        return manhattan(self.frame, ax=ax)
+        return plots.manhattan(self.frame, ax=ax)
 
     def plot_qq(self, ax: Axes | None = None) -> Axes:
         """Draw observed against expected p-values; needs matplotlib."""
-        from fedstats.gwas.plots import qq
-
-        return qq(self.frame, ax=ax)
+        return plots.qq(self.frame, ax=ax)

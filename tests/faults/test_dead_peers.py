@@ -27,7 +27,7 @@ from transport.loopback import LoopbackFederation
 
 TIMEOUT = 2.0
 #: A connection found broken, not resumed within the timeout, and the machine's own slowness.
-IN_TIME = TIMEOUT + 2.0
+IN_TIME = TIMEOUT + 3.0
 
 Start = Callable[..., "Peer"]
 
@@ -130,6 +130,16 @@ def test_killed_in_the_middle_of_a_transfer(loopback, start: Start, dead: str) -
             channel.recv("flood")
 
     fails(receive_on, PeerUnreachable, peer=dead)
+    mesh.close()
+
+
+def test_a_script_that_ends_without_closing(loopback, start: Start) -> None:
+    federation = loopback("a", "b")
+    start(federation, "a", "leave", 20.0)
+    (mesh,) = survivors(federation, "a").values()
+    error = fails(lambda: mesh.channel("a").recv("step"), PeerAborted, peer="a", within=1.5)
+    assert isinstance(error, PeerAborted)
+    assert error.code is AbortCode.INTERRUPTED
     mesh.close()
 
 

@@ -316,20 +316,22 @@ def _inject(mesh: GrpcMesh, peer: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    "data",
     [
-        ("replayed", frames.encode(Kind.DATA, b"x", sequence=1, credit=16 << 20, step=b"s")),
-        ("from the future", frames.encode(Kind.DATA, b"x", sequence=3, credit=16 << 20, step=b"s")),
-        ("not a frame", b"\xff" * 40),
-        ("a lying length", frames.encode(Kind.DATA, b"x", sequence=2, credit=16 << 20)[:-1]),
-        ("a second hello", frames.encode(Kind.HELLO, b"")),
-        ("an ack of what was never sent", frames.encode(Kind.ACK, ack=9, credit=16 << 20)),
-        ("credit taken back", frames.encode(Kind.ACK, credit=0)),
-        ("a malformed abort", frames.encode(Kind.ABORT, b"\xff")),
-        ("a malformed refusal", frames.encode(Kind.REFUSE, b"\xff")),
+        pytest.param(frames.encode(Kind.DATA, b"x", sequence=1, credit=16 << 20, step=b"s"), id="replayed"),
+        pytest.param(
+            frames.encode(Kind.DATA, b"x", sequence=3, credit=16 << 20, step=b"s"), id="from the future"
+        ),
+        pytest.param(b"\xff" * 40, id="not a frame"),
+        pytest.param(frames.encode(Kind.DATA, b"x", sequence=2, credit=16 << 20)[:-1], id="a lying length"),
+        pytest.param(frames.encode(Kind.HELLO, b""), id="a second hello"),
+        pytest.param(frames.encode(Kind.ACK, ack=9, credit=16 << 20), id="an ack of what was never sent"),
+        pytest.param(frames.encode(Kind.ACK, credit=0), id="credit taken back"),
+        pytest.param(frames.encode(Kind.ABORT, b"\xff"), id="a malformed abort"),
+        pytest.param(frames.encode(Kind.REFUSE, b"\xff"), id="a malformed refusal"),
     ],
 )
-def test_frames_of_a_hostile_peer(loopback, name: str, data: bytes) -> None:
+def test_frames_of_a_hostile_peer(loopback, data: bytes) -> None:
     meshes = connect_all(loopback("a", "b"))
     meshes["a"].channel("b").send("s", b"first")
     assert bytes(meshes["b"].channel("a").recv("s")) == b"first"

@@ -22,7 +22,7 @@ def probe_at(federation: LoopbackFederation, *names: str, **options: object) -> 
         settings: dict[str, object] = {
             "manifest": federation.manifest,
             "package_version": VERSION,
-            "patience": 1.5,
+            "patience": 2.5,
             "listen": listening_address(keys.card),
         }
         reports[name] = probe(keys, **settings | options)  # type: ignore[arg-type]

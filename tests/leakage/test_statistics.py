@@ -53,7 +53,7 @@ def test_recorded_reveals_are_the_declared_ones(program, declared: set[str]) -> 
 def test_number_of_values_revealed_is_what_the_docstring_says() -> None:
     run = lambda fed, data: fs.ols("y ~ x + arm", fed.cohort(data)).leakage  # noqa: E731
     leakage = fs.simulate(run, split(frame(), [5, 20]))[0]
-    reveals = {reveal.label: vars(reveal)["values"] for reveal in leakage if reveal.kind == "pooled"}
+    reveals = {reveal.label: reveal.size for reveal in leakage if reveal.kind == "pooled"}
     p, k = 3, 1
     assert reveals == {
         "column sums": 2 + 2 * p + 2 * k,
@@ -80,7 +80,7 @@ def test_declared_levels_are_not_told() -> None:
     for levels in ({}, {"arm": ["a", "b"]}):
         run = lambda fed, data, levels=levels: fs.ols("y ~ arm", fed.cohort(data, levels=levels)).leakage  # noqa: E731
         [formula] = [r for r in fs.simulate(run, split(frame(), [5, 20]))[0] if r.label == "formula"]
-        told[len(levels)] = vars(formula)["values"]
+        told[len(levels)] = formula.size
     assert told[1] < told[0]
 
 

@@ -73,7 +73,7 @@ def test_small_groups_have_counts_only() -> None:
     assert result.to_frame().loc[("b", "x"), ["mean", "std", "var", "skew", "kurtosis"]].isna().all()
     assert result.suppressed == 1
     assert "fewer than 5" in result.summary()
-    reveals = {reveal.label: vars(reveal)["values"] for reveal in result.leakage}
+    reveals = {reveal.label: reveal.size for reveal in result.leakage}
     assert (reveals["counts"], reveals["sums"], reveals["central powers"]) == (4, 2, 4)
 
 

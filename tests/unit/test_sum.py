@@ -46,7 +46,7 @@ def nearest_sum(terms: tuple[float, ...]) -> float:
     try:
         return total.numerator / total.denominator
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf
 
 
 class ScriptedChannel(Channel):

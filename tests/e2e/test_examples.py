@@ -1,0 +1,54 @@
+"""The examples run as they stand, and find what they should."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, *arguments: object) -> str:
+    """Run an example in a process of its own; return what it prints."""
+    command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"three_hospitals.py", "linear_gwas.py"}
+
+
+def test_three_hospitals() -> None:
+    printed = run("three_hospitals.py")
+    assert "C(sex)[T.male]  -10.159   5.8333" in printed
+    assert "Opened to every site" in printed
+
+
+def test_linear_gwas(tmp_path: Path) -> None:
+    printed = run("linear_gwas.py", tmp_path)
+    assert "Linear association of ldl" in printed
+    table = pd.read_csv(tmp_path / "ldl.tsv", sep="\t", dtype={"chromosome": str})
+    assert table.columns[:8].tolist() == [
+        "chromosome",
+        "base_pair_location",
+        "effect_allele",
+        "other_allele",
+        "beta",
+        "standard_error",
+        "effect_allele_frequency",
+        "p_value",
+    ]
+    assert (table["p_value"] < 5e-8).sum() > 10
+    assert (tmp_path / "manhattan.png").stat().st_size > 10_000
+
+
+def test_readme_shows_the_example_and_what_it_prints() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    source = (EXAMPLES / "three_hospitals.py").read_text(encoding="utf-8")
+    assert source[source.index("import pandas") :] in readme
+    seconds = re.compile(r"\d+\.\d+ s$", flags=re.MULTILINE)
+    assert seconds.sub("", run("three_hospitals.py")) in seconds.sub("", readme)
