@@ -5,8 +5,8 @@ contiguous and canonical (less than p), so that an element has exactly one encod
 Signed integers stand for their residues; x is read back as negative from (p + 1)/2 on. All functions
 return new arrays and broadcast over the axes of the values.
 
-Measured on one core of an Intel Xeon, ns an element: sum 1.2, product 3.2, inner product 3.3 a term,
-inverse 16, and 1.1 µs for a square root. Long products of matrices use all cores.
+Measured on one core of an Intel Xeon, for arrays that stay in its cache, ns an element: sum 1.2, product
+3.2, inner product 3.3 a term, inverse 16; a square root, checked, takes 2 µs.
 """
 
 from __future__ import annotations

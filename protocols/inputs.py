@@ -6,8 +6,8 @@ sent [1]_.
 
 References
 ----------
-.. [1] H. Krawczyk, "Secret Sharing Made Short", CRYPTO 1993, and R. Cramer, I. Damgård and Y. Ishai,
-   "Share Conversion, Pseudorandom Secret-Sharing and Applications to Secure Computation", TCC 2005.
+.. [1] R. Cramer, I. Damgård and Y. Ishai, "Share Conversion, Pseudorandom Secret-Sharing and
+   Applications to Secure Computation", TCC 2005.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
 
     Notes
     -----
-    **Leakage.** Nothing: any t shares of a party's value are uniform, drawn from its streams or the
-    values of a polynomial of degree t of which its streams give t others (as far as AES-128 and
-    HKDF-SHA256 are pseudorandom).
+    **Leakage.** Nothing: the polynomial is the value and t uniform shares, so any t shares are uniform
+    and independent of the value (as far as AES-128 and HKDF-SHA256 are pseudorandom).
 
     **Cost.** One round. Each party sends n − 1 − t peers one element an entry: one for three parties.
     """
