@@ -1,14 +1,4 @@
-"""Inputs: every party shares what it holds, sending fewer shares than there are parties.
-
-Of the n shares of a value, t are drawn from the streams that the dealer shares with t of its peers: they
-know theirs already. With the value, these determine the polynomial of degree t, whose other shares are
-sent [1]_.
-
-References
-----------
-.. [1] R. Cramer, I. Damgård and Y. Ishai, "Share Conversion, Pseudorandom Secret-Sharing and
-   Applications to Secure Computation", TCC 2005.
-"""
+"""Inputs: every party shares what it holds with all (`dealing`), or the sum of it."""
 
 from __future__ import annotations
 
@@ -17,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import codec, field, shamir
+from protocols import field
+from protocols.dealing import deal
 from protocols.engine import Engine
 from protocols.errors import RangeError
 from protocols.fixed import Format
 from protocols.mersenne import Elements
-from protocols.prg import Stream
 from protocols.secret import SecretArray
-from protocols.stripes import unpack
 
 
 def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -> SecretArray:
@@ -56,33 +45,15 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
 
     Notes
     -----
-    **Leakage.** Nothing: the polynomial is the value and t uniform shares, so any t shares are uniform
-    and independent of the value (as far as AES-128 and HKDF-SHA256 are pseudorandom).
+    **Leakage.** Nothing; see `dealing.deal`.
 
     **Cost.** One round. Each party sends n − 1 − t peers one element an entry: one for three parties.
     """
     array = np.asarray(x)
     format_ = Format.of(bound, fraction)
     values = _encode(array.reshape(-1), bound, fraction)
-    party, step = engine.party, engine.step("share")
-    shares = field.empty((engine.n, array.size))
-    outgoing: dict[str, bytes] = dict.fromkeys(party.peers, b"")
-    for dealer, name in enumerate(party.roster):
-        streams = party.streams(f"{step}/{name}")
-        drawing = _drawing(dealer, engine.n, engine.t)
-        if name == party.me:
-            drawn = {point: _draw(streams[party.roster[point - 1]], array.size) for point in drawing}
-            dealt = shamir.complete(values, drawn, engine.n)
-            shares[dealer] = dealt[party.index]
-            for point, share_ in enumerate(dealt, start=1):
-                if point not in (engine.point, *drawing):
-                    outgoing[party.roster[point - 1]] = codec.encode(share_)
-        elif engine.point in drawing:
-            shares[dealer] = _draw(streams[name], array.size)
-    incoming = party.mesh.exchange(step, outgoing)
-    for dealer, name in enumerate(party.roster):
-        if name != party.me and engine.point not in _drawing(dealer, engine.n, engine.t):
-            shares[dealer] = unpack(name, step, incoming[name], array.size)
+    shares = deal(engine, engine.step("share"), engine.n, values, array.size)()
+    engine.party.mesh.traffic.rounds += 1
     return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
 
 
@@ -107,14 +78,3 @@ def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:
             f"first at flat index {int(np.argmax(refused))}; nothing was sent"
         )
     return field.mul(field.from_ints(values), field.from_ints(1 << fraction))
-
-
-def _drawing(dealer: int, n: int, t: int) -> tuple[int, ...]:
-    """Return the points of the t parties after a dealer, whose shares are drawn and not sent."""
-    return tuple((dealer + k) % n + 1 for k in range(1, t + 1))
-
-
-def _draw(stream: Stream, size: int) -> Elements:
-    words = field.empty(size)
-    stream.fill(words)
-    return field.from_random_words(words)
