@@ -54,7 +54,7 @@ def to_field(engine: Engine, ours: Words, size: int) -> Elements:
     hide(engine, step, ours)
     group = range(t + 1, engine.n + 1)
     if engine.point in group:
-        receive_dealt = deal(engine, step, t, None, planes * size)
+        receive_dealt = deal(engine, step, range(t), None, planes * size)
         for point in group:
             if point != engine.point:
                 party.send(party.roster[point - 1], step, codec.encode(ours))
@@ -66,7 +66,7 @@ def to_field(engine: Engine, ours: Words, size: int) -> Elements:
         lift = coefficient(tuple(group), engine.n, engine.point)
         last = field.mul(_elements(known, size), field.from_ints(np.array(lift, object)))
     else:
-        dealt = deal(engine, step, t, _elements(ours, size), planes * size)()
+        dealt = deal(engine, step, range(t), _elements(ours, size), planes * size)()
         last = field.zeros(planes * size)
     party.mesh.traffic.rounds += planes * size > 0
     summands = [*dealt, last]

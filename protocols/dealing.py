@@ -12,7 +12,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from protocols import codec, field, shamir
 from protocols.engine import Engine
@@ -22,9 +22,9 @@ from protocols.stripes import unpack
 
 
 def deal(
-    engine: Engine, step: str, dealers: int, values: Elements | None, size: int
+    engine: Engine, step: str, dealers: Sequence[int], values: Elements | None, size: int
 ) -> Callable[[], Elements]:
-    """Share the elements of the first so many parties: send now, and receive later.
+    """Share what some parties hold: send now, and receive later.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def deal(
     step
         The step's name, fresh.
     dealers
-        How many parties deal.
+        Positions in the roster, from 0, of those who deal.
     values
         Shape ``(size, 2)``: this party's elements if it deals.
     size
@@ -42,8 +42,8 @@ def deal(
     Returns
     -------
     callable
-        Receives, and returns this party's shares, of shape ``(dealers, size, 2)``. What else belongs to the
-        same round is sent before it is called.
+        Receives, and returns this party's shares, of shape ``(len(dealers), size, 2)``. What else belongs to
+        the same round is sent before it is called.
 
     Notes
     -----
@@ -54,27 +54,27 @@ def deal(
     three parties.
     """
     party = engine.party
-    shares = field.empty((dealers, size))
-    awaited: list[int] = []
-    for dealer, name in enumerate(party.roster[:dealers]):
+    shares = field.empty((len(dealers), size))
+    awaited: list[tuple[int, str]] = []
+    for position, dealer in enumerate(dealers):
+        name = party.roster[dealer]
         streams = party.streams(f"{step}/{name}")
         drawing = [(dealer + k) % engine.n + 1 for k in range(1, engine.t + 1)]
         if dealer == party.index and values is not None:
             drawn = {point: _draw(streams[party.roster[point - 1]], size) for point in drawing}
             dealt = shamir.complete(values, drawn, engine.n)
-            shares[dealer] = dealt[dealer]
+            shares[position] = dealt[dealer]
             for point, share in enumerate(dealt, start=1):
                 if point not in (engine.point, *drawing):
                     party.send(party.roster[point - 1], step, codec.encode(share))
         elif engine.point in drawing:
-            shares[dealer] = _draw(streams[name], size)
+            shares[position] = _draw(streams[name], size)
         else:
-            awaited.append(dealer)
+            awaited.append((position, name))
 
     def receive() -> Elements:
-        for dealer in awaited:
-            name = party.roster[dealer]
-            shares[dealer] = unpack(name, step, party.recv(name, step), size)
+        for position, name in awaited:
+            shares[position] = unpack(name, step, party.recv(name, step), size)
         return shares
 
     return receive

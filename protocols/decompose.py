@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocols import field
 from protocols.adder import add, suffix_all_pieces
-from protocols.bits import Bits, pieces
+from protocols.bits import Bits, concatenate, pieces
 from protocols.bitslice import Words
 from protocols.compare import BIT, BLOCK
 from protocols.convert import to_field
@@ -44,10 +44,13 @@ def decompose(engine: Engine, shares: Elements, length: int) -> Bits:
     **Leakage.** Nothing; see `masked`. **Cost.** 3 + ⌈log2(m − 1)⌉ rounds for three or four parties, those of
     `adder.carry_save` more for others. Two elements to each peer, and about m·log2 m bits to one of them.
     """
-    biased = ~add(*complement_addends(engine, shares, length))  # v + 2^(m − 1)
-    highest = np.zeros(biased.rows.shape[1:], np.uint64)
-    highest[-1] = ~highest[-1]
-    return biased ^ highest
+    planes = biased(engine, shares, length)
+    return concatenate([planes[:-1], ~planes[-1:]])
+
+
+def biased(engine: Engine, shares: Elements, length: int) -> Bits:
+    """Return the bits of v + 2^(m − 1), in the order of v and without sign; see `decompose`."""
+    return ~add(*complement_addends(engine, shares, length))
 
 
 def bits(x: SecretArray) -> SecretArray:

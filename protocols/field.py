@@ -94,7 +94,7 @@ def to_int64(elements: Elements) -> NDArray[np.int64]:
     low = signed[..., 0].view(np.int64)
     if np.any(signed[..., 1].view(np.int64) != low >> 63):
         raise RangeError("an opened integer has more than 64 bits")
-    return np.ascontiguousarray(low)
+    return low.copy()
 
 
 def from_floats(values: ArrayLike, fraction: int, bound: float) -> Elements:

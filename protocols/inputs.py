@@ -52,7 +52,7 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
     array = np.asarray(x)
     format_ = Format.of(bound, fraction)
     values = _encode(array.reshape(-1), bound, fraction)
-    shares = deal(engine, engine.step("share"), engine.n, values, array.size)()
+    shares = deal(engine, engine.step("share"), range(engine.n), values, array.size)()
     engine.party.mesh.traffic.rounds += 1
     return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
 

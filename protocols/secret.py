@@ -40,7 +40,8 @@ class SecretArray:
     **Broadcasting** and indexing are NumPy's; indices are public. **Public operands** are numbers and
     arrays: integers and booleans exact, floats rounded to fixed point. **Formats**: a sum has the finer
     fraction of its operands, a product the finer one of its factors; fractions beyond that are rounded
-    away with an error below (C(n, t) + 1)/2 units in the last place, unbiased.
+    away with an error below (C(n, t) + 1)/2 units in the last place, unbiased. **Comparisons** give secret
+    bits (`compare`), by which `select` chooses.
     """
 
     #: NumPy's operators leave the operation to ours.
@@ -165,6 +166,37 @@ class SecretArray:
     def dot(self, other: SecretArray | ArrayLike) -> SecretArray:
         """Return the product of vectors or matrices, as ``@`` does."""
         return self @ other
+
+    # --- Comparisons ---------------------------------------------------------------------------------
+
+    def __lt__(self, other: SecretArray | ArrayLike) -> SecretArray:
+        return compare.less(self, other)
+
+    def __le__(self, other: SecretArray | ArrayLike) -> SecretArray:
+        return compare.less_equal(self, other)
+
+    def __gt__(self, other: SecretArray | ArrayLike) -> SecretArray:
+        return compare.greater(self, other)
+
+    def __ge__(self, other: SecretArray | ArrayLike) -> SecretArray:
+        return compare.greater_equal(self, other)
+
+    def __eq__(self, other: SecretArray | ArrayLike) -> SecretArray:  # type: ignore[override]  # as NumPy's
+        return compare.equal(self, other)
+
+    def __ne__(self, other: SecretArray | ArrayLike) -> SecretArray:  # type: ignore[override]
+        return compare.not_equal(self, other)
+
+    def __abs__(self) -> SecretArray:
+        return compare.absolute(self)
+
+    def max(self, axis: int | None = None) -> SecretArray:
+        """Return the largest entries along an axis, of all by default; see `compare.largest`."""
+        return compare.largest(self, axis)
+
+    def min(self, axis: int | None = None) -> SecretArray:
+        """Return the smallest entries along an axis, of all by default; see `compare.smallest`."""
+        return compare.smallest(self, axis)
 
     # --- Opening -------------------------------------------------------------------------------------
 
@@ -417,3 +449,7 @@ def _same_engine(x: SecretArray, y: SecretArray) -> None:
 
 def _element(value: int) -> Elements:
     return field.from_ints(np.array(value, object))
+
+
+# The operators' other half builds on all of the above.
+from protocols import compare  # noqa: E402
