@@ -7,6 +7,7 @@
     ├── LabelReused      a label was used twice in a session; nothing was sent
     ├── CodecError       bytes that are no encoding of a value
     ├── ShapeMismatch    a peer computes on another shape, or in another ring
+    ├── SingularError    a secret matrix is singular, or nearly so
     └── Disagreement     the parties do not hold the same results
 
 No message names a value: labels, shapes, counts and positions only.
@@ -45,6 +46,10 @@ class CodecError(ProtocolError):
 
 class ShapeMismatch(ProtocolError):
     """A peer takes part with an array of another shape, or in another ring."""
+
+
+class SingularError(ProtocolError):
+    """A system of equations has no solution within the stated bound. Nothing else was learnt."""
 
 
 class Disagreement(ProtocolError):
