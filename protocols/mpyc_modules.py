@@ -9,6 +9,7 @@ before, so that plain MPyC goes on working beside it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import threading
@@ -118,13 +119,16 @@ def _guard(module: ModuleType, contextual: bool) -> None:
 
 
 def _once(function: Any, context: Callable[[], Hashable]) -> Callable[..., Any]:
-    create, made = function.__wrapped__, {}
+    """Return a function that creates one object for the same arguments in the same context."""
+    create: Callable[..., Any] = function.__wrapped__
+    made: dict[Hashable, Any] = {}
 
-    def cached(*arguments: Hashable) -> Any:
-        key = (context(), arguments)
+    @functools.wraps(create)
+    def cached(*arguments: Hashable, **options: Hashable) -> Any:
+        key = (context(), arguments, tuple(sorted(options.items())))
         with _lock:
             if key not in made:
-                made[key] = create(*arguments)
+                made[key] = create(*arguments, **options)
             return made[key]
 
     return cached

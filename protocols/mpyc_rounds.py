@@ -57,7 +57,7 @@ class Rounds:
         self._awaited: dict[tuple[str, int], asyncio.Future[bytes]] = {}
         self._early: dict[str, dict[int, bytes]] = defaultdict(dict)
         self._turns: list[asyncio.Future[None]] = []
-        self._finished = self._all_finished = False
+        self._finished = self._all_finished = self._closing = False
         self._fruitless = 0
         self._failure: BaseException | None = None
 
@@ -112,8 +112,7 @@ class Rounds:
         if self.loop.is_closed():
             return
         self.loop.set_exception_handler(lambda *_: None)
-        self._awaited.clear()
-        self._turns.clear()
+        self._closing = True  # no further round, whatever tasks do
         # A coroutine that never started would be complained of.
         self.loop.run_until_complete(asyncio.sleep(0))
         tasks = asyncio.all_tasks(self.loop)
@@ -144,6 +143,8 @@ class Rounds:
 
     def waits(self) -> bool:
         """Return whether somebody waits for a round."""
+        if self._closing:
+            return False
         self._awaited = {key: future for key, future in self._awaited.items() if not future.done()}
         return bool(self._awaited or self._turns)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 from engine_helpers import NAMES, compute, compute_alike, secret_of, spent
 from transport_helpers import connect_all
 
-from protocols import codec, mpyc_modules
+from protocols import codec, mpyc_modules, mpyc_rounds
 from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.field import P
@@ -274,6 +275,18 @@ def test_a_thread_has_the_runtime_that_it_made():
         _ = mpyc.runtime.mpc.pid
 
 
+def test_threads_get_the_same_types():
+    from mpyc import fingroups
+
+    def types(mpc: Any) -> list[Any]:
+        group = mpc.SecGrp(fingroups.SymmetricGroup(n=4))
+        return [mpc.SecFld(101), mpc.SecInt(20), mpc.SecFxp(40, 20), mpc.SecFlt(16), group]
+
+    three, five = with_mpyc(3, types), with_mpyc(5, types)
+    assert three == with_mpyc(3, types)
+    assert not set(three) & set(five)  # what t and the number of parties are is part of them
+
+
 def test_without_mpyc(monkeypatch):
     monkeypatch.setattr(mpyc_modules, "_loaded", False)
     monkeypatch.setitem(sys.modules, "mpyc", None)
@@ -415,6 +428,36 @@ def test_hostile_rounds(message):
     errors = [error for name, error in failing(3, program).items() if name != "b"]
     assert any(isinstance(error, CodecError) and error.peer == "b" for error in errors)
     assert all(isinstance(error, CodecError | PeerAborted) for error in errors)
+
+
+@pytest.mark.parametrize(("limit", "what"), [(100, "more than was asked"), (1 << 30, "same tag")])
+def test_messages_that_nobody_awaits(monkeypatch, limit, what):
+    monkeypatch.setattr(mpyc_rounds, "MAX_AHEAD", limit)
+
+    def program(mpc: Any, mesh: Any) -> Any:
+        if mpc.pid == 1:
+            for number in range(3):
+                tags = np.array([7 + number * (limit == 100)])
+                message = codec.encode(ROUND | {"tags": tags})
+                mesh.exchange(mpc.engine.step("mpyc"), dict.fromkeys(mesh.peers, message))
+            return None
+        return sorted_inputs(mpc)
+
+    errors = [error for name, error in failing(3, program).items() if name != "b"]
+    assert any(isinstance(error, CodecError) and what in str(error) for error in errors)
+
+
+def test_a_version_of_mpyc_that_pickles_elsewhere_is_refused(monkeypatch):
+    from mpyc.runtime import Runtime
+
+    from protocols.mpyc_runtime import _check_overridden
+
+    def gossip(self: Any) -> Any:
+        return [pickle.loads(data) for data in self._receive_message(0)]
+
+    monkeypatch.setattr(Runtime, "gossip", gossip, raising=False)
+    with pytest.raises(ImportError, match="gossip"):
+        _check_overridden()
 
 
 @pytest.mark.parametrize(
