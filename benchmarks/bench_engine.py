@@ -1,4 +1,4 @@
-"""Products on shares by three processes over gRPC, beside MPyC's with three processes of its own.
+"""Products, comparisons and sorting by three processes over gRPC, beside MPyC's processes.
 
 Seconds are those of the slowest process, from everything shared to everything shared, with all random
 masks drawn within them. MPyC does the same on fewer elements, and its time is scaled up to ours.
@@ -9,6 +9,7 @@ masks drawn within them. MPyC does the same on fewer elements, and its time is s
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -19,10 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocols.decompose import normalizer
 from protocols.engine import Engine
 from protocols.inputs import share
 from protocols.party import Party
 from protocols.secret import SecretArray
+from protocols.sort import sort
 from protocols.testing import run_parties
 from transport.grpc_mesh import connect
 from transport.loopback import loopback_federation
@@ -51,11 +54,39 @@ def matrix_product(engine: Engine, size: int) -> Action:
     return lambda: x @ y[:size]
 
 
-ACTIONS: dict[str, Callable[[Engine, int], Action]] = {"product": product, "matrix": matrix_product}
+def comparison(engine: Engine, size: int) -> Action:
+    """Integers of 63 bits and a sign: which ones are smaller."""
+    x, y, *_ = share(engine, integers(engine, size), bound=2**63 - 1)
+    return lambda: x < y
+
+
+def highest_bit(engine: Engine, size: int) -> Action:
+    """Powers of two that bring integers of up to 63 bits to full length."""
+    x, *_ = share(engine, np.abs(integers(engine, size)), bound=2**63 - 1)
+    return lambda: normalizer(x)
+
+
+def sorting(engine: Engine, size: int) -> Action:
+    """Integers of 63 bits and a sign, sorted."""
+    x, *_ = share(engine, integers(engine, size), bound=2**63 - 1)
+    return lambda: sort(x)
+
+
+ACTIONS: dict[str, Callable[[Engine, int], Action]] = {
+    "product": product,
+    "matrix": matrix_product,
+    "comparison": comparison,
+    "normalizer": highest_bit,
+    "sort": sorting,
+}
 
 
 def normal(engine: Engine, shape: tuple[int, ...]) -> Any:
     return np.random.default_rng(engine.point).normal(size=shape)
+
+
+def integers(engine: Engine, size: int) -> Any:
+    return np.random.default_rng(engine.point).integers(1 - 2**63, 2**63, size)
 
 
 def peer(directory: Path, name: str) -> None:
@@ -123,7 +154,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 def mpyc_seconds(what: str, size: int) -> float:
     """Return the seconds of MPyC's first party in a run of three processes."""
-    program = Path(__file__).with_name("mpyc_products.py")
+    program = Path(__file__).with_name("mpyc_operations.py")
     command = [sys.executable, "-W", "ignore", program, "-M3", "--no-log", what, str(size)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(answer.stdout)
@@ -161,16 +192,40 @@ def test_matrix_product(benchmark: Any, federation: Federation) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+def test_comparison(benchmark: Any, federation: Federation, size: int) -> None:
+    fewer = 200
+    measure(benchmark, federation, f"comparison {size}", mpyc_seconds("comparison", fewer) * size / fewer)
+    benchmark.extra_info["ns_an_element"] = benchmark.extra_info["seconds"] / size * 1e9
+
+
+@pytest.mark.timeout(300)
+def test_normalizer(benchmark: Any, federation: Federation) -> None:
+    size, fewer = 100_000, 20  # MPyC takes the bits of each number, of which the highest would be found
+    measure(benchmark, federation, f"normalizer {size}", mpyc_seconds("normalizer", fewer) * size / fewer)
+    benchmark.extra_info["ns_an_element"] = benchmark.extra_info["seconds"] / size * 1e9
+
+
+@pytest.mark.timeout(300)
+def test_sort(benchmark: Any, federation: Federation) -> None:
+    # Batcher's network, which MPyC takes, has about n·(log2 n)^2 / 4 comparisons.
+    size, fewer = 10_000, 64
+    longer = size * math.log2(size) ** 2 / (fewer * math.log2(fewer) ** 2)
+    measure(benchmark, federation, f"sort {size}", mpyc_seconds("sort", fewer) * longer)
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("n", [3, 5, 7, 10])
 @pytest.mark.parametrize("network", ["memory", "wide area"])
-def test_product_by_parties(benchmark: Any, n: int, network: str) -> None:
+@pytest.mark.parametrize("what", ["product", "comparison"])
+def test_by_parties(benchmark: Any, what: str, n: int, network: str) -> None:
     """Threads of one process share its cores, which flatters no n: each party's part is about 1/n."""
     size = 50_000
     spent: dict[str, Any] = {}
 
     def program(party: Party) -> None:
         engine = Engine(party)
-        action = product(engine, size)
+        action = ACTIONS[what](engine, size)
         engine.confirm()
         before, start = party.mesh.traffic.copy(), time.perf_counter()
         action()

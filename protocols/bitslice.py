@@ -35,16 +35,24 @@ _MASKS = np.array(
 
 @kernel
 def to_planes(out: Words, numbers: Words) -> None:
-    """Write the low bits of numbers as planes.
+    """Write the low bits of all numbers as planes; see `gather_planes`."""
+    gather_planes(out, numbers, np.arange(len(numbers)))
+
+
+@kernel
+def gather_planes(out: Words, numbers: Words, index: NDArray[np.intp]) -> None:
+    """Write the low bits of some numbers as planes.
 
     Parameters
     ----------
     out
         Shape ``(planes, ⌈size/64⌉)``.
     numbers
-        Shape ``(size, limbs)``, with 64·limbs ≥ planes.
+        Shape ``(…, limbs)``, with 64·limbs ≥ planes.
+    index
+        Shape ``(size,)``: which numbers. It is public.
     """
-    planes, size = len(out), len(numbers)
+    planes, size = len(out), len(index)
     square = np.zeros(64, np.uint64)
     for word in range(out.shape[1]):
         start = 64 * word
@@ -52,7 +60,7 @@ def to_planes(out: Words, numbers: Words) -> None:
         for first in range(0, planes, 64):
             limb = first // 64
             for i in range(count):
-                square[i] = numbers[start + i, limb]
+                square[i] = numbers[index[start + i], limb]
             square[count:] = _0
             _transpose(square)
             for plane in range(first, min(first + 64, planes)):

@@ -25,8 +25,8 @@ from protocols.masked import complement_addends, length_of
 from protocols.mersenne import Elements
 from protocols.secret import SecretArray, concatenate, select, stack
 
-#: Entries compared at a time: planes and messages stay below a few megabytes each.
-BLOCK = 1 << 20
+#: Entries compared at a time, few enough for a message to stay below a mebibyte or two.
+BLOCK = 1 << 17
 #: How shared bits are read.
 BIT = Format(0, 1)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -42,8 +43,8 @@ Comparison = Callable[[Indices, Indices], NDArray[np.bool_]]
 PIVOTS = 7
 #: Segments of at most so many rows are sorted by comparing all pairs.
 SHORT = 32
-#: Pairs compared at a time: planes and messages stay below a few megabytes each.
-BLOCK = 1 << 20
+#: Pairs compared at a time, few enough for a message to stay below a mebibyte or two.
+BLOCK = 1 << 17
 
 
 def sort_by(
@@ -213,6 +214,7 @@ def arrange(size: int, wanted: Indices, smaller: Comparison) -> Indices:
     return found[wanted]
 
 
+@lru_cache(SHORT + 1)
 def _pairs(count: int, size: int) -> tuple[Indices, Indices]:
     """Return all pairs of one of the first `count` of a segment's rows and one that comes after it."""
     pivot, other = np.nonzero(np.arange(size) > np.arange(count)[:, np.newaxis])
@@ -283,5 +285,5 @@ def _planes_of(engine: Engine, numbers: Words, length: int, index: Indices) -> B
     """Return some of the shared numbers as planes."""
     rows = np.empty((len(numbers), length, -(-len(index) // 64)), np.uint64)
     for row, number in zip(rows, numbers, strict=True):
-        bitslice.to_planes(row, number[index])
+        bitslice.gather_planes(row, number, index)
     return Bits(engine, rows)

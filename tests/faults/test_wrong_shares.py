@@ -78,9 +78,14 @@ def truncating(engine: Engine) -> Any:
     return truncate(secret_of(engine, [7, 8, 9], Format(20, 9)), 2)
 
 
+def comparing(engine: Engine) -> Any:
+    return secret_of(engine, [7, 8, 9], Format(0, 9)) < 8
+
+
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(
-    ("program", "where"), [(opening, "open"), (revealing, "reveal"), (truncating, "truncate")]
+    ("program", "where"),
+    [(opening, "open"), (revealing, "reveal"), (truncating, "truncate"), (comparing, "masked")],
 )
 def test_a_wrong_share_in_an_opening_stops_all(n, program, where):
     found = outcomes(n, program, everywhere(where))
