@@ -4,7 +4,7 @@ x < y if x − y is negative, which is the carry that its masked opening leaves 
 difference is computed but its sign. Integers and fixed-point numbers alike, exact, over the whole range that
 their public bounds allow; fractions are aligned first, and public floats rounded to the secret's fraction.
 
-For three parties and numbers of 64 bits, an element costs about ten rounds and 90 bytes a party.
+For three parties and numbers of 64 bits, a comparison takes ten rounds and about 75 bytes from each.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def negative(x: SecretArray) -> SecretArray:
     all that follows is uniform; see `masked`, `bits` and `convert`.
 
     **Cost.** 4 + ⌈log2(m − 1)⌉ rounds for three parties: 10 for 64 bits and sign. Everybody sends each peer
-    two elements and one peer 3m bits; party 1 an element and m bits more to one peer. For n parties, add
+    an element, and one peer another one and 3m bits; party 1 sends m bits more. For n parties, add
     ⌈log2(t + 1)⌉ − 1 rounds for the conversion and those of `adder.carry_save`.
     """
     length = length_of(x.engine, x.format)

@@ -2,6 +2,15 @@
 
 Exclusive or of bits a, b in F_p is a + b − 2ab. To need few products, the n pieces of a bit are first brought
 to t + 1 summands: those of parties 1, …, t, and one that all the others know. Any t parties miss one.
+
+Where t = 1 there are two, a known to party 1 and b known to parties 2 and 3 among others. Party 1 splits a
+into a_2 + a_3 for these two. As both know b, each takes its part of a + b − 2ab by itself: it changes the
+sign of a_i where b is 1, and party 2 adds b. What they have then is a sum, and they deal it. That is half of
+what a product sends; that one party knows what two others need is used much as by Mohassel and Rindal [1]_.
+
+References
+----------
+.. [1] P. Mohassel and P. Rindal, "ABY3: A Mixed Protocol Framework for Machine Learning", CCS 2018.
 """
 
 from __future__ import annotations
@@ -11,11 +20,15 @@ import numpy as np
 from protocols import codec, field, mersenne
 from protocols.bits import hide, receive
 from protocols.bitslice import Words
-from protocols.dealing import deal
+from protocols.dealing import deal, draw
 from protocols.engine import Engine
 from protocols.mersenne import Elements, kernel
 from protocols.prss import coefficient
 from protocols.reshare import reshare
+from protocols.stripes import unpack
+
+_0 = np.uint64(0)
+_TOP = np.uint64((1 << 63) - 1)
 
 
 def to_field(engine: Engine, ours: Words, size: int) -> Elements:
@@ -37,50 +50,96 @@ def to_field(engine: Engine, ours: Words, size: int) -> Elements:
 
     Notes
     -----
-    1. All hide their pieces under pairwise masks, which cancel in the sum. Parties 1, …, t deal theirs over
-       F_p; the others tell each other, and share the sum, which they all know, without a message.
-    2. The t + 1 shared bits are joined in pairs, then pairs of pairs.
+    1. All hide their pieces under pairwise masks, which cancel in the sum. Parties from t + 1 on tell each
+       other theirs, and so know the sum of them; parties 1, …, t share theirs over F_p.
+    2. For t = 1, parties 2 and 3 deal what makes up the bit. Otherwise the t + 1 shared bits are joined in
+       pairs, then pairs of pairs, by products.
 
     **Leakage.** Nothing. Of the pieces, t colluders either miss one among 1, …, t, or, being these, the sum
     of the others; what they see is uniform and independent of the bit by the masks between honest parties.
-    For step 2 see `reshare.reshare`.
+    All that is dealt is uniform, a_2 and a_3 each by itself. For products see `reshare.reshare`.
 
-    **Cost.** 1 + ⌈log2(t + 1)⌉ rounds: two for three parties. For each bit, parties 1, …, t send n − 1 − t
-    peers an element, the others a bit to each other, and in step 2 everybody t elements to each peer.
+    **Cost.** Two rounds for three or four parties; 1 + ⌈log2(t + 1)⌉ for others. A bit, for three: an element
+    to one peer. In general, parties 1, …, t send n − 1 − t peers an element, the others a bit to each other,
+    and then everybody sends t elements to each peer.
     """
     planes = len(ours)
+    if not planes * size:
+        return field.zeros((planes, size))
     step = engine.step("convert")
-    party, t = engine.party, engine.t
     hide(engine, step, ours)
-    group = range(t + 1, engine.n + 1)
-    if engine.point in group:
-        receive_dealt = deal(engine, step, range(t), None, planes * size)
-        for point in group:
-            if point != engine.point:
-                party.send(party.roster[point - 1], step, codec.encode(ours))
-        dealt = receive_dealt()
-        known = ours
-        for point in group:
-            if point != engine.point:
-                known = known ^ receive(engine, party.roster[point - 1], step, ours.shape)
-        lift = coefficient(tuple(group), engine.n, engine.point)
-        last = field.mul(_elements(known, size), field.from_ints(np.array(lift, object)))
+    convert = _two_summands if engine.t == 1 else _many_summands
+    return convert(engine, step, ours, size).reshape(planes, size, 2)
+
+
+def _two_summands(engine: Engine, step: str, ours: Words, size: int) -> Elements:
+    """Do what `to_field` does, for t = 1."""
+    party, bits = engine.party, len(ours) * size
+    first, second, third = party.roster[:3]
+    streams = party.streams(f"{step}/{second}")
+    part: Elements | None = None
+    if party.me == first:
+        split = field.sub(_elements(ours, size), draw(streams[second], bits))
+        party.send(third, step, codec.encode(split))
     else:
-        dealt = deal(engine, step, range(t), _elements(ours, size), planes * size)()
-        last = field.zeros(planes * size)
-    party.mesh.traffic.rounds += planes * size > 0
-    summands = [*dealt, last]
+        _tell(engine, step, ours)
+        if party.me == second:
+            part = draw(streams[first], bits)
+        elif party.me == third:
+            part = unpack(first, step, party.recv(first, step), bits).copy()
+        known = _elements(_told(engine, step, ours), size)
+        if part is not None:
+            _change_sign(part, known)
+            part = field.add(part, known) if party.me == second else part
+    party.mesh.traffic.rounds += 1
+    dealt = deal(engine, engine.step("summands"), (1, 2), part, bits)()
+    party.mesh.traffic.rounds += 1
+    return field.add(dealt[0], dealt[1])
+
+
+def _many_summands(engine: Engine, step: str, ours: Words, size: int) -> Elements:
+    """Do what `to_field` does, for any t."""
+    bits, t = len(ours) * size, engine.t
+    if engine.point <= t:
+        dealt = deal(engine, step, range(t), _elements(ours, size), bits)()
+        last = field.zeros(bits)
+    else:
+        receive_dealt = deal(engine, step, range(t), None, bits)
+        _tell(engine, step, ours)
+        dealt = receive_dealt()
+        lift = coefficient(tuple(range(t + 1, engine.n + 1)), engine.n, engine.point)
+        known = _elements(_told(engine, step, ours), size)
+        last = field.mul(known, field.from_ints(np.array(lift, object)))
+    engine.party.mesh.traffic.rounds += 1
+    summands = np.concatenate([dealt, last[np.newaxis]])
     while len(summands) > 1:
-        odd = summands[len(summands) // 2 * 2 :]
-        left, right = (np.concatenate(summands[start : len(summands) - len(odd) : 2]) for start in (0, 1))
+        even = len(summands) // 2 * 2
+        left, right = (summands[start:even:2].reshape(-1, 2) for start in (0, 1))
 
         def local(entries: slice, out: Elements, a: Elements = left, b: Elements = right) -> None:
             _exclusive_or(out, a[entries], b[entries])
 
         joined = reshare(engine, "exclusive or", len(left), local)
-        summands = [*joined.reshape(-1, planes * size, 2), *odd]
-    (shares,) = summands
-    return np.asarray(shares).reshape(planes, size, 2)
+        summands = np.concatenate([joined.reshape(-1, bits, 2), summands[even:]])
+    (bit,) = summands
+    return np.asarray(bit)
+
+
+def _tell(engine: Engine, step: str, ours: Words) -> None:
+    """Send our pieces to the other parties from t + 1 on."""
+    message = codec.encode(ours)
+    for peer in engine.party.roster[engine.t :]:
+        if peer != engine.party.me:
+            engine.party.send(peer, step, message)
+
+
+def _told(engine: Engine, step: str, ours: Words) -> Words:
+    """Return the sum of the pieces of all parties from t + 1 on."""
+    total = ours
+    for peer in engine.party.roster[engine.t :]:
+        if peer != engine.party.me:
+            total = total ^ receive(engine, peer, step, ours.shape)
+    return total
 
 
 def _elements(planes: Words, size: int) -> Elements:
@@ -88,6 +147,14 @@ def _elements(planes: Words, size: int) -> Elements:
     out = field.zeros((len(planes), size))
     out[..., 0] = np.unpackbits(planes.view(np.uint8), axis=1, count=size, bitorder="little")
     return out.reshape(-1, 2)
+
+
+@kernel
+def _change_sign(a: Elements, bits: Elements) -> None:
+    """Change the sign of a where a bit is 1, in place: p − a is a with its 127 bits flipped."""
+    for i in range(len(a)):
+        flip = _0 - bits[i, 0]
+        a[i, 0], a[i, 1] = mersenne.fold(a[i, 0] ^ flip, (a[i, 1] ^ flip) & _TOP)
 
 
 @kernel

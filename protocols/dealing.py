@@ -61,14 +61,14 @@ def deal(
         streams = party.streams(f"{step}/{name}")
         drawing = [(dealer + k) % engine.n + 1 for k in range(1, engine.t + 1)]
         if dealer == party.index and values is not None:
-            drawn = {point: _draw(streams[party.roster[point - 1]], size) for point in drawing}
+            drawn = {point: draw(streams[party.roster[point - 1]], size) for point in drawing}
             dealt = shamir.complete(values, drawn, engine.n)
             shares[position] = dealt[dealer]
             for point, share in enumerate(dealt, start=1):
                 if point not in (engine.point, *drawing):
                     party.send(party.roster[point - 1], step, codec.encode(share))
         elif engine.point in drawing:
-            shares[position] = _draw(streams[name], size)
+            shares[position] = draw(streams[name], size)
         else:
             awaited.append((position, name))
 
@@ -80,7 +80,8 @@ def deal(
     return receive
 
 
-def _draw(stream: Stream, size: int) -> Elements:
+def draw(stream: Stream, size: int) -> Elements:
+    """Return the next elements of a stream, uniform in the field."""
     words = field.empty(size)
     stream.fill(words)
     return field.from_random_words(words)

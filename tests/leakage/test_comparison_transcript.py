@@ -142,7 +142,7 @@ def test_the_masked_opening_is_uniform_but_for_its_highest_bits(n, coalition, va
 @pytest.mark.parametrize(("n", "coalition"), CASES)
 def test_what_is_dealt_and_told_in_conversions_is_uniform(n, coalition):
     view = View(n, coalition, compare, -1)
-    numbers = [codec.decode(message.payload) for message in view.foreign("convert", "or")]
+    numbers = [codec.decode(message.payload) for message in view.foreign("convert", "summands", "or")]
     dealt = np.concatenate([a for a in numbers if a.shape == (SIZE, 2)])
     assert is_uniform(np.ascontiguousarray(dealt.view(np.uint8)[:, :15]).reshape(-1))
     told = view.words("convert")

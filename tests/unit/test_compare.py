@@ -202,11 +202,11 @@ def test_costs(n):
             # Opening and conversion, the adder's 64 + 62·2 + … bits, and what party 1 deals.
             words = size // 64
             adder = 64 + (2 * 64 - 2 - 6) - 1  # the last product is not shared anew
-            dealt = (65 * words * 8 + header + 16 * size + header) * (engine.point == 1)
+            dealt = (65 * words * 8 + header) * (engine.point == 1)
             told = (8 * words + header) * (engine.point != 1)
-            expected = 2 * 2 * (16 * size + header) + adder * words * 8 + 6 * header + dealt + told
+            expected = 3 * (16 * size + header) + adder * words * 8 + 6 * header + dealt + told
             assert below.bytes_sent == expected
-            assert below.bytes_sent < 115 * size
+            assert below.bytes_sent < 82 * size
 
     compute_alike(n, program)
 
