@@ -15,8 +15,8 @@ nothing else comes out. With A and b as integers modulo a long Q (`crt`, `wide`)
    which all words are known to somebody, which brings it to F_p.
 5. Whether all entries are within the stated bound is computed, and only that bit is opened.
 
-An A whose rank is not full would show it in M. A random diagonal of magnitude below 2^−32, and below a quarter
-of a unit in A's last place, makes its rank full: what is solved is that neighbour of A.
+An A whose rank is not full would show it in M. A random diagonal of magnitude below 2^−32, and below a
+quarter of a unit in A's last place, makes its rank full: what is solved is that neighbour of A.
 
 References
 ----------
@@ -49,7 +49,7 @@ from protocols.wide import Masked, Round, at_point, bounded, products, uniform
 PRECISION = 64
 #: Relative error of the reciprocal, as a power of two.
 ACCURACY = 32
-#: Coefficients are taken for exact to so many fractional bits, or to half a unit in their last place if finer.
+#: Coefficients are taken for exact to so many fractional bits, or to their last place if that is finer.
 EXACT = 30
 
 
