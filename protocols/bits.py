@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import Any, NoReturn, SupportsIndex
+from typing import NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,9 +176,10 @@ def reshare(engine: Engine, operation: str, ours: Words) -> Bits:
     if not ours.size:
         return shares
     hide(engine, step, ours)
-    for held, stream in engine.prss.streams(step) if len(table.lifts) > engine.n else ():
-        if held.subset not in table.windows:
-            _add_stream(shares.rows, ours if held.leads else None, stream, table.lifts[held.subset])
+    if len(table.lifts) > engine.n:  # there are sets that are no windows
+        for held, stream in engine.prss.streams(step):
+            if held.subset not in table.windows:
+                _add_stream(shares.rows, ours if held.leads else None, stream, table.lifts[held.subset])
     for point in table.windows[party.index]:
         if point != engine.point:
             party.send(party.roster[point - 1], step, codec.encode(ours))
@@ -267,7 +268,7 @@ def deal(
     for dealer, shares in enumerate(dealt):
         if engine.point in table.windows[dealer]:
             name = party.roster[dealer]
-            piece = masked if dealer == party.index else receive(engine, name, step, shape)
+            piece = receive(engine, name, step, shape) if masked is None or dealer != party.index else masked
             _add_lifted(shares.rows, piece, table.lifts[table.windows[dealer]])
     party.mesh.traffic.rounds += 1
     return dealt
@@ -318,7 +319,7 @@ def _blocks(target: Words, stream: Stream) -> Iterator[tuple[Words, Words]]:
         yield part, words
 
 
-def _add_lifted(rows: Words, planes: Any, lift: int) -> None:
+def _add_lifted(rows: Words, planes: Words, lift: int) -> None:
     """Add planes times an element of GF(2^k) to shares in place."""
     for a, row in enumerate(rows):
         if lift >> a & 1:

@@ -118,7 +118,7 @@ def merge(lists: Sequence[SecretArray]) -> SecretArray:
 
     Notes
     -----
-    They are sorted all over again: a network that merges two lists of 5,000 takes 13 comparisons one after
+    They are sorted all over again: a network that merges two lists of 5,000 takes 14 comparisons one after
     the other, and more rounds than `sort` needs for all.
     """
     return sort(concatenate(lists))

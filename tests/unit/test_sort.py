@@ -9,15 +9,19 @@ import pytest
 from engine_helpers import compute, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transport_helpers import connect_all
 
 from protocols import sort
 from protocols.engine import Engine
 from protocols.fixed import Format, PrecisionError
 from protocols.inputs import share, sum_shares
+from protocols.party import Party
 from protocols.quantile import quantile_cells
 from protocols.reveal import reveal
 from protocols.secret import public
 from protocols.shuffle import shuffle
+from protocols.testing import run_meshes
+from transport.loopback import loopback_federation
 
 SIZES = [3, 4, 5, 7]
 
@@ -173,6 +177,19 @@ def test_arranging_takes_few_comparisons():
     asked.clear()
     assert order[sort.arrange(len(order), np.array([5_000]), smaller)].tolist() == [5_000]
     assert sum(asked) < 120_000
+
+
+def test_orders_over_grpc(tmp_path):
+    x = np.random.default_rng(8).integers(-9, 9, 200)
+
+    def program(party: Party) -> Any:
+        engine = Engine(party)
+        key = share(engine, x, bound=9)[0]
+        return reveal(engine, {"sorted": sort.sort(key), "below": key < 3})
+
+    meshes = connect_all(loopback_federation("abc", tmp_path))
+    for found in run_meshes(meshes, program).values():
+        np.testing.assert_equal(found, {"sorted": np.sort(x), "below": x < 3})
 
 
 def test_costs():
