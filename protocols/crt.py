@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from math import prod
-from operator import mul
 from typing import TypeAlias
 
 import numpy as np
@@ -53,9 +52,12 @@ class Ring:
         self.primes = tuple(prime for prime, _ in zip(_primes(), range(bits // (BITS - 1) + 1), strict=False))
         self.modulus = prod(self.primes)
         self._p = np.array(self.primes, np.uint64)
-        self._cofactors = [self.modulus // prime for prime in self.primes]
-        inverses = [pow(c % p, -1, p) for c, p in zip(self._cofactors, self.primes, strict=True)]
+        cofactors = [self.modulus // prime for prime in self.primes]
+        inverses = [pow(c % p, -1, p) for c, p in zip(cofactors, self.primes, strict=True)]
         self._inverses = np.array(inverses, np.uint64)
+        words = to_words([*cofactors, self.modulus << 12])  # room for a sum of 2^12 primes' parts
+        self._cofactor_words = words[:-1].copy()
+        self._modulus_words = to_words([self.modulus, self.modulus << 12])[0]
 
     def __len__(self) -> int:
         return len(self.primes)
@@ -73,18 +75,33 @@ class Ring:
 
     def of_words(self, words: Residues) -> Residues:
         """Return the residues, of shape ``(primes, size)``, of integers given as words."""
-        top = np.ones((len(self), 1), np.uint64)
+        return self.weighted_prefixes(words, np.ones((len(self), 1), np.uint64))
+
+    def weighted_prefixes(self, words: Residues, weights: Residues) -> Residues:
+        """Return Σ_l w_l·⌊x / 2^(64·l)⌋, of shape ``(primes, size)``, for integers x given as words.
+
+        `weights` has shape ``(primes, levels)``.
+        """
+        factors = np.empty((len(self), words.shape[1]), np.uint64)
+        prefix_weights(factors, np.ascontiguousarray(weights), self._p)
         out = np.empty((len(self), len(words)), np.uint64)
-        weighted_prefixes(out, words, top, self._p)
+        combine_words(out, words, factors, self._p)
+        return out
+
+    def words(self, residues: Residues) -> Residues:
+        """Return the integers in 0 … Q − 1 that numbers of shape ``(primes, size)`` stand for, as words.
+
+        The Chinese remainder theorem: x = Σ t_i·Q/p_i modulo Q, with t_i = x·(Q/p_i)⁻¹ modulo p_i.
+        """
+        parts = self.scale(residues, self._inverses)
+        out = np.zeros((residues.shape[1], self._cofactor_words.shape[1]), np.uint64)
+        join(out, parts, self._cofactor_words, self._modulus_words, self._p)
         return out
 
     def integers(self, residues: Residues) -> NDArray[np.object_]:
-        """Return the integers in 0 … Q − 1 that numbers stand for: the Chinese remainder theorem."""
-        parts = self.scale(residues, self._inverses).reshape(len(self), -1)
-        found = np.empty(parts.shape[1], object)
-        for k, column in enumerate(parts.T.tolist()):
-            found[k] = sum(map(mul, column, self._cofactors)) % self.modulus
-        return found.reshape(residues.shape[1:])
+        """Return the integers in 0 … Q − 1 that numbers stand for, in an array of objects."""
+        integers = from_words(self.words(residues.reshape(len(self), -1)))
+        return np.array(integers, object).reshape(residues.shape[1:])
 
     def canonical(self, residues: Residues) -> bool:
         """Return whether every residue is less than its prime."""
@@ -179,6 +196,17 @@ def from_words(words: Residues) -> list[int]:
     width = 8 * words.shape[1]
     data = words.tobytes()
     return [int.from_bytes(data[at : at + width], "little") for at in range(0, len(data), width)]
+
+
+def shift_words(words: Residues, bits: int) -> Residues:
+    """Return ⌊x / 2^bits⌋ of integers given as words."""
+    skip, rest = divmod(bits, 64)
+    kept = words[:, skip:] if skip < words.shape[1] else np.zeros((len(words), 1), np.uint64)
+    if not rest:
+        return kept
+    shifted: Residues = kept >> np.uint64(rest)
+    shifted[:, :-1] |= kept[:, 1:] << np.uint64(64 - rest)
+    return shifted
 
 
 def _primes() -> Iterator[int]:
@@ -324,24 +352,87 @@ def invert_matrices(out: Residues, determinant: Residues, a: Residues, primes: R
 
 
 @kernel
-def weighted_prefixes(out: Residues, words: Residues, weights: Residues, primes: Residues) -> None:
-    """Write Σ_l w_l·⌊x / 2^(64·l)⌋ modulo every p, for integers x given as words.
+def prefix_weights(weights: Residues, levels: Residues, primes: Residues) -> None:
+    """Write the v with Σ_l w_l·⌊x / 2^(64·l)⌋ = Σ_m v_m·x_m for the words x_m of any integer x.
 
-    `weights` has shape ``(primes, levels)``; `words`, ``(size, words)``. One pass from the highest word
-    down has every ⌊x / 2^(64·l)⌋ on its way.
+    A word x_m counts 2^(64·(m − l)) in ⌊x / 2^(64·l)⌋ for l ≤ m, so v_m = 2^64·v_(m − 1) + w_m. `weights` has
+    shape ``(primes, words)``, `levels` with the w_l ``(primes, levels)``.
     """
-    levels, width = weights.shape[1], words.shape[1]
+    for i in range(len(primes)):
+        total = _0
+        for m in range(weights.shape[1]):
+            total = fold(_0, total, primes[i])  # times 2^64
+            if m < levels.shape[1]:
+                total += levels[i, m]
+                total -= primes[i] * np.uint64(total >= primes[i])
+            weights[i, m] = total
+
+
+@kernel
+def combine_words(out: Residues, words: Residues, weights: Residues, primes: Residues) -> None:
+    """Write Σ_m v_m·x_m modulo every p, for integers x given as words, of shape ``(size, words)``."""
     for i in range(len(primes)):
         p = primes[i]
+        beyond = fold(_0, _LOW - p + _1, p)  # 2^124, as 2^60 is c
         for k in range(len(words)):
-            prefix, total = _0, _0
-            for level in range(width - 1, -1, -1):
-                prefix = fold(words[k, level], prefix, p)
-                if level < levels:
-                    low, high = multiply_words(prefix, weights[i, level])
-                    low += total
-                    total = fold(low, high + np.uint64(low < total), p)
-            out[i, k] = total
+            low, high, top = _0, _0, _0
+            for m in range(words.shape[1]):
+                product = multiply_words(words[k, m], weights[i, m])
+                low += product[0]
+                carried = product[1] + np.uint64(low < product[0])
+                high += carried
+                top += np.uint64(high < carried)
+            rest = times((top << _4) | (high >> _60), beyond, p)
+            total = fold(low, high & _LOW, p) + rest
+            out[i, k] = total - p * np.uint64(total >= p)
+
+
+@kernel
+def join(out: Residues, parts: Residues, cofactors: Residues, modulus: Residues, primes: Residues) -> None:
+    """Write Σ t_i·c_i modulo Q, as words, for c_i = Q / p_i.
+
+    Q is to be subtracted ⌊Σ t_i / p_i⌋ times. The quotients are added up with 60 bits each, rounded down:
+    once too few at most, which shows in the result.
+    """
+    width = out.shape[1]
+    for k in range(len(out)):
+        times_, fraction = _0, _0
+        for i in range(len(primes)):
+            # t / p is t·(1 + c/p) / 2^60, of which c·t/p / 2^60 is less than 2^−42.
+            c = _LOW - primes[i] + _1
+            high = multiply_words(parts[i, k], c << _4)[1]  # ⌊c·t / 2^60⌋
+            fraction += parts[i, k] + high
+            times_ += fraction >> _60
+            fraction &= _LOW
+        for w in range(width):
+            out[k, w] = _0
+        for i in range(len(primes)):
+            carry = _0
+            for w in range(width):
+                low, high = multiply_words(parts[i, k], cofactors[i, w])
+                low += carry
+                high += np.uint64(low < carry)
+                out[k, w] += low
+                carry = high + np.uint64(out[k, w] < low)
+        subtract(out[k], modulus, times_)
+        larger = True
+        for w in range(width):
+            if out[k, w] != modulus[w]:
+                larger = out[k, w] > modulus[w]
+        if larger:
+            subtract(out[k], modulus, _1)
+
+
+@kernel
+def subtract(total: Residues, words: Residues, factor: np.uint64) -> None:
+    """Subtract a multiple of an integer, both given as words, in place."""
+    borrow = _0
+    for w in range(len(total)):
+        low, high = multiply_words(words[w], factor)
+        low += borrow
+        high += np.uint64(low < borrow)
+        borrow = high + np.uint64(total[w] < low)
+        total[w] -= low
 
 
 @kernel

@@ -185,7 +185,7 @@ def _plan(
         determinant, numerator = 2 * determinant, numerator + determinant
     quotient = numerator + 196
     above = exponent + 1 + 191 + fewer
-    bits = max(quotient + engine.security, above, 448) + slack.bit_length() + 8
+    bits = max(max(quotient, determinant + 192) + engine.security, above, 448) + slack.bit_length() + 8
     drop = 191 + fewer - fraction
     return _Plan(ring(bits), guard, lift, numerator, determinant, quotient, above, drop, reading)
 

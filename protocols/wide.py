@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from protocols import codec
 from protocols import field as fp
-from protocols.crt import Residues, Ring, from_words, to_words, weighted_prefixes
+from protocols.crt import Residues, Ring, shift_words, to_words
 from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.fixed import Format
@@ -79,7 +79,7 @@ class Masked:
         """Return shares of ⌊v / 2^drop⌋, and a number from 0 to C(n, t) too many. Local."""
 
         def read(words: Residues) -> Residues:
-            return target.of_words(to_words([value >> drop for value in from_words(words)]))
+            return target.of_words(shift_words(words, drop))
 
         return self._linear(engine, target, read, self.offset >> drop)
 
@@ -88,12 +88,9 @@ class Masked:
 
         Each ⌊v / 2^(64·l)⌋ is up to C(n, t) too large. Local.
         """
-        primes = np.array(target.primes, np.uint64)
 
         def read(words: Residues) -> Residues:
-            out = np.empty((len(target), len(words)), np.uint64)
-            weighted_prefixes(out, words, weights, primes)
-            return out
+            return target.weighted_prefixes(words, weights)
 
         offset = read(to_words([self.offset]))[:, 0]
         return self._linear(engine, target, read, offset)
@@ -102,9 +99,12 @@ class Masked:
         """Return v / 2^drop over F_p, an array as all others. Local."""
 
         def elements(words: Residues) -> NDArray[np.uint64]:
-            return fp.from_ints(np.array([value >> drop for value in from_words(words)], object))
+            total = fp.zeros(len(words))
+            for position, column in enumerate(shift_words(words, drop).T):
+                fp.add_scaled(total, fp.from_ints(column), pow(2, 64 * position, fp.P))
+            return total
 
-        total = fp.sub(elements(self.opened), fp.from_ints(np.array(self.offset >> drop, object)))
+        total = fp.sub(elements(self.opened), elements(to_words([self.offset])))
         for held, words in self.summands:
             fp.add_scaled(total, elements(words), fp.P - held.coefficient)
         return SecretArray(engine, total.reshape(*self.shape, 2), reading)
@@ -196,7 +196,7 @@ class Round:
                 summand = on.add(summand, on.of_words(words).reshape(summand.shape))
 
         def finish(opened: Residues) -> None:
-            words = to_words(on.integers(opened).reshape(-1).tolist())
+            words = on.words(opened.reshape(len(on), -1))
             result.settle(Masked(shape, words, offset, summands))
 
         self._add(on, summand, finish)

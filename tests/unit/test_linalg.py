@@ -133,6 +133,15 @@ def test_a_matrix_that_is_not_definite_is_refused_or_solved():
     np.testing.assert_allclose(compute_alike(3, program), a, atol=1e-8)
 
 
+def test_a_right_side_much_smaller_than_the_coefficients():
+    def program(engine: Engine) -> Any:
+        a = secret_of(engine, [[3 << 70, 1], [1, 1 << 70]], Format(0, 1 << 72))
+        b = secret_of(engine, [3 << 40, 1 << 40], Format(50, 1 << 42))
+        return solve(a.assume(2.0**72), b, bound=1, fraction=56, definite=True).reveal("x")
+
+    np.testing.assert_allclose(compute_alike(3, program), 0, atol=1e-15)
+
+
 def test_what_is_refused_before_anything_is_sent():
     def program(engine: Engine) -> Any:
         a = of_floats(engine, np.eye(2))
