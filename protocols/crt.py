@@ -11,7 +11,7 @@ number is reduced by adding c times its bits from the 60th on to those below.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
 from math import prod
@@ -49,7 +49,10 @@ class Ring:
     """
 
     def __init__(self, bits: int) -> None:
-        self.primes = tuple(prime for prime, _ in zip(_primes(), range(bits // (BITS - 1) + 1), strict=False))
+        primes = [_prime_below((1 << BITS) + 1)]
+        while len(primes) <= bits // (BITS - 1):
+            primes.append(_prime_below(primes[-1]))
+        self.primes = tuple(primes)
         self.modulus = prod(self.primes)
         self._p = np.array(self.primes, np.uint64)
         cofactors = [self.modulus // prime for prime in self.primes]
@@ -209,17 +212,10 @@ def shift_words(words: Residues, bits: int) -> Residues:
     return shifted
 
 
-def _primes() -> Iterator[int]:
-    """Yield the primes below 2^60, the largest first."""
-    found = _FOUND
-    yield from found
-    for candidate in count((found[-1] if found else (1 << BITS) + 1) - 2, -2):
-        if _is_prime(candidate):
-            found.append(candidate)
-            yield candidate
-
-
-_FOUND: list[int] = []
+@lru_cache(maxsize=1024)
+def _prime_below(number: int) -> int:
+    """Return the largest prime below an odd number."""
+    return next(candidate for candidate in count(number - 2, -2) if _is_prime(candidate))
 
 
 def _is_prime(candidate: int) -> bool:

@@ -291,18 +291,17 @@ def products(engine: Engine, operation: str, on: Ring, *lists: list[Residues]) -
 
     **Cost.** ⌈log2 k⌉ rounds for k factors in the longest list, and k − 1 numbers an entry.
     """
-    while any(len(factors) > 1 for factors in lists):
+    stacks = [np.stack(factors, axis=1) for factors in lists]
+    while any(stack.shape[1] > 1 for stack in stacks):
         step = Round(engine, operation)
-        pending = [
-            [step.reshare(on, on.mul(a, b)) for a, b in zip(factors[::2], factors[1::2], strict=False)]
-            for factors in lists
-        ]
+        pending = []
+        for stack in stacks:
+            paired = stack.shape[1] & ~1
+            halves = stack[:, :paired:2], stack[:, 1:paired:2]
+            pending.append((step.reshare(on, on.mul(*halves)), stack[:, paired:]))
         step.run()
-        lists = tuple(
-            [one.value for one in ready] + factors[len(factors) & ~1 :]
-            for factors, ready in zip(lists, pending, strict=True)
-        )
-    return [factors[0] for factors in lists]
+        stacks = [np.concatenate([joined.value, rest], axis=1) for joined, rest in pending]
+    return [stack[:, 0] for stack in stacks]
 
 
 # --- Coefficients ------------------------------------------------------------------------------------
