@@ -292,7 +292,15 @@ def receive(engine: Engine, peer: str, step: str, shape: tuple[int, ...]) -> Wor
 
 
 def hide(engine: Engine, step: str, ours: Words) -> None:
-    """Add the masks shared with each peer, which cancel in the sum of all parties' words, in place."""
+    """Add the masks shared with each peer, which cancel in the sum of all parties' words, in place.
+
+    Raises
+    ------
+    ValueError
+        The words are not C-contiguous. A copy of them would be masked, and they sent as they are.
+    """
+    if not ours.flags.c_contiguous:
+        raise ValueError("pieces are masked in place, and must be C-contiguous")
     for stream in engine.party.streams(step).values():
         for part, words in _blocks(ours.reshape(-1), stream):
             part ^= words

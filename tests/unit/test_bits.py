@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_helpers import compute_alike, spent
+from engine_helpers import compute, compute_alike, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,6 +203,14 @@ def test_bits_of_other_shapes_are_named():
         compute_alike(
             3, lambda e: bits.disclose(e, "test", np.zeros((1, 1 + (e.point == 2)), np.uint64)).tolist()
         )
+
+
+def test_pieces_that_would_be_sent_unmasked_are_refused():
+    def program(engine: Engine) -> None:
+        with pytest.raises(ValueError, match="C-contiguous"):
+            bits.disclose(engine, "test", np.zeros((4, 6), np.uint64).T)
+
+    compute(3, program)
 
 
 def test_shares_of_bits_show_nothing():
