@@ -19,7 +19,8 @@ from protocols.bitslice import Words
 from protocols.compare import BIT, BLOCK
 from protocols.convert import to_field
 from protocols.engine import Engine
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
 from protocols.masked import complement_addends, length_of
 from protocols.mersenne import Elements
 from protocols.secret import SecretArray, public

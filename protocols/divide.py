@@ -21,7 +21,8 @@ from protocols import field, mersenne
 from protocols.compare import BIT, complement, negative
 from protocols.decompose import leading_zeros, normalizer, power_of_two
 from protocols.engine import Engine
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.reshare import fits, reshare
 from protocols.secret import SecretArray, multiply, stack, truncate

@@ -4,6 +4,7 @@
 
     ProtocolError
     ├── RangeError       a value of our own that a sum cannot carry; nothing was sent
+    ├── PrecisionError   a result might not fit the field; nothing was sent
     ├── LabelReused      a label was used twice in a session; nothing was sent
     ├── CodecError       bytes that are no encoding of a value
     ├── ShapeMismatch    a peer computes on another shape, or in another ring
@@ -34,6 +35,10 @@ class ProtocolError(Exception):
 
 class RangeError(ProtocolError):
     """A local value is NaN, infinite or too large for the ring. Nothing was sent."""
+
+
+class PrecisionError(ProtocolError):
+    """A result might not fit the field: known from public bounds, before anything is sent."""
 
 
 class LabelReused(ProtocolError):

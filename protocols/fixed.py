@@ -16,12 +16,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from protocols.engine import Engine
-from protocols.errors import ProtocolError
+from protocols.errors import PrecisionError
 from protocols.field import HALF
-
-
-class PrecisionError(ProtocolError):
-    """A result might not fit the field: known from public bounds, before anything is sent."""
 
 
 @dataclass(frozen=True)

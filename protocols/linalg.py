@@ -37,8 +37,8 @@ import numpy as np
 from protocols import field
 from protocols.crt import Residues, Ring, ring
 from protocols.engine import Engine
-from protocols.errors import SingularError
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError, SingularError
+from protocols.fixed import Format
 from protocols.leading import SMALL, Leader
 from protocols.opening import open_shares
 from protocols.prg import Stream

@@ -27,7 +27,8 @@ from protocols import bitslice, field, limbs, mersenne
 from protocols.adder import carry_save
 from protocols.bits import Bits, deal, known
 from protocols.engine import Engine
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.opening import open_shares
 from protocols.stripes import BLOCK, cut

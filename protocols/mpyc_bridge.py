@@ -28,8 +28,9 @@ import numpy as np
 
 from protocols import field
 from protocols.engine import Engine
+from protocols.errors import PrecisionError
 from protocols.field import P
-from protocols.fixed import Format, PrecisionError
+from protocols.fixed import Format
 from protocols.mpyc_modules import load
 from protocols.secret import SecretArray
 

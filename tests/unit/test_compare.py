@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from protocols import compare
 from protocols.engine import Engine
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
 from protocols.inputs import share
 from protocols.reveal import reveal
 from protocols.secret import SecretArray, select

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from protocols import decompose
 from protocols.engine import Engine
+from protocols.errors import PrecisionError
 from protocols.field import HALF
-from protocols.fixed import Format, PrecisionError
+from protocols.fixed import Format
 from protocols.reveal import reveal
 from protocols.secret import SecretArray
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from protocols.divide import divide, inverse_sqrt, reciprocal, sqrt
 from protocols.engine import Engine
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
 
 #: Relative error that is documented, by the number of parties.
 ERROR = {3: 1e-9, 4: 1e-9, 5: 2e-9, 7: 5e-9, 10: 2e-8}

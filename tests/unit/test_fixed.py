@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from protocols import field
 from protocols.engine import Engine
-from protocols.errors import RangeError, ShapeMismatch
+from protocols.errors import PrecisionError, RangeError, ShapeMismatch
 from protocols.field import HALF
-from protocols.fixed import Format, PrecisionError, fraction_for
+from protocols.fixed import Format, fraction_for
 from protocols.inputs import share, sum_shares
 from protocols.reshare import fits
 from protocols.secret import concatenate, inner, public, reveal, select, truncate

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.engine import Engine
-from protocols.errors import SingularError
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError, SingularError
+from protocols.fixed import Format
 from protocols.linalg import inverse, solve
 
 UNIT = 30

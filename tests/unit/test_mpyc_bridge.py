@@ -20,9 +20,9 @@ from transport_helpers import connect_all
 
 from protocols import codec, mpyc_modules, mpyc_rounds
 from protocols.engine import Engine
-from protocols.errors import CodecError
+from protocols.errors import CodecError, PrecisionError
 from protocols.field import P
-from protocols.fixed import Format, PrecisionError
+from protocols.fixed import Format
 from protocols.mpyc_bridge import from_mpyc, mpyc_runtime, mpyc_type, to_mpyc
 from protocols.mpyc_rounds import Stalled
 from protocols.mpyc_wire import Unsupported, pack_object, unpack_elements, unpack_object

@@ -13,7 +13,8 @@ from transport_helpers import connect_all
 
 from protocols import sort
 from protocols.engine import Engine
-from protocols.fixed import Format, PrecisionError
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
 from protocols.inputs import share, sum_shares
 from protocols.party import Party
 from protocols.quantile import quantile_cells
