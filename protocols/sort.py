@@ -168,7 +168,10 @@ def quantiles(x: SecretArray, q: Sequence[float | Fraction]) -> SecretArray:
     share = np.array([float(place - floor) for place, floor in zip(places, low, strict=True)])
     if not share.any():
         return below
-    return (below + (above - below) * share).assume(x.format.magnitude)
+    between = below + (above - below) * share
+    # Between two entries, but for the error of the rounding.
+    bound = (x.format.bound or 0) + x.engine.prss.count // 2 + 1
+    return SecretArray(x.engine, between.shares, Format(between.format.fraction, bound))
 
 
 # --- Order in public ---------------------------------------------------------------------------------

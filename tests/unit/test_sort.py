@@ -19,7 +19,7 @@ from protocols.inputs import share, sum_shares
 from protocols.party import Party
 from protocols.quantile import quantile_cells
 from protocols.reveal import reveal
-from protocols.secret import public
+from protocols.secret import SecretArray, public
 from protocols.shuffle import shuffle
 from protocols.testing import run_meshes
 from transport.loopback import loopback_federation
@@ -98,6 +98,21 @@ def test_quantiles(x, q):
 
     found = compute_alike(3, program)
     np.testing.assert_allclose(found, np.quantile(x, [float(one) for one in q]), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_quantiles_stay_within_the_bound_that_they_state(n):
+    bound = 2**40 - 1
+
+    def program(engine: Engine) -> Any:
+        secret = secret_of(engine, [bound] * 4, Format(20, bound))
+        found = sort.quantiles(secret, [0.25, 0.4, 0.7] * 50)
+        integers = SecretArray(engine, found.shares, Format(0, 2**60)).reveal("integers")
+        assert np.max(integers) > bound  # rounded upwards
+        assert np.max(integers) <= (found.format.bound or 0)
+        return (found > 0).reveal("positive")
+
+    assert np.all(compute_alike(n, program) == 1)
 
 
 @settings(max_examples=15)
