@@ -45,6 +45,8 @@ def reveal(engine: Engine, results: Mapping[str, SecretArray]) -> dict[str, NDAr
     **Leakage.** All parties learn the results: that is its purpose. **Cost.** Two rounds: the opening,
     and the comparison of everything that was opened. An element an entry to each peer, and 37 bytes.
     """
+    if any(secret.engine is not engine for secret in results.values()):
+        raise ValueError("the secret belongs to another computation, and to its gate")
     for label, secret in results.items():
         engine.admit(label, secret.shape)
     sizes = [secret.size for secret in results.values()]

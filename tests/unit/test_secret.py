@@ -17,6 +17,7 @@ from protocols.engine import Engine
 from protocols.errors import LabelReused, ShapeMismatch
 from protocols.field import HALF, P
 from protocols.fixed import Format
+from protocols.reveal import reveal
 from protocols.secret import SecretArray, concatenate, inner, public, select, stack, truncate, uniform
 from protocols.stripes import STRIPE
 from protocols.testing import run_parties
@@ -245,6 +246,17 @@ def test_the_gate_is_asked_before_anything_is_opened():
 
     run_parties("abc", program)
     assert asked == [("figure", (2,))] * 3
+
+
+def test_no_other_computation_is_asked_instead():
+    def program(party: Any) -> None:
+        guarded, other = Engine(party, "guarded"), Engine(party, "other")
+        before = party.mesh.traffic.copy()
+        with pytest.raises(ValueError, match="another computation"):
+            reveal(other, {"figure": public(guarded, [1, 2])})
+        assert party.mesh.traffic == before
+
+    run_parties("abc", program)
 
 
 def test_sites_that_compute_on_other_shapes_are_named():
