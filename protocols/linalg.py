@@ -81,7 +81,7 @@ def solve(
     ------
     SingularError
         An entry of x is beyond the bound: A is singular, or too near to it. This bit is all that is learnt.
-        Entries up to the bound pass; those beyond (2C + 1) times the bound never do.
+        Entries up to the bound pass; those beyond (4C + 2) times the bound never do.
     PrecisionError
         The numbers cannot be masked, or x does not fit the field. Nothing was sent.
 
