@@ -4,9 +4,11 @@
 
     ProtocolError
     ├── RangeError       a value of our own that a sum cannot carry; nothing was sent
+    ├── PrecisionError   a result might not fit the field; nothing was sent
     ├── LabelReused      a label was used twice in a session; nothing was sent
     ├── CodecError       bytes that are no encoding of a value
     ├── ShapeMismatch    a peer computes on another shape, or in another ring
+    ├── SingularError    a secret matrix is singular, or nearly so
     └── Disagreement     the parties do not hold the same results
 
 No message names a value: labels, shapes, counts and positions only.
@@ -35,6 +37,10 @@ class RangeError(ProtocolError):
     """A local value is NaN, infinite or too large for the ring. Nothing was sent."""
 
 
+class PrecisionError(ProtocolError):
+    """A result might not fit the field: known from public bounds, before anything is sent."""
+
+
 class LabelReused(ProtocolError):
     """A label was used a second time in a session, which would use its masks twice."""
 
@@ -45,6 +51,10 @@ class CodecError(ProtocolError):
 
 class ShapeMismatch(ProtocolError):
     """A peer takes part with an array of another shape, or in another ring."""
+
+
+class SingularError(ProtocolError):
+    """A system of equations has no solution within the stated bound. Nothing else was learnt."""
 
 
 class Disagreement(ProtocolError):

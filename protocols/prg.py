@@ -53,7 +53,14 @@ class Stream:
         ----------
         out
             Receives ``out.size`` words, each uniform on 0 … 2^64 − 1.
+
+        Raises
+        ------
+        ValueError
+            The array is not C-contiguous. The words would go to a copy of it, and mask nothing.
         """
+        if not out.flags.c_contiguous:
+            raise ValueError("masks are written to C-contiguous arrays only")
         data = out.reshape(-1).view(np.uint8).data
         for start in range(0, len(data), BLOCK):
             block = data[start : start + BLOCK]

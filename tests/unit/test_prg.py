@@ -117,3 +117,10 @@ def test_transcripts_differ_by_session_label_content_and_cut():
         transcript(("s", (b"ac",))),
     ]
     assert len(set(transcripts)) == len(transcripts)
+
+
+def test_masks_are_not_lost_in_copies():
+    stream = Stream(bytes(32), bytes(32), "label")
+    for out in (np.zeros((4, 6), np.uint64).T, np.zeros(8, np.uint64)[::2]):
+        with pytest.raises(ValueError, match="C-contiguous"):
+            stream.fill(out)

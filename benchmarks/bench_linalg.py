@@ -1,0 +1,130 @@
+"""Secret systems of equations and divisions by three processes over gRPC, beside MPyC's processes.
+
+MPyC inverts over a prime field and opens the determinant with the result, an exact rational; ours is
+rounded on shares, and says whether it is within its bound. Seconds are those of `bench_engine`.
+
+    python -m pytest benchmarks/bench_linalg.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import bench_engine
+from benchmarks.bench_engine import NAMES, Action, Federation, measure, normal
+from protocols.divide import divide, reciprocal, sqrt
+from protocols.engine import Engine
+from protocols.inputs import share, sum_shares
+from protocols.linalg import inverse, solve
+from transport.loopback import loopback_federation
+
+FRACTION = 30
+
+
+def gram(engine: Engine, size: int) -> Any:
+    """Share a mean of crossproducts of 100 rows a party."""
+    rows = normal(engine, (100, size))
+    return sum_shares(engine, rows.T @ rows / 300, bound=4, fraction=FRACTION)
+
+
+def inversion(engine: Engine, size: int) -> Action:
+    """The inverse of a positive definite matrix."""
+    a = gram(engine, size)
+    return lambda: inverse(a, bound=1000, fraction=40, definite=True)
+
+
+def indefinite(engine: Engine, size: int) -> Action:
+    """The inverse of any matrix."""
+    a = gram(engine, size)
+    return lambda: inverse(a, bound=1000, fraction=40)
+
+
+def solution(engine: Engine, size: int) -> Action:
+    """The solution of a positive definite system with one right side."""
+    a = gram(engine, size)
+    return lambda: solve(a, a[0], bound=1000, fraction=40, definite=True)
+
+
+def quotient(engine: Engine, size: int) -> Action:
+    """Quotients of numbers up to 1000, of which the divisors may be as small as 2^−20."""
+    x, y, *_ = share(engine, np.abs(normal(engine, (size,))) + 0.01, bound=1000, fraction=20)
+    return lambda: divide(x, y, bound=1000, fraction=30)
+
+
+def tight(engine: Engine, size: int) -> Action:
+    """Reciprocals of numbers between 1 and 2."""
+    x, *_ = share(engine, np.random.default_rng(engine.point).uniform(1, 2, size), bound=2, fraction=30)
+    return lambda: reciprocal(x, least=1)
+
+
+def root(engine: Engine, size: int) -> Action:
+    """Square roots of numbers up to 1000."""
+    x, *_ = share(engine, np.abs(normal(engine, (size,))), bound=1000, fraction=20)
+    return lambda: sqrt(x)
+
+
+bench_engine.ACTIONS |= {
+    "inverse": inversion,
+    "indefinite": indefinite,
+    "solve": solution,
+    "divide": quotient,
+    "tight": tight,
+    "sqrt": root,
+}
+
+
+class Processes(Federation):
+    """Three processes that know these actions too."""
+
+    def __init__(self, directory: Path) -> None:
+        loopback_federation(NAMES, directory)
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.bench_linalg", directory, name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=Path(__file__).parents[1],
+            )
+            for name in NAMES
+        ]
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    processes = Processes(tmp_path_factory.mktemp("federation"))
+    yield processes
+    processes.close()
+
+
+def mpyc_seconds(what: str, size: int) -> float:
+    """Return the seconds of MPyC's first party in a run of three processes."""
+    program = Path(__file__).with_name("mpyc_linalg.py")
+    command = [sys.executable, "-W", "ignore", program, "-M3", "--no-log", what, str(size)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", [5, 20, 50])
+@pytest.mark.parametrize("what", ["inverse", "indefinite", "solve"])
+def test_systems(benchmark: Any, federation: Federation, what: str, size: int) -> None:
+    measure(benchmark, federation, f"{what} {size}", mpyc_seconds("solve", size))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("what", ["divide", "tight", "sqrt"])
+def test_division(benchmark: Any, federation: Federation, what: str) -> None:
+    size, fewer = 100_000, 20
+    measure(benchmark, federation, f"{what} {size}", mpyc_seconds("divide", fewer) * size / fewer)
+    benchmark.extra_info["us_an_element"] = benchmark.extra_info["seconds"] / size * 1e6
+
+
+if __name__ == "__main__":
+    bench_engine.peer(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,406 @@
+"""Reciprocals, quotients and square roots of fixed-point numbers, entry by entry.
+
+A number is first brought between ½ and 1: by its public bounds where they are that tight, otherwise by the
+secret number of zeros above its highest bit [1]_. Goldschmidt's iteration [2]_ then squares the error of a
+reciprocal in each round, both of its products in one message; an inverse square root is a cubic polynomial
+times the binomial series of what that leaves. The power of two comes back as an exact product, so that
+reciprocals and roots have the same *relative* error over the whole range that the public bound allows.
+
+References
+----------
+.. [1] O. Catrina and A. Saxena, "Secure Computation with Fixed-Point Numbers", FC 2010, section 4.
+.. [2] R. E. Goldschmidt, "Applications of Division by Convergence", MIT 1964.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from protocols import field, mersenne
+from protocols.compare import BIT, complement, negative
+from protocols.decompose import leading_zeros, normalizer, power_of_two
+from protocols.engine import Engine
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
+from protocols.mersenne import Elements
+from protocols.reshare import fits, reshare
+from protocols.secret import SecretArray, multiply, stack, truncate
+
+#: What Goldschmidt's iteration leaves out is below this.
+ACCURACY = 2.0**-31
+#: A divisor of d ≥ 2^−TIGHT by its public bounds is not normalised.
+TIGHT = 3
+#: Fractional bits of an iteration's numbers beyond those of the number that is inverted.
+FINER = 4
+#: Fractional bits that the first approximation of an inverse square root does without.
+COARSER = 8
+#: Cubic with (c·(1, d, d², d³))² d within 1 ± 0.0185 for ¼ ≤ d ≤ 1, in sixteenths.
+CUBIC = (49, -90, 92, -35)
+#: The binomial series of (1 − e)^(−½), in 128ths.
+SERIES = (128, 64, 48, 40, 35)
+
+
+def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = False) -> SecretArray:
+    """Return 1/x.
+
+    Parameters
+    ----------
+    x
+        Positive numbers, or of either sign if `signed`. None of them is zero.
+    least
+        Public: what no |x| is below. If it is within a factor of 4, or 8 at best, of the bound, x need not
+        be normalised, which saves most rounds.
+    signed
+        Whether there are negative numbers: costs a comparison and two products.
+
+    Returns
+    -------
+    SecretArray
+        1/x with an error below (2^−31 + (C + 1)·2^(1 − P)) / x, where C = C(n, t), and P = 36, 35, 33 for 3,
+        5 and 10 parties: 6e-10 for three. It has as many fractional bits as that takes for the largest x.
+
+    Raises
+    ------
+    PrecisionError
+        x or 1/x needs too many bits. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage.** Nothing, for numbers within the stated range. Zero is not, nor are negative numbers unless
+    `signed`: results are then without meaning, and may exceed what masks hide.
+
+    **Cost.** For three parties and up to 64 bits 25 rounds, of which 19 find the power of two. With bounds
+    within a factor of 2, 4 rounds; of 8, 8. Up to 16 elements an entry to each peer.
+    """
+    if signed:
+        side = _side(x)
+        return known_product(reciprocal(known_product(x, side), least=least), side)
+    normal = _normalized(x, least)
+    y = _inverse(normal)
+    fraction = y.format.fraction + normal.top - x.format.fraction
+    largest = math.inf if least is None else 1.001 / least
+    return _restored(y, normal.power, 1 << max(normal.top - 1, 0), fraction, largest)
+
+
+def divide(
+    a: SecretArray,
+    b: SecretArray,
+    *,
+    bound: float,
+    fraction: int,
+    least: float | None = None,
+    signed: bool = False,
+) -> SecretArray:
+    """Return a/b.
+
+    Parameters
+    ----------
+    a, b
+        Of the same shape. No b is zero; all are positive unless `signed`.
+    bound
+        Public: what no |a/b| exceeds.
+    fraction
+        Fractional bits of the quotient: with those of the bound some 42 at most, for three parties.
+    least, signed
+        As for `reciprocal`, of b.
+
+    Returns
+    -------
+    SecretArray
+        a/b with the relative error of `reciprocal` and an absolute one of (2C + 2)·2^−fraction.
+
+    Raises
+    ------
+    PrecisionError
+        a, b or a/b needs too many bits. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage.** Nothing, within the stated ranges; see `reciprocal`. **Cost.** As `reciprocal`, with one
+    round more, and with `signed` one product more.
+    """
+    if signed:
+        side = _side(b)
+        return divide(
+            known_product(a, side), known_product(b, side), bound=bound, fraction=fraction, least=least
+        )
+    engine = b.engine
+    reading = Format.of(bound, fraction)
+    top, octaves = _range(b, least)
+    # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
+    octaves = max(1, octaves)
+    digits = _digits(engine, octaves) + FINER
+    before = a.format.fraction + top - b.format.fraction
+    after = engine.room - 3 - digits - octaves - math.frexp(bound)[1]
+    if after < fraction:
+        raise PrecisionError(
+            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
+            "parties: tighten their bound, or ask for fewer"
+        )
+    _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
+    normal = _normalized(b, least)
+    y = _inverse(normal)
+    shorter = Format.of(bound, min(before, after))
+    if normal.power is not None:
+        a = known_product(a, normal.power, shorter, drop=max(0, before - after))
+    elif before > after:
+        a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
+    else:
+        a = SecretArray(engine, a.shares, shorter)
+    return known_product(a, y, reading, drop=a.format.fraction + y.format.fraction - fraction)
+
+
+def inverse_sqrt(x: SecretArray) -> SecretArray:
+    """Return 1/√x of positive numbers.
+
+    Returns
+    -------
+    SecretArray
+        With an error below (5.4e-10 + (C + 1)·2^(1 − P)) / √x, P = 39, 38, 36 for 3, 5 and 10 parties.
+
+    Notes
+    -----
+    **Leakage.** Nothing, for positive numbers; see `reciprocal`. **Cost.** 30 rounds for three parties and up
+    to 64 bits.
+    """
+    root = _rooted(x)
+    fraction = root.y.format.fraction + root.half
+    return _restored(root.y, root.up, 1 << root.shift, fraction, math.inf)
+
+
+def sqrt(x: SecretArray) -> SecretArray:
+    """Return √x of numbers that are not negative, with the relative error of `inverse_sqrt`; 0 for 0.
+
+    **Leakage.** Nothing; see `reciprocal`. **Cost.** As `inverse_sqrt`, and one round.
+    """
+    root = _rooted(x)
+    product = multiply(root.d, root.y)
+    return _restored(
+        product, root.down, 1 << root.shift, product.format.fraction + root.shift - root.half, math.inf
+    )
+
+
+# --- Normalising -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """A number as d·2^top / 2^s, 2^−octaves ≤ d ≤ 1.
+
+    Attributes
+    ----------
+    d
+        With `_digits` fractional bits.
+    power
+        2^s; None stands for 1.
+    top, octaves
+        Public.
+    """
+
+    d: SecretArray
+    power: SecretArray | None
+    top: int
+    octaves: int
+
+
+def _normalized(x: SecretArray, least: float | None) -> _Normal:
+    """Scale the integers of positive numbers: by a public power of two if that does, else a secret one."""
+    top, octaves = _range(x, least)
+    if octaves:
+        return _Normal(_with_digits(x, top, _digits(x.engine, octaves)), None, top, octaves)
+    power = normalizer(x)
+    return _Normal(_product_with_digits(x, power, top, _digits(x.engine, 1)), power, top, 1)
+
+
+def _range(x: SecretArray, least: float | None) -> tuple[int, int]:
+    """Return `top` and `octaves` of positive numbers, 0 octaves to be normalised; or refuse them."""
+    top = _require_bound(x).bit_length()
+    _require_room(x.engine, 1 << top)
+    if least is not None:
+        if not 0 < least <= x.format.magnitude:
+            raise ValueError("the least divisor is positive and within the bound")
+        # A bound that is a power of two itself is reached by d = 1.
+        reached = (_require_bound(x) - 1).bit_length()
+        octaves = reached - math.floor(math.ldexp(least, x.format.fraction)).bit_length() + 1
+        if octaves <= TIGHT:
+            return reached, max(1, octaves)
+    return top, 0
+
+
+def _require_bound(x: SecretArray) -> int:
+    if x.format.bound is None:
+        raise PrecisionError("elements of the field have no size: give them a public bound (`assume`)")
+    return max(2, x.format.bound)
+
+
+def _require_room(engine: Engine, bound: int) -> None:
+    """Refuse what could not be masked, before anything is sent."""
+    if not fits(engine, bound, max(0, bound.bit_length() - engine.prss.count.bit_length() - 2)):
+        raise PrecisionError(
+            f"numbers of {bound.bit_length()} bits, where {engine.n} parties can normalise "
+            f"{engine.room - 3} with security {engine.security}: tighten the public bounds (`assume`)"
+        )
+
+
+def _digits(engine: Engine, octaves: int) -> int:
+    """Return P: with that many fractional bits of d, the products of the iteration can be masked."""
+    return (engine.room - 11 - octaves) // 2
+
+
+def _with_digits(x: SecretArray, top: int, digits: int) -> SecretArray:
+    """Return integers up to 2^top as numbers up to 1, with so many fractional bits."""
+    scaled = SecretArray(x.engine, x.shares, Format(top, 1 << top)).rescale(digits)
+    return SecretArray(x.engine, scaled.shares, Format(digits, (1 << digits) + x.engine.prss.count))
+
+
+def _product_with_digits(x: SecretArray, power: SecretArray, top: int, digits: int) -> SecretArray:
+    """Return x·2^s, of `top` bits, as numbers up to 1, with so many fractional bits."""
+    fewer = min(top, digits)
+    d = known_product(x, power, Format(fewer, 1 << fewer), drop=top - fewer)
+    return _with_digits(d, fewer, digits)
+
+
+def _side(x: SecretArray) -> SecretArray:
+    """Return −1 for negative numbers and 1 for others."""
+    return SecretArray(x.engine, (1 - 2 * negative(x)).shares, BIT)
+
+
+def _restored(
+    y: SecretArray, power: SecretArray | None, largest_power: int, fraction: int, largest: float
+) -> SecretArray:
+    """Return y·2^s, exact, with so many fractional bits, and no larger than a number known to be."""
+    bound = (y.format.bound or 0) * (1 if power is None else largest_power)
+    if math.isfinite(largest):
+        numerator, denominator = largest.as_integer_ratio()
+        bound = min(bound, -(-numerator * (1 << max(fraction, 0)) // denominator) >> max(-fraction, 0))
+    reading = Format(max(fraction, 0), bound << max(-fraction, 0))
+    if fraction < 0:
+        y = SecretArray(y.engine, field.mul(y.shares, field.from_ints(1 << -fraction)), y.format)
+    return SecretArray(y.engine, y.shares, reading) if power is None else known_product(y, power, reading)
+
+
+def known_product(
+    x: SecretArray, y: SecretArray, reading: Format | None = None, *, drop: int = 0
+) -> SecretArray:
+    """Return x·y / 2^drop of integers of which more is known than their bounds say: one round.
+
+    Parameters
+    ----------
+    x, y
+        Of the same shape.
+    reading
+        How the result is read, and its bound; as x by default.
+    drop
+        Bits to drop.
+
+    Raises
+    ------
+    PrecisionError
+        The product cannot be masked. Nothing was sent.
+    """
+    engine, reading = x.engine, reading or x.format
+    if drop and not fits(engine, (reading.bound or 0) << drop, drop):
+        raise PrecisionError(
+            f"products of {((reading.bound or 0) << drop).bit_length()} bits cannot be masked among "
+            f"{engine.n} parties with security {engine.security}: tighten the public bounds (`assume`)"
+        )
+    left, right = x.flat(), y.flat()
+
+    def local(entries: slice, out: Elements) -> None:
+        mersenne.mul(out, left[entries], right[entries])
+
+    shares = reshare(engine, "known product", x.size, local, drop=drop)
+    slack = engine.prss.count // 2 + 2 if drop else 0
+    grown = None if reading.bound is None else reading.bound + slack
+    return SecretArray(engine, shares.reshape(x.shares.shape), Format(reading.fraction, grown))
+
+
+# --- Iterations --------------------------------------------------------------------------------------
+
+
+def _inverse(normal: _Normal) -> SecretArray:
+    """Return 1/d with `FINER` more fractional bits.
+
+    From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
+    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…
+    """
+    d, largest = normal.d, 2.0**normal.octaves
+    if normal.octaves == 1:
+        y = _polynomial((45, -30), d)
+        e, worst = 1 - multiply(d, y), 1 / 16
+    else:
+        start = math.floor(2 * 16 / (1 + 1 / largest))
+        y = _polynomial((start,), d)
+        # In sixteenths, as all of `_polynomial`: 1 − d·start/16.
+        e, worst = _polynomial((16, -start), d), max(1 - start / 16 / largest, start / 16 - 1)
+    y, e = y.assume(largest), e.assume(worst)
+    while worst * worst > ACCURACY:
+        both = multiply(stack([y, e]), stack([1 + e, e]))
+        worst *= worst
+        y, e = both[0].assume(largest), both[1].assume(worst + 2.0**-20)
+    return multiply(y, 1 + e).assume(largest)
+
+
+def _polynomial(coefficients: tuple[int, ...], *powers: SecretArray) -> SecretArray:
+    """Return c_0 + c_1·d + c_2·d² + … of coefficients in sixteenths, exact."""
+    first = powers[0]
+    total = field.from_ints(coefficients[0] << first.format.fraction)
+    total = field.add(total, field.zeros(first.shape))
+    for coefficient, power in zip(coefficients[1:], powers, strict=False):
+        total = field.add(total, field.mul(power.shares, field.from_ints(coefficient)))
+    return SecretArray(first.engine, total, Format.of(4, first.format.fraction + FINER))
+
+
+@dataclass(frozen=True)
+class _Root:
+    """A number as d·2^(2·half) / 4^h with ¼ ≤ d ≤ 1, or d = 0, and y = 1/√d.
+
+    Attributes
+    ----------
+    d, y
+        Secret numbers.
+    up, down
+        2^h and 2^(shift − h).
+    half, shift
+        Public.
+    """
+
+    d: SecretArray
+    y: SecretArray
+    up: SecretArray
+    down: SecretArray
+    half: int
+    shift: int
+
+
+def _rooted(x: SecretArray) -> _Root:
+    """Normalise by a power of four, and take the inverse square root.
+
+    A cubic leaves a residual e = 1 − d·y_0² of at most 0.0185; 1/√d is y_0 times the series of (1 − e)^(−½),
+    of which e⁵ and higher powers are left out: 5.4e-10.
+    """
+    engine, top = x.engine, _require_bound(x).bit_length()
+    top += (top - x.format.fraction) % 2
+    _require_room(engine, 1 << top)
+    zeros = leading_zeros(SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1)))
+    twos = zeros[..., 1:]
+    shift = (1 << twos.shape[-1]) - 1
+    powers = power_of_two(stack([twos, complement(twos)]), 1 << shift)
+    up, down = powers[0], powers[1]
+    digits = (engine.room - 6) // 2
+    d = _product_with_digits(x, known_product(up, up, Format(0, 1 << top)), top, digits)
+
+    square = multiply(d, d)
+    cubic = _polynomial(CUBIC, d, square, multiply(square, d)).assume(2.1)
+    start = truncate(cubic, COARSER + FINER)  # the residual makes up for what that drops
+    squared = known_product(start, start, Format.of(4.1, digits), drop=digits - 2 * COARSER)
+    e = (1 - multiply(squared, d)).assume(0.02)
+    second = multiply(e, e).assume(2.0**-11)
+    higher = multiply(second, stack([e, second]))
+    series = field.from_ints(SERIES[0] << digits)
+    for coefficient, power in zip(SERIES[1:], (e, second, higher[0], higher[1]), strict=True):
+        series = field.add(series, field.mul(power.shares, field.from_ints(coefficient)))
+    binomial = SecretArray(engine, series, Format.of(1.1, digits + 7))
+    y = known_product(start, binomial, Format.of(2.1, digits), drop=digits - COARSER + 7)
+    return _Root(d, y, up, down, (top - x.format.fraction) // 2, shift)

@@ -1,0 +1,80 @@
+"""Inputs: every party shares what it holds with all (`dealing`), or the sum of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols import field
+from protocols.dealing import deal
+from protocols.engine import Engine
+from protocols.errors import RangeError
+from protocols.fixed import Format
+from protocols.mersenne import Elements
+from protocols.secret import SecretArray
+
+
+def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -> SecretArray:
+    """Share every party's array with all.
+
+    Parameters
+    ----------
+    engine
+        The computation.
+    x
+        This party's array, of the same shape at every party: integers, or floats where there are
+        fractional bits.
+    bound
+        Public: what no |x| exceeds at any party.
+    fraction
+        Fractional bits, public; see `fixed.fraction_for`.
+
+    Returns
+    -------
+    SecretArray
+        Shape ``(n, *shape)``: the parties' arrays in the order of the roster.
+
+    Raises
+    ------
+    RangeError
+        An entry is NaN, infinite or beyond the bound. Nothing was sent.
+    ShapeMismatch
+        A peer shares an array of another shape.
+
+    Notes
+    -----
+    **Leakage.** Nothing; see `dealing.deal`.
+
+    **Cost.** One round. Each party sends n − 1 − t peers one element an entry: one for three parties.
+    """
+    array = np.asarray(x)
+    format_ = Format.of(bound, fraction)
+    values = _encode(array.reshape(-1), bound, fraction)
+    shares = deal(engine, engine.step("share"), range(engine.n), values, array.size)()
+    engine.party.mesh.traffic.rounds += 1
+    return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
+
+
+def sum_shares(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -> SecretArray:
+    """Return the sum of all parties' arrays, still secret: the entrance from sums to everything else.
+
+    Parameters, errors, leakage and cost are those of `share`; the sum is local.
+    """
+    return share(engine, x, bound=bound, fraction=fraction).sum(axis=0)
+
+
+def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:
+    """Return a party's own values as elements, or refuse them."""
+    if values.dtype.kind == "f":
+        if not fraction:
+            raise TypeError("floats are shared with fractional bits")
+        return field.from_floats(values, fraction, bound)
+    refused = np.abs(values.astype(object)) > bound if values.size else np.zeros(0, bool)
+    if np.any(refused):
+        raise RangeError(
+            f"{np.count_nonzero(refused)} of {values.size} values are beyond the public bound {bound:g}, the "
+            f"first at flat index {int(np.argmax(refused))}; nothing was sent"
+        )
+    return field.mul(field.from_ints(values), field.from_ints(1 << fraction))

@@ -1,0 +1,128 @@
+"""Reciprocals, quotients and roots against NumPy: errors over the whole range, refusals, costs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_helpers import compute_alike, secret_of, spent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.divide import divide, inverse_sqrt, reciprocal, sqrt
+from protocols.engine import Engine
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
+
+#: Relative error that is documented, by the number of parties.
+ERROR = {3: 1e-9, 4: 1e-9, 5: 2e-9, 7: 5e-9, 10: 2e-8}
+
+
+def spread(bits: int, count: int = 60, seed: int = 0) -> list[int]:
+    """Return integers of all lengths up to so many bits, powers of two and their neighbours too."""
+    rng = np.random.default_rng(seed)
+    edges = [value for b in range(bits) for value in (2**b - 1, 2**b, 2**b + 1)]
+    values = edges + [int(2.0 ** rng.uniform(0, bits)) for _ in range(count)]
+    return sorted({value for value in values if 0 < value <= 2**bits - 1} | {2**bits - 1})
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 7, 10])
+@pytest.mark.parametrize(("bits", "fraction"), [(20, 20), (60, 20), (40, 0), (12, 30)])
+def test_relative_errors_over_the_whole_range(n, bits, fraction):
+    integers = spread(bits, count=20)
+
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, integers, Format(fraction, 2**bits - 1))
+        found = {"r": reciprocal(x), "s": sqrt(x), "i": inverse_sqrt(x)}
+        return {name: y.reveal(name).astype(float) for name, y in found.items()}
+
+    found, x = compute_alike(n, program), np.array(integers, float) * 2.0**-fraction
+    for name, expected in (("r", 1 / x), ("s", np.sqrt(x)), ("i", 1 / np.sqrt(x))):
+        assert np.max(np.abs(found[name] / expected - 1)) < ERROR[n]
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.booleans()), min_size=1, max_size=6))
+def test_quotients(cases):
+    a, b, negative = (np.array(column) for column in zip(*cases, strict=True))
+    b = np.round(b * np.where(negative, -1, 1) * 2.0**30)
+    a = np.round(np.clip(a, -200 * np.abs(b) / 2**30, 200 * np.abs(b) / 2**30) * 2.0**30)
+
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, a.astype(np.int64).astype(object), Format.of(1e3, 30))
+        y = secret_of(engine, b.astype(np.int64).astype(object), Format.of(1e3, 30))
+        return divide(x, y, bound=201, fraction=30, signed=True).reveal("q")
+
+    assert np.max(np.abs(compute_alike(3, program) - a / b)) < 201e-9 + 8 * 2.0**-30
+
+
+@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 3.5, 100.0])
+def test_public_bounds_of_divisors(n, ratio):
+    x = np.linspace(10 / ratio, 10, 40)
+    integers = np.floor(x * 2.0**30).astype(np.int64)
+    x = integers * 2.0**-30
+
+    def program(engine: Engine) -> Any:
+        shared = secret_of(engine, integers.astype(object), Format.of(10, 30))
+        least = math.floor(x.min() * 2**20) / 2**20
+        cost, y = spent(engine, lambda: reciprocal(shared, least=least))
+        q = divide(shared * 2 - 1, shared, bound=2.5, fraction=36, least=least)
+        minus = reciprocal(-shared, least=least, signed=True)
+        return cost.rounds, y.reveal("y"), q.reveal("q"), minus.reveal("minus")
+
+    rounds, y, q, minus = compute_alike(n, program)
+    np.testing.assert_allclose(y, 1 / x, rtol=ERROR[n])
+    np.testing.assert_allclose(minus, -1 / x, rtol=ERROR[n])
+    np.testing.assert_allclose(q, 2 - 1 / x, rtol=0, atol=3 * ERROR[n])
+    assert rounds <= (10 if ratio < 8 else 30)
+
+
+def test_the_root_of_zero():
+    root = compute_alike(3, lambda e: sqrt(secret_of(e, [0, 4], Format(0, 2**20))).reveal("root"))
+    np.testing.assert_allclose(root, [0, 2], atol=1e-8)
+
+
+def test_refusals():
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, [1, 2], Format(10, 2**20))
+        residue = secret_of(engine, [1, 2])
+        wide = secret_of(engine, [1, 2], Format(0, 1 << engine.room))
+        before = engine.party.mesh.traffic.copy()
+        for operation in (reciprocal, sqrt, inverse_sqrt):
+            for wrong in (residue, wide):
+                with pytest.raises(PrecisionError):
+                    operation(wrong)
+        with pytest.raises(PrecisionError, match="fractional bits at most"):
+            divide(x, x, bound=2.0**20, fraction=30)
+        with pytest.raises(ValueError, match="least"):
+            reciprocal(x, least=0)
+        return engine.party.mesh.traffic == before
+
+    assert compute_alike(3, program)
+
+
+def test_costs():
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, np.arange(1, 1001), Format(20, 2**63))
+        found = {}
+        for name, action in {
+            "reciprocal": lambda: reciprocal(x),
+            "tight": lambda: reciprocal(x.assume(1.0), least=0.5),
+            "divide": lambda: divide(x, x, bound=4, fraction=30),
+            "sqrt": lambda: sqrt(x),
+            "inverse sqrt": lambda: inverse_sqrt(x),
+        }.items():
+            cost, _ = spent(engine, action)
+            found[name] = cost.rounds
+        return found
+
+    assert compute_alike(3, program) == {
+        "reciprocal": 25,
+        "tight": 4,
+        "divide": 26,
+        "sqrt": 31,
+        "inverse sqrt": 30,
+    }
