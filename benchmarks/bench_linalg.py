@@ -1,30 +1,28 @@
 """Secret systems of equations and divisions by three processes over gRPC, beside MPyC's processes.
 
 MPyC inverts over a prime field and opens the determinant with the result, an exact rational; ours is
-rounded on shares, and says whether it is within its bound. Seconds are those of `bench_engine`.
+rounded on shares, and says whether it is within its bound. Seconds are those of the slowest process.
 
     python -m pytest benchmarks/bench_linalg.py
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import bench_engine
-from benchmarks.bench_engine import NAMES, Action, Federation, measure, normal
+from benchmarks.on_shares import Action, Actions, actions, measure, mpyc_seconds, normal
+from benchmarks.processes import Processes, processes, serve
 from protocols.divide import divide, reciprocal, sqrt
 from protocols.engine import Engine
 from protocols.inputs import share, sum_shares
 from protocols.linalg import inverse, solve
-from transport.loopback import loopback_federation
 
+of_mpyc = partial(mpyc_seconds, "mpyc_linalg.py")
 FRACTION = 30
 
 
@@ -70,7 +68,7 @@ def root(engine: Engine, size: int) -> Action:
     return lambda: sqrt(x)
 
 
-bench_engine.ACTIONS |= {
+ACTIONS: Actions = {
     "inverse": inversion,
     "indefinite": indefinite,
     "solve": solution,
@@ -80,51 +78,31 @@ bench_engine.ACTIONS |= {
 }
 
 
-class Processes(Federation):
-    """Three processes that know these actions too."""
-
-    def __init__(self, directory: Path) -> None:
-        loopback_federation(NAMES, directory)
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.bench_linalg", directory, name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=Path(__file__).parents[1],
-            )
-            for name in NAMES
-        ]
-
-
 @pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    processes = Processes(tmp_path_factory.mktemp("federation"))
-    yield processes
-    processes.close()
-
-
-def mpyc_seconds(what: str, size: int) -> float:
-    """Return the seconds of MPyC's first party in a run of three processes."""
-    program = Path(__file__).with_name("mpyc_linalg.py")
-    command = [sys.executable, "-W", "ignore", program, "-M3", "--no-log", what, str(size)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with processes("benchmarks.bench_linalg", tmp_path_factory.mktemp("federation")) as started:
+        yield started
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("size", [5, 20, 50])
 @pytest.mark.parametrize("what", ["inverse", "indefinite", "solve"])
-def test_systems(benchmark: Any, federation: Federation, what: str, size: int) -> None:
-    measure(benchmark, federation, f"{what} {size}", mpyc_seconds("solve", size))
+def test_systems(benchmark: Any, federation: Processes, what: str, size: int) -> None:
+    measure(benchmark, federation, f"{what} {size}", of_mpyc("solve", size))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", ["divide", "tight", "sqrt"])
-def test_division(benchmark: Any, federation: Federation, what: str) -> None:
+def test_division(benchmark: Any, federation: Processes, what: str) -> None:
     size, fewer = 100_000, 20
-    measure(benchmark, federation, f"{what} {size}", mpyc_seconds("divide", fewer) * size / fewer)
+    measure(
+        benchmark,
+        federation,
+        f"{what} {size}",
+        of_mpyc("divide", fewer) * size / fewer,
+    )
     benchmark.extra_info["us_an_element"] = benchmark.extra_info["seconds"] / size * 1e6
 
 
 if __name__ == "__main__":
-    bench_engine.peer(Path(sys.argv[1]), sys.argv[2])
+    serve(partial(actions, ACTIONS))
