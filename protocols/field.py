@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ def from_ints(values: ArrayLike) -> Elements:
     ----------
     values
         Booleans, integers or, as an array of objects, Python integers of any size.
+
+    Raises
+    ------
+    TypeError
+        They are something else, floats among objects included.
     """
     array = np.asarray(values)
     if array.size == 0:
@@ -67,7 +73,8 @@ def from_ints(values: ArrayLike) -> Elements:
         return out
     if array.dtype.kind != "O":
         raise TypeError(f"cannot encode {array.dtype} as integers")
-    data = b"".join((int(value) % P).to_bytes(NBYTES, "little") for value in array.flat)
+    # `index` takes what is an integer, and refuses floats that `int` would cut off.
+    data = b"".join((index(value) % P).to_bytes(NBYTES, "little") for value in array.flat)
     return np.frombuffer(data, np.uint64).reshape(*array.shape, 2).copy()
 
 

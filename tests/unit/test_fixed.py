@@ -195,6 +195,8 @@ def test_shared_inputs_and_their_sum(n):
         (np.array([1.0, 5.01]), {"bound": 5, "fraction": 3}, RangeError),
         (np.array([1, -6]), {"bound": 5}, RangeError),
         (np.array([1.0, 2.0]), {"bound": 5}, TypeError),
+        (np.array([1, 0.7], object), {"bound": 5}, TypeError),
+        (np.array([1, 0.7], object), {"bound": 5, "fraction": 3}, TypeError),
     ],
 )
 def test_inputs_that_are_refused(values, options, error):

@@ -1,0 +1,198 @@
+"""Elementary functions of fixed-point numbers: exponential, logarithm, logistic function.
+
+Each is brought to a short interval exactly, by powers of two, and is there a Chebyshev series: truncated
+where it is below the precision, and of as many rounds as its degree has bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from protocols import field
+from protocols.bits import pieces
+from protocols.compare import BIT, negative
+from protocols.convert import to_field
+from protocols.decompose import decompose, leading_zeros, power_of_two
+from protocols.divide import known_product, reciprocal
+from protocols.engine import Engine
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
+from protocols.secret import SecretArray, multiply, select, stack, truncate
+
+#: Degrees of the series of 2^v and of log d: what is left out is below 2^−36 and 2^−33.
+DEGREE_EXP, DEGREE_LOG = 8, 12
+#: Largest |x| of which e^x is taken: it is 7e10.
+LARGEST = 25
+
+
+def exp(x: SecretArray) -> SecretArray:
+    """Return e^x, for |x| up to its public bound, of at most 25.
+
+    Returns
+    -------
+    SecretArray
+        With a relative error below 2^−33 + (C + 1)·2^(1 − P), P = 38, 37, 35 for 3, 5 and 10 parties, besides
+        what |x|·2^−37 and the last places of x and of the result make.
+
+    Raises
+    ------
+    PrecisionError
+        The bound is larger. Nothing was sent.
+
+    Notes
+    -----
+    e^x = 2^(e + v), with e the integer below x·log2(e): its bits make the power, an exact product.
+
+    **Leakage.** Nothing, for numbers within the bound; see `decompose` and `reshare`.
+
+    **Cost.** 20 rounds for three parties.
+    """
+    engine, largest = x.engine, _exponent_bound(x)
+    digits, offset = _digits(engine), math.ceil(largest / math.log(2) + 1)
+    width = (2 * offset).bit_length()
+    exponent = _scaled(x, 1 / math.log(2), digits) + offset
+    bits = _planes(exponent, digits, width)
+    whole = SecretArray(engine, (bits @ (1 << np.arange(width))).shares, Format(0, 2 * offset))
+    v = SecretArray(engine, (exponent - whole).shares, Format.of(1, digits))
+    mantissa = _series(2 * v - 1, _coefficients(lambda z: 2 ** ((z + 1) / 2), DEGREE_EXP))
+    power = power_of_two(bits, 1 << (2 * offset))
+    fraction = mantissa.format.fraction + offset
+    return known_product(mantissa, power, Format.of(math.exp(largest) * 1.01, fraction))
+
+
+def log(x: SecretArray) -> SecretArray:
+    """Return the natural logarithm of positive numbers.
+
+    Returns
+    -------
+    SecretArray
+        With an absolute error below 2^−33 + (C + 1)·2^(3 − P), P as for `exp`.
+
+    Notes
+    -----
+    log x = log d + e·log 2 for x = d·2^e with ½ ≤ d < 1.
+
+    **Leakage.** Nothing, for positive numbers; of others results are without meaning, and may exceed what
+    masks hide. **Cost.** 25 rounds for three parties and up to 64 bits.
+    """
+    engine = x.engine
+    if x.format.bound is None or x.format.bound.bit_length() > engine.room - 4:
+        raise PrecisionError(f"logarithms are provided for numbers of up to {engine.room - 4} bits")
+    digits, top = _digits(engine), max(2, x.format.bound).bit_length()
+    x = SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1))
+    zeros = leading_zeros(x)
+    fewer = min(top, digits)
+    d = known_product(x, power_of_two(zeros, 1 << (top - 1)), Format(fewer, 1 << fewer), drop=top - fewer)
+    d = d.rescale(digits).assume(1.001)
+    shift = SecretArray(engine, (zeros @ (1 << np.arange(zeros.shape[-1]))).shares, Format(0, top))
+    exponent = (top - x.format.fraction) - shift
+    series = _coefficients(lambda z: np.log((z + 3) / 4), DEGREE_LOG)
+    return _series(4 * d - 3, series, exponent, math.log(2))
+
+
+def logistic(x: SecretArray) -> SecretArray:
+    """Return 1 / (1 + e^−x), for |x| up to its public bound, of at most 25.
+
+    Returns
+    -------
+    SecretArray
+        With an absolute error below 2^−31 + (C + 1)·2^(2 − P), P as for `exp`, and what the last place of x
+        makes.
+
+    Notes
+    -----
+    With e^−|x| the divisor is between 1 and 2, and need not be normalised.
+
+    **Leakage.** Nothing, for numbers within the bound. **Cost.** 38 rounds for three parties.
+    """
+    largest, below = _exponent_bound(x), negative(x)
+    falling = exp(select(below, x, -x).assume(largest))
+    digits = _digits(x.engine)
+    small = truncate(falling.assume(1.01), falling.format.fraction - digits)
+    upper = reciprocal((1 + small).assume(2), least=1)
+    return select(below, 1 - upper, upper).assume(1.01)
+
+
+# --- Series ------------------------------------------------------------------------------------------
+
+
+def _series(
+    z: SecretArray, coefficients: NDArray[np.float64], whole: SecretArray | None = None, unit: float = 0.0
+) -> SecretArray:
+    """Return Σ c_k·T_k(z) + whole·unit for −1 ≤ z ≤ 1 and secret integers, rounded once.
+
+    Every round doubles the degrees at hand, by T_(m + j) = 2·T_m·T_j − T_(m − j) [1]_; one more rounds.
+
+    References
+    ----------
+    .. [1] M. S. Paterson and L. J. Stockmeyer, "On the Number of Nonscalar Multiplications Necessary to
+       Evaluate Polynomials", SIAM Journal on Computing 2, 1973.
+    """
+    digits, engine = z.format.fraction, z.engine
+    known = [z.assume(1.001)]
+    while len(known) < len(coefficients) - 1:
+        m = len(known)
+        count = min(m, len(coefficients) - 1 - m)
+        doubled = multiply(stack([known[-1]] * count), stack(known[:count])) * 2
+        lower: list[SecretArray | float] = [*known[: m - 1][::-1], 1.0]
+        known += [(doubled[j] - lower[j]).assume(1.001) for j in range(count)]
+    places = digits - 3
+    total = field.add(field.from_ints(_integer(coefficients[0], digits + places)), field.zeros(z.shape))
+    for coefficient, power in zip(coefficients[1:].tolist(), known, strict=True):
+        total = field.add(total, field.mul(power.shares, field.from_ints(_integer(coefficient, places))))
+    largest = float(np.sum(np.abs(coefficients)))
+    if whole is not None:
+        factor = field.from_ints(_integer(unit, digits + places))
+        total = field.add(total, field.mul(whole.shares, factor))
+        largest += whole.format.magnitude * unit
+    return truncate(SecretArray(engine, total, Format.of(largest, digits + places)), places)
+
+
+def _coefficients(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], degree: int
+) -> NDArray[np.float64]:
+    """Return the Chebyshev coefficients of a function on −1 … 1."""
+    nodes = chebyshev.chebpts1(degree + 1)
+    return np.asarray(chebyshev.chebfit(nodes, function(nodes), degree), np.float64)
+
+
+def _integer(value: float, bits: int) -> NDArray[np.object_]:
+    """Return a public number times 2^bits, as an integer."""
+    numerator, denominator = value.as_integer_ratio()
+    return np.array(((numerator << (bits + 1)) // denominator + 1) >> 1, object)
+
+
+# --- Bits --------------------------------------------------------------------------------------------
+
+
+def _digits(engine: Engine) -> int:
+    """Return P, the fractional bits with which a series is computed."""
+    return (engine.room - 2) // 2 - 3
+
+
+def _exponent_bound(x: SecretArray) -> float:
+    """Return the largest |x| of exponents, or refuse them."""
+    if not x.format.magnitude <= LARGEST:
+        raise PrecisionError(f"e^x is provided for |x| up to {LARGEST}: tighten the public bound (`assume`)")
+    return x.format.magnitude
+
+
+def _scaled(x: SecretArray, factor: float, digits: int) -> SecretArray:
+    """Return x times a public number, with so many fractional bits."""
+    x = x.rescale(min(x.format.fraction, digits))
+    places = min(60, x.engine.room - 4 - (x.format.bound or 0).bit_length())
+    shares = field.mul(x.shares, field.from_ints(_integer(factor, places)))
+    exact = SecretArray(x.engine, shares, Format.of(x.format.magnitude * factor, x.format.fraction + places))
+    return exact.rescale(digits)
+
+
+def _planes(x: SecretArray, start: int, count: int) -> SecretArray:
+    """Return some of the bits of numbers that are not negative, lowest first, on a new last axis."""
+    planes = decompose(x.engine, x.flat(), start + count + 1)[start : start + count]
+    shares = to_field(x.engine, pieces(planes), x.size).swapaxes(0, 1)
+    return SecretArray(x.engine, shares.reshape(*x.shape, count, 2), BIT)

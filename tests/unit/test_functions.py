@@ -1,0 +1,89 @@
+"""Exponentials, logarithms and logistic functions against NumPy: errors, refusals, costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_helpers import compute_alike, secret_of, spent
+
+from protocols.engine import Engine
+from protocols.errors import PrecisionError
+from protocols.fixed import Format
+from protocols.functions import exp, log, logistic
+
+#: Relative or absolute error that is documented, by the number of parties.
+ERROR = {3: 1e-9, 4: 1e-9, 5: 2e-9, 7: 1e-8, 10: 3e-8}
+UNIT = 36
+
+
+def shared(engine: Engine, values: Any, bound: float, fraction: int = UNIT) -> Any:
+    integers = [round(value * 2**fraction) for value in np.asarray(values).tolist()]
+    return secret_of(engine, integers, Format.of(bound, fraction))
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 7, 10])
+@pytest.mark.parametrize("bound", [0.5, 4.0, 25.0])
+def test_exponentials_and_logistic_functions(n, bound):
+    x = np.round(np.linspace(-bound, bound, 41) * 2**UNIT) / 2**UNIT
+
+    def program(engine: Engine) -> Any:
+        secret = shared(engine, x, bound)
+        return exp(secret).reveal("exp"), logistic(secret).reveal("logistic")
+
+    power, share = compute_alike(n, program)
+    np.testing.assert_allclose(power, np.exp(x), rtol=ERROR[n] * max(1, bound / 8))
+    np.testing.assert_allclose(share, 1 / (1 + np.exp(-x)), rtol=0, atol=ERROR[n] * max(1, bound / 8))
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 7, 10])
+@pytest.mark.parametrize(("bits", "fraction"), [(60, 20), (40, 36), (30, 0), (4, 10)])
+def test_logarithms(n, bits, fraction):
+    edges = {value for b in range(bits) for value in (2**b - 1, 2**b, 2**b + 1)}
+    integers = sorted(value for value in edges if 0 < value < 2**bits)
+
+    def program(engine: Engine) -> Any:
+        return log(secret_of(engine, integers, Format(fraction, 2**bits - 1))).reveal("log")
+
+    expected = np.log(np.array(integers, float) * 2.0**-fraction)
+    np.testing.assert_allclose(compute_alike(n, program), expected, rtol=0, atol=4 * ERROR[n])
+
+
+def test_shapes_and_coarse_numbers():
+    def program(engine: Engine) -> Any:
+        x = shared(engine, [0.0, 1.0, -1.0, 2.5], 3, 4).reshape(2, 2)
+        return exp(x).reveal("exp"), log(x * x + 1).reveal("log")
+
+    power, logarithm = compute_alike(3, program)
+    x = np.array([[0.0, 1.0], [-1.0, 2.5]])
+    np.testing.assert_allclose(power, np.exp(x), rtol=1e-9)
+    np.testing.assert_allclose(logarithm, np.log(x * x + 1), atol=0.2)
+
+
+def test_what_is_out_of_range_is_refused():
+    def program(engine: Engine) -> Any:
+        large, residue = shared(engine, [1.0], 26), secret_of(engine, [1])
+        wide = secret_of(engine, [1], Format(0, 1 << engine.room))
+        before = engine.party.mesh.traffic.copy()
+        for operation, wrong in (
+            (exp, large),
+            (exp, residue),
+            (logistic, residue),
+            (logistic, large),
+            (log, residue),
+            (log, wide),
+        ):
+            with pytest.raises(PrecisionError):
+                operation(wrong)
+        return engine.party.mesh.traffic == before
+
+    assert compute_alike(3, program)
+
+
+def test_costs():
+    def program(engine: Engine) -> Any:
+        x = shared(engine, np.linspace(0.1, 10, 50), 10)
+        return [spent(engine, lambda f=f: f(x))[0].rounds for f in (exp, log, logistic)]
+
+    assert compute_alike(3, program) == [20, 25, 38]
