@@ -22,11 +22,13 @@ rounds logarithmic in the length. Instead:
 That opened vector says nothing of D, whatever else is known of the masks. An integer that is zero or negative
 has no such j; this is seen.
 
-The summands are those of `masked`; hiding the place of a zero by a secret rotation is as in [1]_.
+The summands are those of `masked`. One zero among random multiples, its place hidden, is how Damgård, Geisler
+and Krøigaard [1]_ compare numbers; theirs are permuted, these are rotated, so that the place can be used.
 
 References
 ----------
-.. [1] T. Reistad and T. Toft, "Linear, Constant-Rounds Bit-Decomposition", ICISC 2009.
+.. [1] I. Damgård, M. Geisler and M. Krøigaard, "Efficient and Secure Comparison for On-Line Auctions",
+   ACISP 2007.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Leader:
 
     **Cost** for J = bits − 60 positions, s = t + 1. To create: one round, in which parties 1, …, t send
     n − 1 − t peers 2J + 1 numbers of 8 bytes. `combine`: ⌈log2 s⌉ rounds, t·J numbers. `open`: part of a
-    round. `find`: ⌈log2(s + 2)⌉ + 2 rounds, about (3s/2 + 3)·J numbers. `combine` and `find` take some J²
+    round. `find`: ⌈log2(s + 2)⌉ + 1 rounds, about (3s/2 + 3)·J numbers. `combine` and `find` take some J²
     products modulo a prime.
     """
 

@@ -91,7 +91,7 @@ def solve(
     2^−κ. With a probability below 2^−40, R or A has no inverse modulo a prime; A then counts as singular.
 
     **Cost.** 20 rounds for three parties. 16·k·(k + m) bytes for every 60 bits of Q to each peer and about
-    50 for every bit of D. Q has some 130 bits more than D and N, and these k·(|A| + κ + 8) bits each or,
+    50 for every bit of D. Q has some 250 bits more than N, and this about k·(|A| + κ + 10) bits or,
     unless definite, twice that; |A| is the length of A's bound in bits.
     """
     _require_system(A, b)
