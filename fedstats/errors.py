@@ -90,6 +90,8 @@ def translated() -> Iterator[None]:
         yield
     except protocols.errors.RangeError as error:
         raise DataError(str(error)) from error
+    except protocols.errors.SingularError as error:
+        raise EstimationError(str(error)) from error
     except protocols.errors.ProtocolError as error:
         raise ProtocolError(str(error), site=error.peer) from error
     except transport.errors.PeerAborted as error:

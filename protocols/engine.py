@@ -29,7 +29,7 @@ class Engine:
         Names the computation, the same at every party and used once in a session.
     security
         Statistical parameter κ: a masked number says of the number less than 2^−κ, in statistical
-        distance, to any t parties.
+        distance, to any t parties. It is that of each number: m of them add up to m·2^−κ at most.
     gate
         Asked before any result is opened.
     entropy

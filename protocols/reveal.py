@@ -42,7 +42,11 @@ def reveal(engine: Engine, results: Mapping[str, SecretArray]) -> dict[str, NDAr
 
     Notes
     -----
-    **Leakage.** All parties learn the results: that is its purpose. **Cost.** Two rounds: the opening,
+    **Leakage.** All parties learn the results: that is its purpose. Of a number that was rounded just before,
+    they learn with it on which side of the exact one it was rounded, by less than (C + 1)/2 units in the
+    last place; the same number rounded anew and revealed again narrows that, so round once.
+
+    **Cost.** Two rounds: the opening,
     and the comparison of everything that was opened. An element an entry to each peer, and 37 bytes.
     """
     if any(secret.engine is not engine for secret in results.values()):
