@@ -56,7 +56,7 @@ def table(benchmarks: list[dict[str, Any]]) -> Table:
             f"{found['bytes'] / 1e6:,.2f}",
             found.get("peer", "–"),
             f"{found['peer_seconds']:.3g}" if "peer_seconds" in found else "–",
-            f"{found['ratio']:.2f}" if "ratio" in found else "–",
+            f"{found['ratio']:.2g}" if "ratio" in found else "–",
         )
     return grid
 

@@ -88,7 +88,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 @pytest.mark.parametrize("size", [5, 20, 50])
 @pytest.mark.parametrize("what", ["inverse", "indefinite", "solve"])
 def test_systems(benchmark: Any, federation: Processes, what: str, size: int) -> None:
-    measure(benchmark, federation, f"{what} {size}", of_mpyc("solve", size))
+    measure(benchmark, federation, f"{what} {size}", of_mpyc("solve", size), "MPyC")
 
 
 @pytest.mark.timeout(300)

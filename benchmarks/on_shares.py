@@ -50,7 +50,9 @@ def mpyc_seconds(program: str, what: str, size: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def measure(benchmark: Any, federation: Processes, order: str, peer_seconds: float) -> None:
+def measure(
+    benchmark: Any, federation: Processes, order: str, peer_seconds: float, peer: str = "MPyC, scaled up"
+) -> None:
     """Run an order several times, and count the seconds that its slowest process reports."""
     reports: list[list[Report]] = []
     benchmark.pedantic(lambda: reports.append(federation.run(order)), rounds=TURNS, warmup_rounds=2)
@@ -61,7 +63,7 @@ def measure(benchmark: Any, federation: Processes, order: str, peer_seconds: flo
         "bytes": reports[0][0][2],
         "seconds": median,
         "fastest": seconds[0],
-        "peer": "MPyC",
+        "peer": peer,
         "peer_seconds": peer_seconds,
         "ratio": median / peer_seconds,
     }
