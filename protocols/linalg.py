@@ -1,4 +1,4 @@
-"""Small dense systems of equations with secret coefficients: solutions, inverses, Cholesky factors.
+"""Small dense systems of equations with secret coefficients: solutions and inverses.
 
 A solution's entries are rationals, adj(A)·b / det(A): opened, or only invertible in a prime field, they would
 give away the determinant. Here the quotients are computed to the stated precision on shares, and
