@@ -6,6 +6,8 @@ import random
 import socket
 import struct
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class CuttingProxy:
@@ -87,6 +89,18 @@ class CuttingProxy:
             self.made += 1
             self._draw()
             return allowed
+
+
+@contextmanager
+def cutting(proxies: Sequence[CuttingProxy], mean: int = 1_000_000) -> Iterator[None]:
+    """Let proxies cut within the block, and close them after it."""
+    for proxy in proxies:
+        proxy.arm(mean)
+    try:
+        yield
+    finally:
+        for proxy in proxies:
+            proxy.stop()
 
 
 def _address(endpoint: str) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cutting_proxy import CuttingProxy
+from cutting_proxy import CuttingProxy, cutting
 from transport_helpers import connect_all
 
 from transport.base import Mesh
@@ -49,14 +49,9 @@ def test_twenty_cuts_lose_nothing(loopback, seed: int) -> None:
         assert mesh.traffic.bytes_received == 2 * sum(sizes)
 
     meshes = connect_all(federation, each=listen, timeout=10.0)
-    for proxy in proxies:
-        proxy.arm()
-    try:
+    with cutting(proxies):
         run_all(meshes, program)
         close_all(meshes)
-    finally:
-        for proxy in proxies:
-            proxy.stop()
     # Site a dials nobody and c is dialled by nobody: the cuts are those of the proxies before a and b.
     assert sum(proxy.made for proxy in proxies) == 20
 
@@ -70,14 +65,9 @@ def test_one_large_message_through_many_cuts(loopback) -> None:
         assert received == payload
 
     meshes = connect_all(federation, each=listen, timeout=10.0)
-    for proxy in proxies:
-        proxy.arm()
-    try:
+    with cutting(proxies):
         run_all(meshes, program)
         close_all(meshes)
-    finally:
-        for proxy in proxies:
-            proxy.stop()
     assert proxies[0].made == 12
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cutting_proxy import cutting
 from gwas_helpers import make_panel
 from test_cuts import behind_proxies
 from transport_helpers import connect_all
@@ -32,17 +33,12 @@ def test_twenty_cuts_during_a_scan(tmp_path: Path, loopback, monkeypatch: pytest
 
     moved, proxies, listen = behind_proxies(loopback(*SITES), cuts=10, seed=11)
     meshes = connect_all(moved, each=listen, timeout=20.0)
-    for proxy in proxies:
-        proxy.arm(mean=60_000)
-    try:
+    with cutting(proxies, mean=60_000):
         programs = {
             site: partial(scan, Federation(meshes[site]), *part)
             for site, part in zip(SITES, parts, strict=True)
         }
         tables = run_peers(programs)
-    finally:
-        for proxy in proxies:
-            proxy.stop()
     assert sum(proxy.made for proxy in proxies) == 20
     for table in tables.values():
         pd.testing.assert_frame_equal(table, whole, check_exact=True)
