@@ -6,6 +6,10 @@ reciprocal in each round, both of its products in one message; an inverse square
 times the binomial series of what that leaves. The power of two comes back as an exact product, so that
 reciprocals and roots have the same *relative* error over the whole range that the public bound allows.
 
+The more parties, the coarser are the numbers that can be masked, and the more rounding errors add up. From
+five parties on for reciprocals, and from seven for roots, a last step of Newton's iteration makes up for it: the
+residual 1 − d·y is small, though neither factor is, and small numbers may have many fractional bits.
+
 References
 ----------
 .. [1] O. Catrina and A. Saxena, "Secure Computation with Fixed-Point Numbers", FC 2010, section 4.
@@ -17,15 +21,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from protocols import field, mersenne
+from protocols import field
 from protocols.compare import BIT, complement, negative
 from protocols.decompose import leading_zeros, normalizer, power_of_two
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
-from protocols.mersenne import Elements
-from protocols.reshare import fits, reshare
-from protocols.secret import SecretArray, multiply, stack, truncate
+from protocols.reshare import fits
+from protocols.secret import SecretArray, known_product, multiply, stack, truncate
 
 #: What Goldschmidt's iteration leaves out is below this.
 ACCURACY = 2.0**-31
@@ -33,6 +36,12 @@ ACCURACY = 2.0**-31
 TIGHT = 3
 #: Fractional bits of an iteration's numbers beyond those of the number that is inverted.
 FINER = 4
+#: Where rounding errors of an iteration may be larger than this, a last step in finer numbers follows.
+TOLERATED = 4e-10
+#: Fractional bits of that step: of what it makes better, of a divisor and a radicand, and of a residual.
+CORRECTED, DIVISOR, RADICAND, RESIDUAL = 38, 44, 39, 45
+#: Fractional bits of an inverse square root before it.
+ROUGH = 26
 #: Fractional bits that the first approximation of an inverse square root does without.
 COARSER = 8
 #: Cubic with (c·(1, d, d², d³))² d within 1 ± 0.0185 for ¼ ≤ d ≤ 1, in sixteenths.
@@ -57,8 +66,7 @@ def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = Fal
     Returns
     -------
     SecretArray
-        1/x with an error below (2^−31 + (C + 1)·2^(1 − P)) / x, where C = C(n, t), and P = 36, 35, 33 for 3,
-        5 and 10 parties: 6e-10 for three. It has as many fractional bits as that takes for the largest x.
+        1/x with a relative error below 1e-9. It has as many fractional bits as that takes for the largest x.
 
     Raises
     ------
@@ -71,7 +79,8 @@ def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = Fal
     `signed`: results are then without meaning, and may exceed what masks hide.
 
     **Cost.** For three parties and up to 64 bits 25 rounds, of which 19 find the power of two. With bounds
-    within a factor of 2, 4 rounds; of 8, 8. Up to 16 elements an entry to each peer.
+    within a factor of 2, 4 rounds; of 8, 8. From five parties on two more. Up to 16 elements an entry to each
+    peer.
     """
     if signed:
         side = _side(x)
@@ -130,7 +139,7 @@ def divide(
     top, octaves = _range(b, least)
     # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
     octaves = max(1, octaves)
-    digits = _digits(engine, octaves) + FINER
+    digits = _inverse_digits(engine, octaves)
     before = a.format.fraction + top - b.format.fraction
     after = engine.room - 3 - digits - octaves - math.frexp(bound)[1]
     if after < fraction:
@@ -157,12 +166,12 @@ def inverse_sqrt(x: SecretArray) -> SecretArray:
     Returns
     -------
     SecretArray
-        With an error below (5.4e-10 + (C + 1)·2^(1 − P)) / √x, P = 39, 38, 36 for 3, 5 and 10 parties.
+        With a relative error below 1e-9.
 
     Notes
     -----
     **Leakage.** Nothing, for positive numbers; see `reciprocal`. **Cost.** 30 rounds for three parties and up
-    to 64 bits.
+    to 64 bits; from seven parties on three more than their comparisons take.
     """
     root = _rooted(x)
     fraction = root.y.format.fraction + root.half
@@ -175,10 +184,52 @@ def sqrt(x: SecretArray) -> SecretArray:
     **Leakage.** Nothing; see `reciprocal`. **Cost.** As `inverse_sqrt`, and one round.
     """
     root = _rooted(x)
-    product = multiply(root.d, root.y)
+    fraction = root.y.format.fraction
+    product = known_product(root.d, root.y, Format.of(1, fraction), drop=root.d.format.fraction)
     return _restored(
         product, root.down, 1 << root.shift, product.format.fraction + root.shift - root.half, math.inf
     )
+
+
+def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: int) -> SecretArray:
+    """Return a/√x of positive x.
+
+    Parameters
+    ----------
+    a, x
+        Shapes that broadcast to that of a.
+    bound, fraction
+        As for `divide`.
+
+    Returns
+    -------
+    SecretArray
+        With the relative error of `inverse_sqrt` and an absolute one of (2C + 2)·2^−fraction.
+
+    Raises
+    ------
+    PrecisionError
+        a, x or the quotient needs too many bits. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage.** Nothing, within the stated ranges. **Cost.** As `inverse_sqrt`, and one round.
+    """
+    engine, reading = x.engine, Format.of(bound, fraction)
+    digits = _root_digits(engine)
+    after = engine.room - 4 - digits - math.frexp(bound)[1]
+    if after < fraction:
+        raise PrecisionError(
+            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
+            "parties: tighten their bound, or ask for fewer"
+        )
+    before = a.format.fraction + _half(x)
+    _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
+    root = _rooted(x)
+    up, y = (z.broadcast_to(a.shape) for z in (root.up, root.y))
+    # a·2^h is no larger than the quotient.
+    scaled = known_product(a, up, Format.of(bound, min(before, after)), drop=max(0, before - after))
+    return known_product(scaled, y, reading, drop=scaled.format.fraction + digits - fraction)
 
 
 # --- Normalising -------------------------------------------------------------------------------------
@@ -191,7 +242,7 @@ class _Normal:
     Attributes
     ----------
     d
-        With `_digits` fractional bits.
+        With `_digits` fractional bits, or `DIVISOR` where a correction follows.
     power
         2^s; None stands for 1.
     top, octaves
@@ -207,10 +258,13 @@ class _Normal:
 def _normalized(x: SecretArray, least: float | None) -> _Normal:
     """Scale the integers of positive numbers: by a public power of two if that does, else a secret one."""
     top, octaves = _range(x, least)
+    digits = _digits(x.engine, max(1, octaves))
+    if _is_coarse(x.engine, digits):
+        digits = DIVISOR
     if octaves:
-        return _Normal(_with_digits(x, top, _digits(x.engine, octaves)), None, top, octaves)
+        return _Normal(_with_digits(x, top, digits), None, top, octaves)
     power = normalizer(x)
-    return _Normal(_product_with_digits(x, power, top, _digits(x.engine, 1)), power, top, 1)
+    return _Normal(_product_with_digits(x, power, top, digits), power, top, 1)
 
 
 def _range(x: SecretArray, least: float | None) -> tuple[int, int]:
@@ -248,6 +302,34 @@ def _digits(engine: Engine, octaves: int) -> int:
     return (engine.room - 11 - octaves) // 2
 
 
+def _is_coarse(engine: Engine, digits: int) -> bool:
+    """Return whether numbers of so many fractional bits are in need of a correction."""
+    return (engine.prss.count + 1) * 2.0 ** (1 - digits) > TOLERATED
+
+
+def _inverse_digits(engine: Engine, octaves: int) -> int:
+    """Return the fractional bits of `_inverse`."""
+    digits = _digits(engine, octaves)
+    return max(digits + FINER, CORRECTED) if _is_coarse(engine, digits) else digits + FINER
+
+
+def _root_digits(engine: Engine) -> int:
+    """Return the fractional bits of a `_Root`'s y."""
+    digits = (engine.room - 6) // 2
+    return CORRECTED if _is_coarse(engine, digits) else digits
+
+
+def _half(x: SecretArray) -> int:
+    """Return the `half` of `_Root`."""
+    return (_even_top(x) - x.format.fraction) // 2
+
+
+def _even_top(x: SecretArray) -> int:
+    """Return the bits of x's bound, or one more: those and the fractional ones are all even, or all odd."""
+    top = _require_bound(x).bit_length()
+    return top + (top - x.format.fraction) % 2
+
+
 def _with_digits(x: SecretArray, top: int, digits: int) -> SecretArray:
     """Return integers up to 2^top as numbers up to 1, with so many fractional bits."""
     scaled = SecretArray(x.engine, x.shares, Format(top, 1 << top)).rescale(digits)
@@ -280,52 +362,19 @@ def _restored(
     return SecretArray(y.engine, y.shares, reading) if power is None else known_product(y, power, reading)
 
 
-def known_product(
-    x: SecretArray, y: SecretArray, reading: Format | None = None, *, drop: int = 0
-) -> SecretArray:
-    """Return x·y / 2^drop of integers of which more is known than their bounds say: one round.
-
-    Parameters
-    ----------
-    x, y
-        Of the same shape.
-    reading
-        How the result is read, and its bound; as x by default.
-    drop
-        Bits to drop.
-
-    Raises
-    ------
-    PrecisionError
-        The product cannot be masked. Nothing was sent.
-    """
-    engine, reading = x.engine, reading or x.format
-    if drop and not fits(engine, (reading.bound or 0) << drop, drop):
-        raise PrecisionError(
-            f"products of {((reading.bound or 0) << drop).bit_length()} bits cannot be masked among "
-            f"{engine.n} parties with security {engine.security}: tighten the public bounds (`assume`)"
-        )
-    left, right = x.flat(), y.flat()
-
-    def local(entries: slice, out: Elements) -> None:
-        mersenne.mul(out, left[entries], right[entries])
-
-    shares = reshare(engine, "known product", x.size, local, drop=drop)
-    slack = engine.prss.count // 2 + 2 if drop else 0
-    grown = None if reading.bound is None else reading.bound + slack
-    return SecretArray(engine, shares.reshape(x.shares.shape), Format(reading.fraction, grown))
-
-
 # --- Iterations --------------------------------------------------------------------------------------
 
 
 def _inverse(normal: _Normal) -> SecretArray:
-    """Return 1/d with `FINER` more fractional bits.
+    """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
     1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…
     """
-    d, largest = normal.d, 2.0**normal.octaves
+    engine, largest = normal.d.engine, 2.0**normal.octaves
+    digits = _digits(engine, normal.octaves)
+    coarse = _is_coarse(engine, digits)
+    d = normal.d.rescale(digits)
     if normal.octaves == 1:
         y = _polynomial((45, -30), d)
         e, worst = 1 - multiply(d, y), 1 / 16
@@ -335,11 +384,27 @@ def _inverse(normal: _Normal) -> SecretArray:
         # In sixteenths, as all of `_polynomial`: 1 − d·start/16.
         e, worst = _polynomial((16, -start), d), max(1 - start / 16 / largest, start / 16 - 1)
     y, e = y.assume(largest), e.assume(worst)
-    while worst * worst > ACCURACY:
+    while worst * worst > (math.sqrt(ACCURACY) if coarse else ACCURACY):
         both = multiply(stack([y, e]), stack([1 + e, e]))
         worst *= worst
         y, e = both[0].assume(largest), both[1].assume(worst + 2.0**-20)
-    return multiply(y, 1 + e).assume(largest)
+    y = multiply(y, 1 + e).assume(largest)
+    if not coarse:
+        return y
+    # Once more, with the residual as it is: y is taken for exact, whatever its error.
+    exact = normal.d.format.fraction + y.format.fraction
+    small = Format.of(1.1 * worst * worst + 2.0**-18, RESIDUAL)
+    residual = known_product(normal.d, y, small, drop=exact - RESIDUAL, taken_from=1 << exact)
+    return _corrected(y, residual, _inverse_digits(engine, normal.octaves), largest, 0)
+
+
+def _corrected(
+    y: SecretArray, residual: SecretArray, digits: int, largest: float, halvings: int
+) -> SecretArray:
+    """Return y·(1 + e/2^halvings) with so many fractional bits, for a small e."""
+    step = Format.of(residual.format.magnitude * largest, digits)
+    drop = y.format.fraction + RESIDUAL + halvings - digits
+    return (y.rescale(digits) + known_product(y, residual, step, drop=drop)).assume(largest)
 
 
 def _polynomial(coefficients: tuple[int, ...], *powers: SecretArray) -> SecretArray:
@@ -378,10 +443,9 @@ def _rooted(x: SecretArray) -> _Root:
     """Normalise by a power of four, and take the inverse square root.
 
     A cubic leaves a residual e = 1 − d·y_0² of at most 0.0185; 1/√d is y_0 times the series of (1 − e)^(−½),
-    of which e⁵ and higher powers are left out: 5.4e-10.
+    of which e⁵ and higher powers are left out: 5.4e-10. Where a correction follows e³ is left out already.
     """
-    engine, top = x.engine, _require_bound(x).bit_length()
-    top += (top - x.format.fraction) % 2
+    engine, top = x.engine, _even_top(x)
     _require_room(engine, 1 << top)
     zeros = leading_zeros(SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1)))
     twos = zeros[..., 1:]
@@ -389,18 +453,30 @@ def _rooted(x: SecretArray) -> _Root:
     powers = power_of_two(stack([twos, complement(twos)]), 1 << shift)
     up, down = powers[0], powers[1]
     digits = (engine.room - 6) // 2
-    d = _product_with_digits(x, known_product(up, up, Format(0, 1 << top)), top, digits)
+    coarse = _is_coarse(engine, digits)
+    finest = RADICAND if coarse else digits
+    normal = _product_with_digits(x, known_product(up, up, Format(0, 1 << top)), top, finest)
+    d = normal.rescale(digits)
 
     square = multiply(d, d)
     cubic = _polynomial(CUBIC, d, square, multiply(square, d)).assume(2.1)
     start = truncate(cubic, COARSER + FINER)  # the residual makes up for what that drops
     squared = known_product(start, start, Format.of(4.1, digits), drop=digits - 2 * COARSER)
     e = (1 - multiply(squared, d)).assume(0.02)
-    second = multiply(e, e).assume(2.0**-11)
-    higher = multiply(second, stack([e, second]))
+    powers_of_e = [e, multiply(e, e).assume(2.0**-11)]
+    if not coarse:
+        higher = multiply(powers_of_e[1], stack(powers_of_e))
+        powers_of_e += [higher[0], higher[1]]
     series = field.from_ints(SERIES[0] << digits)
-    for coefficient, power in zip(SERIES[1:], (e, second, higher[0], higher[1]), strict=True):
+    for coefficient, power in zip(SERIES[1:], powers_of_e, strict=False):
         series = field.add(series, field.mul(power.shares, field.from_ints(coefficient)))
     binomial = SecretArray(engine, series, Format.of(1.1, digits + 7))
-    y = known_product(start, binomial, Format.of(2.1, digits), drop=digits - COARSER + 7)
-    return _Root(d, y, up, down, (top - x.format.fraction) // 2, shift)
+    wanted = ROUGH if coarse else digits
+    y = known_product(start, binomial, Format.of(2.1, wanted), drop=2 * digits - COARSER + 7 - wanted)
+    if coarse:
+        exact = finest + 2 * ROUGH
+        square = known_product(y, y, Format.of(4.5, 2 * ROUGH))
+        small = Format.of(2.0**-15, RESIDUAL)
+        e = known_product(normal, square, small, drop=exact - RESIDUAL, taken_from=1 << exact)
+        y = _corrected(y, e, CORRECTED, 2.1, 1)
+    return _Root(normal, y, up, down, _half(x), shift)

@@ -18,11 +18,11 @@ from protocols.bits import pieces
 from protocols.compare import BIT, negative
 from protocols.convert import to_field
 from protocols.decompose import decompose, leading_zeros, power_of_two
-from protocols.divide import known_product, reciprocal
+from protocols.divide import reciprocal
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
-from protocols.secret import SecretArray, multiply, select, stack, truncate
+from protocols.secret import SecretArray, known_product, multiply, select, stack, truncate
 
 #: Degrees of the series of 2^v and of log d: what is left out is below 2^−36 and 2^−33.
 DEGREE_EXP, DEGREE_LOG = 8, 12

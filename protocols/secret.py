@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from protocols import field, mersenne
 from protocols.engine import Engine
+from protocols.errors import PrecisionError
 from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.opening import open_shares
-from protocols.reshare import offset_for, reshare
+from protocols.reshare import fits, offset_for, reshare
 from protocols.reveal import reveal
 
 
@@ -285,6 +286,56 @@ def matmul(x: SecretArray, y: SecretArray) -> SecretArray:
 def inner(x: SecretArray, y: SecretArray) -> SecretArray:
     """Return inner products over the last axis, the others broadcast, at the cost of `matmul`."""
     return _products("inner", x, y, np.broadcast_shapes(x.shape, y.shape)[-1], field.dot)
+
+
+def known_product(
+    x: SecretArray,
+    y: SecretArray,
+    reading: Format | None = None,
+    *,
+    drop: int = 0,
+    taken_from: int | None = None,
+) -> SecretArray:
+    """Return x·y / 2^drop of integers of which more is known than their bounds say: one round.
+
+    Parameters
+    ----------
+    x, y
+        Of the same shape.
+    reading
+        How the result is read, and its bound; as x by default.
+    drop
+        Bits to drop.
+    taken_from
+        An integer c, for (c − x·y) / 2^drop: a small difference of what is too large to be masked.
+
+    Raises
+    ------
+    PrecisionError
+        The product cannot be masked. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage.** Nothing, if what the caller knows is true; see `reshare`. **Cost.** As `multiply`.
+    """
+    engine, reading = x.engine, reading or x.format
+    if drop and not fits(engine, (reading.bound or 0) << drop, drop):
+        raise PrecisionError(
+            f"products of {((reading.bound or 0) << drop).bit_length()} bits cannot be masked among "
+            f"{engine.n} parties with security {engine.security}: tighten the public bounds (`assume`)"
+        )
+    left, right = x.flat(), y.flat()
+    minuend = None if taken_from is None else _element(taken_from).reshape(1, 2)
+
+    def local(entries: slice, out: Elements) -> None:
+        mersenne.mul(out, left[entries], right[entries])
+        if minuend is not None:
+            mersenne.sub(out, minuend, out)
+
+    shares = reshare(engine, "known product", x.size, local, drop=drop)
+    slack = engine.prss.count // 2 + 2 if drop else 0
+    grown = None if reading.bound is None else reading.bound + slack
+    return SecretArray(engine, shares.reshape(x.shares.shape), Format(reading.fraction, grown))
 
 
 def select(condition: SecretArray, x: SecretArray | ArrayLike, y: SecretArray | ArrayLike) -> SecretArray:

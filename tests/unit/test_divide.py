@@ -17,7 +17,7 @@ from protocols.errors import PrecisionError
 from protocols.fixed import Format
 
 #: Relative error that is documented, by the number of parties.
-ERROR = {3: 1e-9, 4: 1e-9, 5: 2e-9, 7: 5e-9, 10: 2e-8}
+ERROR = dict.fromkeys((3, 4, 5, 7, 10), 1e-9)
 
 
 def spread(bits: int, count: int = 60, seed: int = 0) -> list[int]:
