@@ -37,7 +37,7 @@ from protocols.bits import deal, known, pieces
 from protocols.compare import BIT
 from protocols.convert import to_field
 from protocols.crt import Residues, Ring, ring
-from protocols.divide import divide_by_sqrt
+from protocols.divide import divide_by_sqrt, require_root_quotients
 from protocols.engine import Engine
 from protocols.errors import SingularError
 from protocols.field import zeros
@@ -86,9 +86,9 @@ def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
     statistical distance of 2^−κ. With a probability below k·2^−40, L, U or a leading minor is zero modulo a
     prime, and A then counts as singular.
 
-    **Cost.** For three parties 51 rounds, and ⌈log2 b⌉ more for numbers of b bits, 2·k·(|A| + κ + 10) and some
-    200: 62 for twenty columns. 16·k² bytes for every 60 bits of that to each peer, and about 50·k bytes for
-    each bit.
+    **Cost.** For three parties 53 rounds, and ⌈log2 b⌉ more for integers of b bits, (2k − 1)·(|A| + κ + 10)
+    and some 200: 65 for twenty columns. 16·k² bytes for every 60 bits of that to each peer, and about 50·k
+    bytes for each bit.
     """
     if A.ndim != 2 or A.shape[0] != A.shape[1] or not A.size:
         raise ValueError(f"a matrix of shape {A.shape} has no Cholesky factor")
@@ -97,7 +97,7 @@ def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
     engine, k = A.engine, len(A)
     plan = _plan(engine, A.format, k)
     on, size = plan.ring, math.sqrt(A.format.magnitude)
-    Format.of(size, fraction)
+    require_root_quotients(engine, size, fraction)
     rows, columns = np.indices(A.shape)
     symmetric = A[np.maximum(rows, columns), np.minimum(rows, columns)]
     shares = lift(engine, on, symmetric.flat()).reshape(-1, k, k)

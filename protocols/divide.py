@@ -7,8 +7,8 @@ times the binomial series of what that leaves. The power of two comes back as an
 reciprocals and roots have the same *relative* error over the whole range that the public bound allows.
 
 The more parties, the coarser are the numbers that can be masked, and the more rounding errors add up. From
-five parties on for reciprocals, and from seven for roots, a last step of Newton's iteration makes up for it: the
-residual 1 − d·y is small, though neither factor is, and small numbers may have many fractional bits.
+five parties on for reciprocals, and from seven for roots, a last step of Newton's iteration makes up for it:
+the residual 1 − d·y is small, though neither factor is, and small numbers may have many fractional bits.
 
 References
 ----------
@@ -141,12 +141,7 @@ def divide(
     octaves = max(1, octaves)
     digits = _inverse_digits(engine, octaves)
     before = a.format.fraction + top - b.format.fraction
-    after = engine.room - 3 - digits - octaves - math.frexp(bound)[1]
-    if after < fraction:
-        raise PrecisionError(
-            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
-            "parties: tighten their bound, or ask for fewer"
-        )
+    after = _require_quotients(engine, bound, fraction, digits + octaves)
     _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
     normal = _normalized(b, least)
     y = _inverse(normal)
@@ -216,13 +211,7 @@ def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: in
     **Leakage.** Nothing, within the stated ranges. **Cost.** As `inverse_sqrt`, and one round.
     """
     engine, reading = x.engine, Format.of(bound, fraction)
-    digits = _root_digits(engine)
-    after = engine.room - 4 - digits - math.frexp(bound)[1]
-    if after < fraction:
-        raise PrecisionError(
-            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
-            "parties: tighten their bound, or ask for fewer"
-        )
+    digits, after = _root_digits(engine), require_root_quotients(engine, bound, fraction)
     before = a.format.fraction + _half(x)
     _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
     root = _rooted(x)
@@ -295,6 +284,22 @@ def _require_room(engine: Engine, bound: int) -> None:
             f"numbers of {bound.bit_length()} bits, where {engine.n} parties can normalise "
             f"{engine.room - 3} with security {engine.security}: tighten the public bounds (`assume`)"
         )
+
+
+def require_root_quotients(engine: Engine, bound: float, fraction: int) -> int:
+    """Refuse what `divide_by_sqrt` cannot give; return the fractional bits of its numerators."""
+    return _require_quotients(engine, bound, fraction, _root_digits(engine) + 1)
+
+
+def _require_quotients(engine: Engine, bound: float, fraction: int, taken: int) -> int:
+    """Return the fractional bits that numerators of quotients may have, where denominators take some bits."""
+    after = engine.room - 3 - taken - math.frexp(bound)[1]
+    if after < fraction:
+        raise PrecisionError(
+            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
+            "parties: tighten their bound, or ask for fewer"
+        )
+    return after
 
 
 def _digits(engine: Engine, octaves: int) -> int:

@@ -128,7 +128,7 @@ def test_what_is_refused_before_anything_is_sent():
     assert compute_alike(3, program)
 
 
-@pytest.mark.parametrize(("n", "k", "rounds"), [(3, 2, 0), (3, 8, 0), (5, 2, 0)])
+@pytest.mark.parametrize(("n", "k", "rounds"), [(3, 2, 62), (3, 8, 64), (5, 2, 68)])
 def test_rounds(n, k, rounds):
     def program(engine: Engine) -> int:
         a = of_floats(engine, gram(k))
