@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from protocols import field
 from protocols.compare import BIT, complement, negative
 from protocols.decompose import leading_zeros, normalizer, power_of_two
@@ -153,6 +155,44 @@ def divide(
     else:
         a = SecretArray(engine, a.shares, shorter)
     return known_product(a, y, reading, drop=a.format.fraction + y.format.fraction - fraction)
+
+
+def quotient(a: SecretArray, b: SecretArray) -> SecretArray:
+    """Return a/b for what is known of a and b: the operator ``/`` of secrets.
+
+    Parameters
+    ----------
+    a, b
+        Of shapes that broadcast; b of either sign, and nowhere zero.
+
+    Returns
+    -------
+    SecretArray
+        With the finer fraction of the two; of integers, with 30 fractional bits or as many as fit. No |a/b|
+        exceeds the bound of a over the smallest b there is, 1 or one unit in its last place.
+
+    Raises
+    ------
+    PrecisionError
+        So large quotients leave no room for their fraction: `divide` takes tighter bounds. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage and cost.** As `divide` with `signed`. Divisors that are known to be positive cost less there.
+    """
+    if a.format.bound is None or b.format.bound is None:
+        raise PrecisionError("elements of the field have no size: give them a public bound (`assume`)")
+    engine, shape = b.engine, np.broadcast_shapes(a.shape, b.shape)
+    bound = math.ldexp(max(1, a.format.bound), b.format.fraction - a.format.fraction)
+    room = engine.room - 4 - _inverse_digits(engine, 1) - math.frexp(bound)[1]
+    fraction = max(a.format.fraction, b.format.fraction) or min(room, 30)
+    if not 0 <= fraction <= room:
+        raise PrecisionError(
+            f"quotients by divisors down to 2^−{b.format.fraction} may be as large as {bound:g}: that leaves "
+            f"no room for {fraction} fractional bits among {engine.n} parties: call divide(a, b, bound=…, "
+            "fraction=…) with what you know of them"
+        )
+    return divide(a.broadcast_to(shape), b.broadcast_to(shape), bound=bound, fraction=fraction, signed=True)
 
 
 def inverse_sqrt(x: SecretArray) -> SecretArray:
