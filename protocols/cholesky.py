@@ -31,11 +31,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols import bitslice, limbs
-from protocols.adder import carry_pieces, carry_save
-from protocols.bits import deal, known, pieces
-from protocols.compare import BIT
-from protocols.convert import to_field
 from protocols.crt import Residues, Ring, ring
 from protocols.divide import divide_by_sqrt, require_root_quotients
 from protocols.engine import Engine
@@ -43,10 +38,11 @@ from protocols.errors import SingularError
 from protocols.field import zeros
 from protocols.fixed import Format
 from protocols.leading import Leader
-from protocols.linalg import EXACT, guard_bits, lift, random_factors, with_full_rank
+from protocols.linalg import EXACT, guard_bits, random_factors, with_full_rank
+from protocols.long import LongArray, LongFormat, negative
 from protocols.quotients import DIGITS, LONGER, quotients
 from protocols.secret import SecretArray, uniform
-from protocols.wide import Masked, Round
+from protocols.wide import Round, lift
 
 
 def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
@@ -123,9 +119,10 @@ def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
     pivots = np.stack([column[:, 0] for column in eliminated], axis=1)
     least_integer = math.floor(math.ldexp(least, EXACT)) << (plan.unit - EXACT)
     longest = plan.numerators[-1] + LONGER + 1
-    excess = step.mask(on, on.shift(pivots, -least_integer), longest)
+    excess = LongArray(engine, on.shift(pivots, -least_integer), LongFormat(0, 1 << longest), on)
+    opened = step.mask(on, excess.shares, longest)
     step.run()
-    _require_none(engine, _negative(engine, excess.value, longest))
+    _require_none(engine, negative(excess, opened.value))
 
     full = zeros((k, k))
     reading = Format.of(1.001 * A.format.magnitude, plan.fraction)
@@ -187,38 +184,6 @@ def _minors(engine: Engine, on: Ring, matrix: Residues, leader: Leader) -> Resid
         return on.matmul(half.value, on.minors(opened.value))
     except ZeroDivisionError:
         raise SingularError("a secret matrix is singular") from None
-
-
-def _negative(engine: Engine, masked: Masked, bits: int) -> SecretArray:
-    """Return 1 where an integer |v| ≤ 2^bits, masked as it is, is negative, else 0.
-
-    v + h is the opened number less the sum of the masks; the carry of that is found as in `masked` for
-    elements of F_p. 4 + ⌈log2 bits⌉ rounds for three parties.
-    """
-    length, size, t = bits + 2, len(masked.opened), engine.t
-    width = -(-length // 64)
-    group = tuple(range(t + 1, engine.n + 1))
-    addend = np.zeros((size, width), np.uint64)
-    for held, words in masked.summands:
-        if held.leads or held.subset == group:
-            limbs.add(addend, _resized(words, width))
-    if engine.point == 1:
-        limbs.add(addend, ~_resized(masked.opened, width))
-    planes = np.empty((length, -(-size // 64)), np.uint64)
-    bitslice.to_planes(planes, addend)
-    numbers = deal(engine, "addends", t, planes if engine.point <= t else None, planes.shape)
-    numbers.append(known(engine, group, planes if engine.point > t else None, planes.shape))
-    x, y = carry_save(numbers)
-    signs = pieces(x[-1:] ^ y[-1:]) ^ carry_pieces(x[:-1], y[:-1])
-    return SecretArray(engine, to_field(engine, signs, size)[0], BIT)
-
-
-def _resized(words: Residues, width: int) -> Residues:
-    """Return integers modulo 2^(64·width)."""
-    out = np.zeros((len(words), width), np.uint64)
-    kept = words[:, :width]
-    out[:, : kept.shape[1]] = kept
-    return out
 
 
 def _require_none(engine: Engine, bits: SecretArray) -> None:

@@ -13,11 +13,9 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols import codec, field, shamir
 from protocols.engine import Engine
@@ -26,50 +24,49 @@ from protocols.prg import Stream
 from protocols.stripes import unpack
 from transport.base import Buffer
 
-#: Numbers of some ring, in a row.
-Numbers: TypeAlias = NDArray[np.uint64]
+
+class Domain(Protocol):
+    """Where values are shared: over F_p, or over a ring of long integers (`wide.Domain`)."""
+
+    def draw(self, stream: Stream, size: int) -> Elements:
+        """Return the next numbers of a stream, uniform."""
+
+    def complete(self, values: Elements, given: Mapping[int, Elements], n: int) -> list[Elements]:
+        """Return the shares of parties 1, …, n of which t are given; see `shamir.complete`."""
+
+    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Elements:
+        """Return the numbers of a peer's message, held against what no honest party sends."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What is dealt: elements of the field, unless said otherwise.
+class Field:
+    """F_p, whose elements have shape ``(size, 2)``."""
 
-    Attributes
-    ----------
-    entry
-        Shape of an entry.
-    draw
-        Returns the next so many numbers of a stream, uniform.
-    complete
-        Returns all n shares of the polynomials with these values, and these t shares by point.
-    unpack
-        Returns the numbers of a peer's message at a step, so many of them, or refuses it.
-    """
+    def draw(self, stream: Stream, size: int) -> Elements:
+        """See `Domain.draw`."""
+        words = field.empty(size)
+        stream.fill(words)
+        return field.from_random_words(words)
 
-    entry: tuple[int, ...]
-    draw: Callable[[Stream, int], Numbers]
-    complete: Callable[[Numbers, Mapping[int, Numbers], int], Sequence[Numbers] | Numbers]
-    unpack: Callable[[str, str, Buffer, int], Numbers]
+    def complete(self, values: Elements, given: Mapping[int, Elements], n: int) -> list[Elements]:
+        """See `Domain.complete`."""
+        return shamir.complete(values, given, n)
+
+    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Elements:
+        """See `Domain.unpack`."""
+        return unpack(peer, step, message, size)
 
 
-def draw(stream: Stream, size: int) -> Elements:
-    """Return the next elements of a stream, uniform in the field."""
-    words = field.empty(size)
-    stream.fill(words)
-    return field.from_random_words(words)
-
-
-ELEMENTS = Kind((2,), draw, shamir.complete, unpack)
+FIELD = Field()
 
 
 def deal(
     engine: Engine,
     step: str,
     dealers: Sequence[int],
-    values: Numbers | None,
+    values: Elements | None,
     size: int,
-    kind: Kind = ELEMENTS,
-) -> Callable[[], Numbers]:
+    on: Domain = FIELD,
+) -> Callable[[], Elements]:
     """Share what some parties hold: send now, and receive later.
 
     Parameters
@@ -81,48 +78,48 @@ def deal(
     dealers
         Positions in the roster, from 0, of those who deal.
     values
-        Shape ``(size, *entry)``: this party's numbers if it deals.
+        Shape ``(size, 2)``, or what stands for it in another domain: this party's numbers if it deals.
     size
         How many numbers each dealer shares.
-    kind
-        Of what ring they are.
+    on
+        Where they are shared.
 
     Returns
     -------
     callable
-        Receives, and returns this party's shares, of shape ``(len(dealers), size, *entry)``. What else
-        belongs to the same round is sent before it is called.
+        Receives, and returns this party's shares, of shape ``(len(dealers), size, 2)``. What else belongs to
+        the same round is sent before it is called.
 
     Notes
     -----
     **Leakage.** Nothing: the polynomial is the value and t uniform shares, so any t shares are uniform
     and independent of the value (as far as AES-128 and HKDF-SHA256 are pseudorandom).
 
-    **Cost.** One round, which the caller counts. A dealer sends n − 1 − t peers one number an entry: one for
+    **Cost.** One round, which the caller counts. A dealer sends n − 1 − t peers one element an entry: one for
     three parties.
     """
     party = engine.party
-    shares = np.empty((len(dealers), size, *kind.entry), np.uint64)
+    shares: dict[int, Elements] = {}
     awaited: list[tuple[int, str]] = []
     for position, dealer in enumerate(dealers):
         name = party.roster[dealer]
         streams = party.streams(f"{step}/{name}")
         drawing = [(dealer + k) % engine.n + 1 for k in range(1, engine.t + 1)]
         if dealer == party.index and values is not None:
-            drawn = {point: kind.draw(streams[party.roster[point - 1]], size) for point in drawing}
-            dealt = kind.complete(values, drawn, engine.n)
+            drawn = {point: on.draw(streams[party.roster[point - 1]], size) for point in drawing}
+            dealt = on.complete(values, drawn, engine.n)
             shares[position] = dealt[dealer]
             for point, share in enumerate(dealt, start=1):
                 if point not in (engine.point, *drawing):
                     party.send(party.roster[point - 1], step, codec.encode(share))
         elif engine.point in drawing:
-            shares[position] = kind.draw(streams[name], size)
+            shares[position] = on.draw(streams[name], size)
         else:
             awaited.append((position, name))
 
-    def receive() -> Numbers:
+    def receive() -> Elements:
         for position, name in awaited:
-            shares[position] = kind.unpack(name, step, party.recv(name, step), size)
-        return shares
+            shares[position] = on.unpack(name, step, party.recv(name, step), size)
+        return np.stack([shares[position] for position in range(len(dealers))])
 
     return receive

@@ -33,19 +33,15 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from protocols import codec
 from protocols.crt import Residues, Ring, bit_prefixes, from_words, to_words
-from protocols.dealing import Kind, deal
+from protocols.dealing import deal
 from protocols.engine import Engine
-from protocols.errors import CodecError
-from protocols.prg import Stream
 from protocols.transform import PRIME, convolve
-from protocols.wide import Pending, Round, at_point, interpolation, products, uniform
-from transport.base import Buffer
+from protocols.wide import Domain, Pending, Round, at_point, products, uniform
 
 #: One prime: everything is found modulo it, wrongly with a probability of about 2^−60 a position.
 SMALL = Ring((PRIME,))
@@ -89,9 +85,11 @@ class Leader:
                     summands[i] += from_words(words[:, :width])[0]
                     places[i] += from_words(words[:, width:])[0]
         known = np.concatenate([*self._prefixes(summands), *self._places(places)])
-        receive = deal(engine, engine.step("deal leading"), range(engine.t), known, len(known), RESIDUES)
-        shares = [*receive(), np.zeros_like(known)]
+        step, domain = engine.step("deal leading"), Domain(SMALL)
+        values = known[np.newaxis] if engine.point < s else None
+        dealt = deal(engine, step, range(engine.t), values, len(known), domain)()
         engine.party.mesh.traffic.rounds += 1
+        shares = [*dealt[:, 0], np.zeros_like(known)]
         if engine.point >= s:
             shares[-1] = SMALL.scale(known[np.newaxis], at_point(engine.n, last, engine.point, SMALL))[0]
         self._summands = summands if engine.point <= s else [0] * len(widths)
@@ -179,39 +177,3 @@ def _unrotated(rotation: Residues, zeros: Sequence[int]) -> Residues | None:
     delta[:, LOWEST : LOWEST + size] = rotation[(zeros[0] - np.arange(size)) % size]
     digits = 2 ** np.arange(8, dtype=np.uint64)[::-1]
     return SMALL.sum(SMALL.mul(delta.reshape(1, -1, 8), digits))
-
-
-# --- Dealing residues --------------------------------------------------------------------------------
-
-
-def _draw(stream: Stream, size: int) -> Residues:
-    words = np.empty((1, size, 2), np.uint64)
-    stream.fill(words)
-    drawn: Residues = SMALL.from_random(words)[0]
-    return drawn
-
-
-def _complete(values: Residues, drawn: Mapping[int, Residues], n: int) -> Residues:
-    known = {0: values, **drawn}
-    shares = np.zeros((n, len(values)), np.uint64)
-    for point, share in enumerate(shares, start=1):
-        for one, numbers in known.items():
-            factor = interpolation(tuple(known), one, SMALL, at=point)
-            share[:] = SMALL.add(share[np.newaxis], SMALL.scale(numbers[np.newaxis], factor))[0]
-    return shares
-
-
-def _unpack(peer: str, step: str, message: Buffer, size: int) -> Residues:
-    share = codec.decode(message, peer=peer)
-    if (
-        not isinstance(share, np.ndarray)
-        or share.dtype != np.uint64
-        or share.shape != (size,)
-        or not SMALL.canonical(share[np.newaxis])
-    ):
-        raise CodecError(f"site {peer} sent no such shares as are due at step {step!r}", peer=peer)
-    return share
-
-
-#: Residues modulo `SMALL`'s prime.
-RESIDUES = Kind((), _draw, _complete, _unpack)

@@ -29,18 +29,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols import field
 from protocols.crt import Residues, Ring, ring
 from protocols.engine import Engine
 from protocols.errors import PrecisionError, SingularError
 from protocols.fixed import Format
 from protocols.leading import SMALL, Leader
-from protocols.mersenne import Elements
-from protocols.opening import open_shares
 from protocols.prg import Stream
 from protocols.quotients import DIGITS, LONGER, PRECISION, quotients, times
 from protocols.secret import SecretArray, public
-from protocols.wide import Masked, Round, at_point, bounded, products, uniform
+from protocols.wide import Masked, Round, bounded, lift, products, uniform
 
 #: Coefficients are taken for exact to so many fractional bits, or to their last place if that is finer.
 EXACT = 30
@@ -161,24 +158,6 @@ def _plan(
     bits = max(max(quotient, determinant + 192) + engine.security, above, 448) + slack.bit_length() + 8
     drop = DIGITS + fewer - fraction
     return _Plan(ring(bits), guard, lift, numerator, determinant, quotient, above, drop, reading)
-
-
-def lift(engine: Engine, on: Ring, flat: Elements) -> Residues:
-    """Return shares modulo Q, of shape ``(primes, size)``, of integers that are shared in F_p.
-
-    The integers are opened under a mask r = Σ r_A in F_p. As c = v + h + r does not wrap around, v is
-    c − h − Σ r_A in any other field too, whose shares of the r_A are local. One round.
-    """
-    label = engine.step("lift")
-    offset = 1 << (engine.room - 1)
-    masked = field.add(flat, field.from_ints(np.array(offset, object)))
-    shares = np.zeros((len(on), len(flat)), np.uint64)
-    for held, r in engine.prss.summands(label, len(flat), engine.prss.bits):
-        field.add_scaled(masked, r, held.coefficient)
-        factor = at_point(engine.n, held.subset, engine.point, on)
-        shares = on.sub(shares, on.scale(on.of_words(r), factor))
-    opened = open_shares(engine, "lift", masked)
-    return on.shift(on.add(shares, on.of_words(opened)), -offset)
 
 
 def with_full_rank(engine: Engine, on: Ring, matrix: Residues, guard: int) -> Residues:
