@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from types import CodeType
@@ -228,8 +230,8 @@ class MeshRuntime(Runtime):
     def output(self, x: Any, receivers: Any = None, threshold: Any = None, raw: bool = False) -> Any:
         """Open shared values to the receivers; see `mpyc.runtime.Runtime.output`.
 
-        The engine's gate is asked first. Unlike the engine's openings, MPyC's look at t + 1 shares only: wrong
-        ones are not noticed.
+        The engine's gate is asked first. Unlike the engine's openings, MPyC's look at t + 1 shares only:
+        wrong ones are not noticed.
         """
         self._ask("output", lambda: _count(x))
         return self._output(x, receivers, threshold, raw)

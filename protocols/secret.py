@@ -179,11 +179,11 @@ class SecretArray:
         by, as their reciprocals: one rounding.
         """
         if isinstance(other, SecretArray):
-            return divide.quotient(self, other)
+            return _quotient(self, other)
         return _public_quotient(self, other)
 
     def __rtruediv__(self, other: ArrayLike) -> SecretArray:
-        return divide.quotient(public(self.engine, other, self.format.fraction), self)
+        return _quotient(public(self.engine, other, self.format.fraction), self)
 
     # --- Comparisons ---------------------------------------------------------------------------------
 
@@ -475,6 +475,12 @@ def _public_product(
     return truncate(exact, fraction) if fraction else exact
 
 
+def _quotient(x: SecretArray, y: SecretArray) -> SecretArray:
+    from protocols import divide  # it builds on comparisons, which build on this
+
+    return divide.quotient(x, y)
+
+
 def _public_quotient(x: SecretArray, other: ArrayLike) -> SecretArray:
     """Divide by public numbers."""
     divisor = np.asarray(other)
@@ -545,4 +551,4 @@ def _element(value: int) -> Elements:
 
 
 # The operators' other half builds on all of the above.
-from protocols import compare, divide  # noqa: E402
+from protocols import compare  # noqa: E402
