@@ -37,7 +37,7 @@ def program(federation: Federation, security: int | None) -> Iterator[MeshRuntim
     def local() -> Mapping[str, Any]:
         if not federation.policy.allow_mpyc:
             raise PolicyError(
-                "mpyc: this site's rule allow_mpyc = false forbids programs of MPyC, which may open anything: "
+                "mpyc: this site's rule allow_mpyc = false forbids programs of MPyC, which open anything: "
                 "its steward can read the script, and set allow_mpyc = true in [policy] of site.toml"
             )
         try:

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_helpers import compute, compute_alike, secret_of, spent
+from transport_helpers import connect_all
 
 from protocols.cholesky import cholesky
 from protocols.engine import Engine
 from protocols.errors import PrecisionError, SingularError
 from protocols.fixed import Format
+from protocols.party import Party
+from protocols.testing import run_meshes
+from transport.loopback import loopback_federation
 
 UNIT = 30
 
@@ -135,6 +139,17 @@ def test_rounds(n, k, rounds):
         return spent(engine, lambda: cholesky(a, least=2.0**-20, fraction=30))[0].rounds
 
     assert compute_alike(n, program) == rounds
+
+
+def test_over_grpc(tmp_path):
+    a = gram(3)
+
+    def program(party: Party) -> Any:
+        return cholesky(of_floats(Engine(party), a), least=2.0**-20, fraction=34).reveal("factor")
+
+    meshes = connect_all(loopback_federation("abc", tmp_path))
+    for found in run_meshes(meshes, program).values():
+        np.testing.assert_allclose(found, np.linalg.cholesky(a), rtol=0, atol=1e-8)
 
 
 @pytest.mark.slow
