@@ -1,10 +1,10 @@
 """What is opened while a system is solved, or a matrix factored, does not depend on the matrix.
 
-Two matrices, whose determinants differ by many orders of magnitude, are inverted and factored many times each.
-What all parties learn on the way is compared by two-sample Kolmogorov–Smirnov tests, at level ALPHA together: the
-determinant of the masked matrix, the place of the zero by which the leading bit is found, and every masked
-integer. A variant that masks by a matrix of determinant one, so that A's is opened, must fail the same
-tests; so must one that does not rotate.
+Two matrices, whose determinants differ by many orders of magnitude, are inverted and factored many times
+each. What all parties learn on the way is compared by two-sample Kolmogorov–Smirnov tests, at level ALPHA
+together: the determinant of the masked matrix, the place of the zero by which the leading bit is found, and
+every masked integer. A variant that masks by a matrix of determinant one, so that A's is opened, must fail
+the same tests; so must one that does not rotate.
 """
 
 from __future__ import annotations
