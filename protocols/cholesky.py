@@ -15,7 +15,7 @@ every minor that the factor is made of is computed at once, exactly, modulo a lo
    could overflow, and only that bit is opened.
 4. The factor is G_ij / √d_j, over F_p (`divide`).
 
-Much is computed to have few rounds: about k⁵·w² word operations for entries of w words. That pays: for twenty
+Much is computed to have few rounds: about k⁴·w² word operations for entries of w words. That pays: for twenty
 columns over a wide-area network 600 rounds would take twelve seconds.
 
 References
