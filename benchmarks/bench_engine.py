@@ -9,15 +9,10 @@ its time is scaled up to ours.
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +20,7 @@ import pytest
 
 from benchmarks.bench_linalg import ACTIONS as NUMBERS
 from benchmarks.on_shares import (
+    SPU,
     Action,
     Actions,
     actions,
@@ -32,6 +28,7 @@ from benchmarks.on_shares import (
     mpyc_seconds,
     normal,
     over_wide_area,
+    spu_seconds,
     watch_offline,
 )
 from benchmarks.processes import Processes, processes, serve
@@ -177,33 +174,12 @@ def test_by_parties(benchmark: Any, what: str, n: int) -> None:
     }
 
 
-#: A Python that has SPU, where it is not the one that runs this: SPU's dependencies may rule out ours.
-SPU_PYTHON = os.environ.get("SPU_PYTHON", sys.executable if importlib.util.find_spec("spu") else "")
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not SPU_PYTHON, reason="SPU is not installed")
 @pytest.mark.parametrize(
-    ("what", "size"),
-    [
-        ("product", 1_000_000),
-        ("comparison", 1_000_000),
-        ("divide", 100_000),
-        ("matrix", 100),
-        ("sort", 10_000),
-    ],
+    ("what", "size"), [("product", 1_000_000), ("comparison", 1_000_000), ("matrix", 100), ("sort", 10_000)]
 )
 def test_beside_spu(benchmark: Any, federation: Processes, what: str, size: int) -> None:
-    """SPU simulates its three parties in one process; sharing inputs and opening results count with it."""
-    script = Path(__file__).with_name("spu_operations.py")
-    command = [SPU_PYTHON, "-W", "ignore", script, what, str(size)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    theirs = float(answer.stdout.split()[-1])
-    if what in ACTIONS:
-        measure(benchmark, federation, f"{what} {size}", theirs, "SPU, ABY3, 64 bits")
-    else:
-        with processes("benchmarks.bench_linalg", federation.directory / "numbers") as numbers:
-            measure(benchmark, numbers, f"{what} {size}", theirs, "SPU, ABY3, 64 bits")
+    measure(benchmark, federation, f"{what} {size}", spu_seconds(what, size), SPU)
 
 
 if __name__ == "__main__":

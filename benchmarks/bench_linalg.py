@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.on_shares import Action, Actions, actions, measure, mpyc_seconds, normal, watch_offline
+from benchmarks.on_shares import (
+    SPU,
+    Action,
+    Actions,
+    actions,
+    measure,
+    mpyc_seconds,
+    normal,
+    spu_seconds,
+    watch_offline,
+)
 from benchmarks.processes import Processes, processes, serve
 from protocols.cholesky import cholesky
 from protocols.divide import divide, reciprocal, sqrt
@@ -117,6 +127,12 @@ def test_division(benchmark: Any, federation: Processes, what: str) -> None:
         of_mpyc("divide", fewer) * size / fewer,
     )
     benchmark.extra_info["us_an_element"] = benchmark.extra_info["seconds"] / size * 1e6
+
+
+@pytest.mark.timeout(600)
+def test_division_beside_spu(benchmark: Any, federation: Processes) -> None:
+    size = 100_000
+    measure(benchmark, federation, f"divide {size}", spu_seconds("divide", size), SPU)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from benchmarks.processes import Processes, Report
+from protocols import mersenne
 from protocols.engine import Engine
 from protocols.leading import Leader
 from protocols.party import Party
@@ -22,6 +26,8 @@ from transport.base import Mesh
 TURNS = 7
 #: A wide-area network, in seconds and bytes a second: 20 ms, 100 Mbit/s.
 LATENCY, BANDWIDTH = 0.02, 12.5e6
+#: How SPU is run.
+SPU = "SPU, ABY3, 64 bits"
 
 Action = Callable[[], SecretArray]
 Actions = Mapping[str, Callable[[Engine, int], Action]]
@@ -51,8 +57,8 @@ def actions(known: Actions, mesh: Mesh) -> Callable[[str], Action]:
 def watch_offline() -> Callable[[], float]:
     """Time from now on, in this process, what knows no input and could be done before: masks and dealing.
 
-    These are all pseudorandom streams, those shared with one peer and those shared in sets, and what
-    `leading` deals. All that is computed of them counts as online.
+    These are all pseudorandom streams, those shared with one peer and those shared in sets, their sums and
+    shifts, and what `leading` deals. Masks that only hide bits count as online, all but their streams.
     """
     spent, depth = [0.0], [0]
 
@@ -69,8 +75,9 @@ def watch_offline() -> Callable[[], float]:
 
         return run
 
-    for kind, name in ((Stream, "__init__"), (Stream, "fill"), (Leader, "__init__")):
-        setattr(kind, name, timed(getattr(kind, name)))
+    drawn = ((Stream, "__init__"), (Stream, "fill"), (mersenne, "blind"), (mersenne, "add_random"))
+    for owner, name in (*drawn, (Leader, "__init__")):
+        setattr(owner, name, timed(getattr(owner, name)))
     return lambda: spent[0]
 
 
@@ -84,6 +91,19 @@ def mpyc_seconds(program: str, what: str, size: int) -> float:
     script = Path(__file__).with_name(program)
     command = [sys.executable, "-W", "ignore", script, "-M3", "--no-log", what, str(size)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def spu_seconds(what: str, size: int) -> float:
+    """Return the seconds of SPU's three parties, simulated in one process, sharing and opening included.
+
+    The Python that has SPU may be another one, named by SPU_PYTHON: its dependencies are at odds with ours.
+    """
+    python = os.environ.get("SPU_PYTHON", sys.executable if find_spec("spu") else "")
+    if not python:
+        pytest.skip("SPU is not installed")
+    command = [python, "-W", "ignore", Path(__file__).with_name("spu_operations.py"), what, str(size)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(answer.stdout.split()[-1])
 
 
 def measure(

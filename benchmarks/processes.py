@@ -54,7 +54,6 @@ class Processes:
     """The processes, seen from the benchmark."""
 
     def __init__(self, module: str, directory: Path) -> None:
-        self.directory = directory
         loopback_federation(NAMES, directory)
         self._processes = [
             subprocess.Popen(

@@ -39,7 +39,7 @@ from protocols.field import zeros
 from protocols.fixed import Format
 from protocols.leading import Leader
 from protocols.linalg import EXACT, guard_bits, random_factors, with_full_rank
-from protocols.long import LongArray, LongFormat, negative
+from protocols.long import masked_negative
 from protocols.quotients import DIGITS, LONGER, quotients
 from protocols.secret import SecretArray, uniform
 from protocols.wide import Round, lift
@@ -119,10 +119,9 @@ def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
     pivots = np.stack([column[:, 0] for column in eliminated], axis=1)
     least_integer = math.floor(math.ldexp(least, EXACT)) << (plan.unit - EXACT)
     longest = plan.numerators[-1] + LONGER + 1
-    excess = LongArray(engine, on.shift(pivots, -least_integer), LongFormat(0, 1 << longest), on)
-    opened = step.mask(on, excess.shares, longest)
+    excess = step.mask(on, on.shift(pivots, -least_integer), longest)
     step.run()
-    _require_none(engine, negative(excess, opened.value))
+    _require_none(engine, masked_negative(engine, excess.value))
 
     full = zeros((k, k))
     reading = Format.of(1.001 * A.format.magnitude, plan.fraction)

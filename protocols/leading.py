@@ -41,7 +41,7 @@ from protocols.crt import Residues, Ring, bit_prefixes, from_words, to_words
 from protocols.dealing import deal
 from protocols.engine import Engine
 from protocols.transform import PRIME, convolve
-from protocols.wide import Domain, Pending, Round, at_point, products, uniform
+from protocols.wide import Modulo, Pending, Round, at_point, products, uniform
 
 #: One prime: everything is found modulo it, wrongly with a probability of about 2^−60 a position.
 SMALL = Ring((PRIME,))
@@ -85,7 +85,7 @@ class Leader:
                     summands[i] += from_words(words[:, :width])[0]
                     places[i] += from_words(words[:, width:])[0]
         known = np.concatenate([*self._prefixes(summands), *self._places(places)])
-        step, domain = engine.step("deal leading"), Domain(SMALL)
+        step, domain = engine.step("deal leading"), Modulo(SMALL)
         values = known[np.newaxis] if engine.point < s else None
         dealt = deal(engine, step, range(engine.t), values, len(known), domain)()
         engine.party.mesh.traffic.rounds += 1
