@@ -42,8 +42,9 @@ FINER = 4
 TOLERATED = 4e-10
 #: Fractional bits of that step: of what it makes better, of a divisor and a radicand, and of a residual.
 CORRECTED, DIVISOR, RADICAND, RESIDUAL = 38, 44, 39, 45
-#: Fractional bits of an inverse square root before it.
+#: Fractional bits of an inverse square root before it, and how large its residual then is.
 ROUGH = 26
+SMALL = Format.of(2.0**-15, RESIDUAL)
 #: Fractional bits that the first approximation of an inverse square root does without.
 COARSER = 8
 #: Cubic with (c·(1, d, d², d³))² d within 1 ± 0.0185 for ¼ ≤ d ≤ 1, in sixteenths.
@@ -209,8 +210,9 @@ def inverse_sqrt(x: SecretArray) -> SecretArray:
     to 64 bits; from seven parties on three more than their comparisons take.
     """
     root = _rooted(x)
-    fraction = root.y.format.fraction + root.half
-    return _restored(root.y, root.up, 1 << root.shift, fraction, math.inf)
+    y = _refined(root)
+    fraction = y.format.fraction + root.half
+    return _restored(y, root.up, 1 << root.shift, fraction, math.inf)
 
 
 def sqrt(x: SecretArray) -> SecretArray:
@@ -218,9 +220,9 @@ def sqrt(x: SecretArray) -> SecretArray:
 
     **Leakage.** Nothing; see `reciprocal`. **Cost.** As `inverse_sqrt`, and one round.
     """
-    root = _rooted(x)
-    fraction = root.y.format.fraction
-    product = known_product(root.d, root.y, Format.of(1, fraction), drop=root.d.format.fraction)
+    root = _rooted(x, or_zero=True)
+    y = _refined(root)
+    product = known_product(root.d, y, Format.of(1, y.format.fraction), drop=root.d.format.fraction)
     return _restored(
         product, root.down, 1 << root.shift, product.format.fraction + root.shift - root.half, math.inf
     )
@@ -255,7 +257,7 @@ def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: in
     before = a.format.fraction + _half(x)
     _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
     root = _rooted(x)
-    up, y = (z.broadcast_to(a.shape) for z in (root.up, root.y))
+    up, y = (z.broadcast_to(a.shape) for z in (root.up, _refined(root)))
     # a·2^h is no larger than the quotient.
     scaled = known_product(a, up, Format.of(bound, min(before, after)), drop=max(0, before - after))
     return known_product(scaled, y, reading, drop=scaled.format.fraction + digits - fraction)
@@ -468,8 +470,12 @@ class _Root:
 
     Attributes
     ----------
-    d, y
-        Secret numbers.
+    d
+        A secret number.
+    positive
+        The same, but 1 instead of 0 where zeros are allowed and y is to be corrected.
+    y
+        1/√d, a rough one if it is to be corrected.
     up, down
         2^h and 2^(shift − h).
     half, shift
@@ -477,6 +483,7 @@ class _Root:
     """
 
     d: SecretArray
+    positive: SecretArray
     y: SecretArray
     up: SecretArray
     down: SecretArray
@@ -484,24 +491,29 @@ class _Root:
     shift: int
 
 
-def _rooted(x: SecretArray) -> _Root:
+def _rooted(x: SecretArray, *, or_zero: bool = False) -> _Root:
     """Normalise by a power of four, and take the inverse square root.
 
     A cubic leaves a residual e = 1 − d·y_0² of at most 0.0185; 1/√d is y_0 times the series of (1 − e)^(−½),
-    of which e⁵ and higher powers are left out: 5.4e-10. Where a correction follows e³ is left out already.
+    of which e⁵ and higher powers are left out: 5.4e-10; e³ already, if y is to be corrected.
     """
     engine, top = x.engine, _even_top(x)
     _require_room(engine, 1 << top)
-    zeros = leading_zeros(SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1)))
+    digits = (engine.room - 6) // 2
+    coarse = _is_coarse(engine, digits)
+    padded = SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1))
+    zeros = leading_zeros(padded, or_none=coarse and or_zero)
+    if coarse and or_zero:
+        zeros, none = zeros[..., :-1], zeros[..., -1]
     twos = zeros[..., 1:]
     shift = (1 << twos.shape[-1]) - 1
     powers = power_of_two(stack([twos, complement(twos)]), 1 << shift)
     up, down = powers[0], powers[1]
-    digits = (engine.room - 6) // 2
-    coarse = _is_coarse(engine, digits)
     finest = RADICAND if coarse else digits
     normal = _product_with_digits(x, known_product(up, up, Format(0, 1 << top)), top, finest)
-    d = normal.rescale(digits)
+    # The residual of 0 would be 1, which is too large to be masked where it is to be small.
+    positive = normal if not coarse or not or_zero else normal._with((normal + none).shares)
+    d = positive.rescale(digits)
 
     square = multiply(d, d)
     cubic = _polynomial(CUBIC, d, square, multiply(square, d)).assume(2.1)
@@ -518,10 +530,15 @@ def _rooted(x: SecretArray) -> _Root:
     binomial = SecretArray(engine, series, Format.of(1.1, digits + 7))
     wanted = ROUGH if coarse else digits
     y = known_product(start, binomial, Format.of(2.1, wanted), drop=2 * digits - COARSER + 7 - wanted)
-    if coarse:
-        exact = finest + 2 * ROUGH
-        square = known_product(y, y, Format.of(4.5, 2 * ROUGH))
-        small = Format.of(2.0**-15, RESIDUAL)
-        e = known_product(normal, square, small, drop=exact - RESIDUAL, taken_from=1 << exact)
-        y = _corrected(y, e, CORRECTED, 2.1, 1)
-    return _Root(normal, y, up, down, _half(x), shift)
+    return _Root(normal, positive, y, up, down, _half(x), shift)
+
+
+def _refined(root: _Root) -> SecretArray:
+    """Return 1/√d for d > 0: y·(1 + e/2) with e = 1 − d·y², if y is rough."""
+    d, y = root.positive, root.y
+    if y.format.fraction != ROUGH:
+        return y
+    exact = d.format.fraction + 2 * ROUGH
+    square = known_product(y, y, Format.of(4.5, 2 * ROUGH))
+    e = known_product(d, square, SMALL, drop=exact - RESIDUAL, taken_from=1 << exact)
+    return _corrected(y, e, CORRECTED, 2.1, 1)
