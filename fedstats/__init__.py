@@ -28,18 +28,28 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.hypotests import (  # noqa: E402
+    ConfidenceInterval,
+    HypothesisTest,
+    kruskal,
+    ks_2samp,
+    mannwhitneyu,
+    wilcoxon,
+)
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 
 __all__ = [
     "Cohort",
+    "ConfidenceInterval",
     "DataError",
     "DescribeResult",
     "DisclosureError",
     "EstimationError",
     "FedStatsError",
     "Federation",
+    "HypothesisTest",
     "OLSResult",
     "PolicyError",
     "ProtocolError",
@@ -48,6 +58,10 @@ __all__ = [
     "describe",
     "gwas",
     "join",
+    "kruskal",
+    "ks_2samp",
+    "mannwhitneyu",
     "ols",
     "simulate",
+    "wilcoxon",
 ]

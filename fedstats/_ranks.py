@@ -2,7 +2,7 @@
 
 How a method uses this::
 
-    lengths = …                            # what each site told in run.agree: padded(its number of rows)
+    lengths = agree_lengths(run, len(x))                    # declared as PUBLISHED; one round
     rows = share(engine, lengths, keys(x), [columns…])      # integers beside each key; one round
     ranking = rank(rows.key, *rows.columns, count=n)        # n: the public number of true rows
     sums, ties = ranking.sums(*ranking.columns)             # or any inner product with ranking.doubled
@@ -22,12 +22,14 @@ doubled midranks beside. Both are then in the same order of rows (`tests/unit/te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats.errors import ProtocolError
 from fedstats.expressions import Array
 from protocols import inputs, scan
 from protocols.compare import BIT
@@ -36,16 +38,44 @@ from protocols.mersenne import Elements
 from protocols.secret import SecretArray, inner, stack
 from protocols.sort import sort_by
 
+if TYPE_CHECKING:
+    from fedstats.analysis import Analysis
+
+#: What `agree_lengths` publishes; part of the declaration of every method that calls it.
+PUBLISHED: Mapping[str, str] = {"rows": "its number of rows, rounded up by an eighth at most, to 16 at least"}
 #: Keys of values are below it in magnitude. As a key it stands for padding, behind all values.
 LARGEST_KEY = (1 << 63) - 1
-#: Sites tell their numbers of rows as multiples of an eighth of a power of two, and this at least.
-FEWEST_ROWS = 16
+#: Sites tell their numbers of rows as multiples of an eighth of a power of two, and within these limits.
+FEWEST_ROWS, MOST_ROWS = 16, 1 << 40
 
 
 def padded(rows: int) -> int:
     """Return the number of rows that a site tells: its own, rounded up by an eighth at most."""
     step = 1 << max(rows.bit_length() - 4, 0)
     return max(FEWEST_ROWS, -(-rows // step) * step)
+
+
+def agree_lengths(run: Analysis, rows: int) -> list[int]:
+    """Return the rows that each site is going to share, in the order of the roster: its own, padded.
+
+    Raises
+    ------
+    ProtocolError
+        A site told what is no such number.
+
+    Notes
+    -----
+    **Leakage.** `PUBLISHED`. Cost: one round.
+    """
+    told = run.agree("rows", lambda: {"padded": padded(rows)}, max_bytes=1 << 10)
+    lengths: list[int] = []
+    for site in run.sites:
+        match told[site]:
+            case {"padded": int() as length} if length == padded(length) <= MOST_ROWS:
+                lengths.append(length)
+            case _:
+                raise ProtocolError(f"site {site} told no number of rows", site=site)
+    return lengths
 
 
 def keys(x: Array) -> NDArray[np.int64]:
