@@ -1,4 +1,4 @@
-"""Rank tests against scipy on the pooled rows: ties, missing values, small samples, a site without a group."""
+"""Rank tests against scipy on pooled rows: ties, missing values, small samples, a site without a group."""
 
 from __future__ import annotations
 
