@@ -30,10 +30,17 @@ from fedstats.errors import (  # noqa: E402
 from fedstats.federation import Federation  # noqa: E402
 from fedstats.hypotests import (  # noqa: E402
     ConfidenceInterval,
+    FTestResult,
     HypothesisTest,
+    TTestResult,
+    anova_welch,
+    f_oneway,
     kruskal,
     ks_2samp,
     mannwhitneyu,
+    ttest_1samp,
+    ttest_ind,
+    ttest_rel,
     wilcoxon,
 )
 from fedstats.regression import OLSResult, ols  # noqa: E402
@@ -47,6 +54,7 @@ __all__ = [
     "DescribeResult",
     "DisclosureError",
     "EstimationError",
+    "FTestResult",
     "FedStatsError",
     "Federation",
     "HypothesisTest",
@@ -54,8 +62,11 @@ __all__ = [
     "PolicyError",
     "ProtocolError",
     "RemoteError",
+    "TTestResult",
     "TransportError",
+    "anova_welch",
     "describe",
+    "f_oneway",
     "gwas",
     "join",
     "kruskal",
@@ -63,5 +74,8 @@ __all__ = [
     "mannwhitneyu",
     "ols",
     "simulate",
+    "ttest_1samp",
+    "ttest_ind",
+    "ttest_rel",
     "wilcoxon",
 ]

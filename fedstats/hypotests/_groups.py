@@ -15,6 +15,7 @@ from fedstats import levels as level_sets
 from fedstats._selection import Wanted
 from fedstats.errors import DataError, PolicyError
 from fedstats.expressions import Array
+from fedstats.hypotests._moments import check_magnitude
 from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.schema import Schema
 from protocols.inputs import sum_shares
@@ -74,6 +75,7 @@ def agree(
     groups: Sequence[str] | None = None,
     options: Options,
     exactly: int | None = None,
+    is_shared: bool = False,
 ) -> Groups:
     """Agree with the other sites on a column and its groups.
 
@@ -89,6 +91,8 @@ def agree(
         All others, which must be the same at every site.
     exactly
         How many groups there must be; two at least if None.
+    is_shared
+        Whether values are going to be shared as numbers, see `_moments.check_magnitude`.
 
     Raises
     ------
@@ -102,7 +106,10 @@ def agree(
             raise DataError("column and by are the names of two columns")
         if isinstance(groups, str):
             raise DataError(f"groups is a list of levels of {by!r}")
-        return Wanted([require_numbers(schema, column)], [by])
+        require_numbers(schema, column)
+        if is_shared:
+            check_magnitude(run, {column: cohort.numbers(column)})
+        return Wanted([column], [by])
 
     chosen = None if groups is None else [level_sets.canonical(level) for level in groups]
     call = f"{column!r}, by={by!r}, groups={chosen!r}, {call_text(options)}"
@@ -117,7 +124,13 @@ def agree(
 
 
 def agree_differences(
-    run: Analysis, cohort: Cohort, column: str, other: str | None, *, options: Options
+    run: Analysis,
+    cohort: Cohort,
+    column: str,
+    other: str | None,
+    *,
+    options: Options,
+    is_shared: bool = False,
 ) -> Groups:
     """Agree on a column, or on the differences of two; one group of all rows without missing values."""
 
@@ -125,7 +138,10 @@ def agree_differences(
         check_options(options)
         if column == other:
             raise DataError(f"column {column!r} is compared with itself")
-        return Wanted([require_numbers(schema, name) for name in (column, other) if name is not None])
+        names = [require_numbers(schema, name) for name in (column, other) if name is not None]
+        if is_shared:
+            check_magnitude(run, {name: cohort.numbers(name) for name in names})
+        return Wanted(names)
 
     part = _selection.select(run, cohort, f"{column!r}, {other!r}, {call_text(options)}", wanted)
     x = part.numbers[column] if other is None else part.numbers[column] - part.numbers[other]
