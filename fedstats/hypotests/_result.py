@@ -70,19 +70,23 @@ class HypothesisTest(Result):
         return "\n".join([*lines, "", *_table.frame_lines(groups), "", f"Cost: {self.cost}"])
 
 
-#: Options of a call by name, each with its value and what it may be: a Literal's values, a truth value or a
-#: finite number.
+#: Options of a call by name, each with its value and what it may be: a Literal's values, a truth value, a
+#: finite number, a probability, or None for what is checked elsewhere.
 Options: TypeAlias = Mapping[str, tuple[object, object]]
 
 
 def check_options(options: Options) -> None:
     """Refuse options that are not what they may be."""
     for name, (value, allowed) in options.items():
+        if allowed is None:
+            continue
         if allowed is bool:
             sound, known = isinstance(value, bool), "True or False"
-        elif allowed is float:
+        elif allowed in (float, "probability"):
             number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
             sound, known = number and bool(np.isfinite(cast(float, value))), "a finite number"
+            if allowed == "probability":
+                sound, known = sound and 0 <= cast(float, value) <= 1, "between 0 and 1"
         else:
             sound, known = value in get_args(allowed), f"one of {', '.join(map(repr, get_args(allowed)))}"
         if not sound:
