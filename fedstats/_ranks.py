@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats._counts import MOST
 from fedstats.errors import ProtocolError
 from fedstats.expressions import Array
 from protocols import inputs, scan
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 PUBLISHED: Mapping[str, str] = {"rows": "its number of rows, rounded up by an eighth at most, to 16 at least"}
 #: Keys of values are below it in magnitude. As a key it stands for padding, behind all values.
 LARGEST_KEY = (1 << 63) - 1
-#: Sites tell their numbers of rows as multiples of an eighth of a power of two, and within these limits.
-FEWEST_ROWS, MOST_ROWS = 16, 1 << 40
+#: Sites tell their numbers of rows as multiples of an eighth of a power of two, and this at least.
+FEWEST_ROWS = 16
 
 
 def padded(rows: int) -> int:
@@ -71,7 +72,7 @@ def agree_lengths(run: Analysis, rows: int) -> list[int]:
     lengths: list[int] = []
     for site in run.sites:
         match told[site]:
-            case {"padded": int() as length} if length == padded(length) <= MOST_ROWS:
+            case {"padded": int() as length} if length == padded(length) <= MOST:
                 lengths.append(length)
             case _:
                 raise ProtocolError(f"site {site} told no number of rows", site=site)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from fedstats import _selection
 from fedstats import levels as level_sets
+from fedstats._counts import open_counts
 from fedstats._selection import Wanted
+from fedstats.cohort import largest
 from fedstats.errors import DataError, PolicyError
 from fedstats.expressions import Array
-from fedstats.hypotests._moments import check_magnitude
 from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.schema import Schema
-from protocols.inputs import sum_shares
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -30,9 +30,6 @@ SIZES = "number of rows of each group"
 SIZES_IF_ENOUGH = (
     "number of rows of each group; 0 if there are fewer than min_cell, which is decided on shares"
 )
-
-#: Public: no site has more rows than this.
-MOST_ROWS = 1 << 40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,7 +89,7 @@ def agree(
     exactly
         How many groups there must be; two at least if None.
     is_shared
-        Whether values are going to be shared as numbers, see `_moments.check_magnitude`.
+        Whether values are going to be shared as numbers, which must not be too large, see `cohort.largest`.
 
     Raises
     ------
@@ -108,7 +105,7 @@ def agree(
             raise DataError(f"groups is a list of levels of {by!r}")
         require_numbers(schema, column)
         if is_shared:
-            check_magnitude(run, {column: cohort.numbers(column)})
+            cohort.numbers(column, largest(run.disclose))
         return Wanted([column], [by])
 
     chosen = None if groups is None else [level_sets.canonical(level) for level in groups]
@@ -139,8 +136,8 @@ def agree_differences(
         if column == other:
             raise DataError(f"column {column!r} is compared with itself")
         names = [require_numbers(schema, name) for name in (column, other) if name is not None]
-        if is_shared:
-            check_magnitude(run, {name: cohort.numbers(name) for name in names})
+        for name in names if is_shared else []:
+            cohort.numbers(name, largest(run.disclose) / 2)
         return Wanted(names)
 
     part = _selection.select(run, cohort, f"{column!r}, {other!r}, {call_text(options)}", wanted)
@@ -197,17 +194,11 @@ def open_enough(
 ) -> NDArray[np.int64]:
     """Return pooled counts, none below `min_cell`; see `open_sizes`."""
     least = run.federation.shared_policy.min_cell
-    if run.disclose == "aggregate":
-        opened = run.sum(label, counts)
-    else:
-        with run.on_shares() as engine:
-            total = sum_shares(engine, counts, bound=MOST_ROWS)
-            shown = total * (total >= least)
-        opened = run.reveal({label: shown})[label]
+    opened = open_counts(run, label, counts, least)
     few = [name for name, count in zip(names, opened.tolist(), strict=True) if count < least]
     if few:
         raise PolicyError(
             f"{run.declaration.name}: fewer than {least} rows (min_cell) over all sites in "
             f"{', '.join(map(repr, few))}: leave it out, or merge rare levels"
         )
-    return np.asarray(opened, np.int64)
+    return opened

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from fedstats._frames import secret_location
 from fedstats._moments import Frame, location_sums, power_sums
 from fedstats._moments import moments as pooled_moments
-from fedstats.errors import DataError, EstimationError
+from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from protocols.floating import floating
-from protocols.long import concatenate, multiply, share_long
+from protocols.long import concatenate
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -32,12 +34,6 @@ AGGREGATE: Mapping[str, str] = {
     "sums": "Σx and Σ|x| of each group",
     "squares": "Σ(x − mean) and Σ(x − mean)² of each group",
 }
-
-#: What can be shared: the largest magnitude, and fractional bits of long numbers.
-LARGEST = 2.0**59
-RESOLUTION = 100
-#: More rows than any site has.
-MOST_ROWS = 1 << 40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,28 +56,15 @@ class GroupMoments:
     var: Numbers
 
 
-def check_magnitude(run: Analysis, columns: Mapping[str, Array]) -> None:
-    """Refuse values that are too large to be shared; to be called while the sites agree."""
-    if run.disclose == "aggregate":
-        return
-    for name, x in columns.items():
-        beyond = int(np.count_nonzero(np.abs(x) > LARGEST))
-        if beyond:
-            raise DataError(
-                f"column {name!r} has {beyond} values beyond {LARGEST:.2g} in magnitude: change its unit, or use "
-                "disclose='aggregate'"
-            )
-
-
 def moments(run: Analysis, part: Groups, sizes: pd.Series[int], about: float | None = None) -> GroupMoments:
     """Return moments by group, over the rows of all sites.
 
     Parameters
     ----------
     run
-        The analysis, past `agree`, in which `check_magnitude` was called.
+        The analysis, past `agree`.
     part
-        This site's values.
+        This site's values, none beyond `LARGEST_ON_SHARES` in the result mode.
     sizes
         Of the groups, public; none is 0.
     about
@@ -110,7 +93,9 @@ def require_spread(*errors: float) -> None:
         raise EstimationError("values do not vary within the groups: there is nothing to test")
 
 
-def _opened(run: Analysis, values: Sequence[Array], n: np.ndarray, about: float | None) -> GroupMoments:
+def _opened(
+    run: Analysis, values: Sequence[Array], n: NDArray[np.int64], about: float | None
+) -> GroupMoments:
     total, magnitude = run.sum("sums", np.stack([location_sums(x) for x in values], axis=1))
     count = n.astype(np.float64)
     frame = Frame.of(count, total, magnitude)
@@ -122,48 +107,20 @@ def _opened(run: Analysis, values: Sequence[Array], n: np.ndarray, about: float 
     return GroupMoments(count, found.mean, found.mean - point, found.var)
 
 
-def _secret(run: Analysis, values: Sequence[Array], n: np.ndarray, about: float | None) -> GroupMoments:
-    """Return moments on shares.
-
-    Site s has n_s values with mean a_s and Σ(x − a_s)² = q_s. Over all sites, with S = Σ n_s·a_s,
-
-        n³·(n − 1)/n·var = Σ_s [n²·q_s + n_s·(n·a_s − S)²],
-
-    exactly, for all numbers are long [1]_.
-
-    References
-    ----------
-    .. [1] T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for Computing the Sample Variance: Analysis
-       and Recommendations", The American Statistician 37, 1983.
-    """
-    size, groups = n.astype(object), len(n)
+def _secret(
+    run: Analysis, values: Sequence[Array], n: NDArray[np.int64], about: float | None
+) -> GroupMoments:
+    size = n.astype(np.float64)
     with run.on_shares() as engine:
-        count = share_long(engine, np.array([len(x) for x in values]), bound=MOST_ROWS, fraction=0)
-        mine = np.stack([_mean_and_squares(x) for x in values], axis=1)
-        shared = share_long(engine, mine, bound=MOST_ROWS * LARGEST**2, fraction=RESOLUTION)
-        mean, squares = shared[:, 0].assume(LARGEST), shared[:, 1]
-        total = multiply(count, mean).sum(axis=0)
-        off = mean * size - total
-        scatter = squares.sum(axis=0) * size**2 + multiply(count, multiply(off, off)).sum(axis=0)
+        total, scatter = secret_location(engine, values, n)
         if about is None:
-            distance = total * int(n.sum()) - total.sum() * size
-            scale = n.astype(float) * n.sum()
+            distance, scale = total * int(n.sum()) - total.sum() * n.astype(object), size * size.sum()
         else:
-            distance, scale = total - size * about, n.astype(float)
-        # One conversion for all: they are so many bits, and so many rounds, each.
-        located = floating(concatenate([total, distance]))
-        spread = floating(scatter)
+            distance, scale = total - n * about, size
+        located, spread = floating(concatenate([total, distance])), floating(scatter)
         return GroupMoments(
-            n.astype(float),
-            located[:groups] / n,
-            located[groups:] / scale,
-            spread / (n.astype(float) ** 2 * (n - 1)),
+            size,
+            located[: len(n)] / size,
+            located[len(n) :] / scale,
+            spread / (size * size * (size - 1)),
         )
-
-
-def _mean_and_squares(x: Array) -> Array:
-    """Return a mean, and the sum of squared deviations from it; of a constant these are exact."""
-    if not len(x):
-        return np.zeros(2)
-    mean = x[0] + np.mean(x - x[0])
-    return np.array([mean, np.square(x - mean).sum()])

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from fedstats import _selection
 from fedstats import levels as level_sets
+from fedstats._counts import MOST
 from fedstats._selection import Selection, Wanted
 from fedstats.errors import DataError, PolicyError
-from fedstats.hypotests._moments import MOST_ROWS, Numbers
+from fedstats.hypotests._moments import Numbers
 from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.schema import Schema
 from protocols.floating import floating
@@ -159,7 +160,7 @@ def pool(run: Analysis, counts: NDArray[np.int64], names: Sequence[str]) -> tupl
         enough, n = margins[:-1] >= least, int(margins[-1])
     else:
         with run.on_shares() as engine:
-            table = sum_shares(engine, counts, bound=MOST_ROWS)
+            table = sum_shares(engine, counts, bound=MOST)
             secret = sums @ table.ravel()
             large = secret >= least
             opened = {"margins": large[:-1], "rows": secret[-1] * large[-1]}

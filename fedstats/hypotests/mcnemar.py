@@ -14,9 +14,10 @@ import numpy as np
 from scipy import stats
 
 from fedstats import levels as level_sets
+from fedstats._counts import MOST
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.hypotests import _tables
-from fedstats.hypotests._groups import MOST_ROWS, open_enough
+from fedstats.hypotests._groups import open_enough
 from fedstats.hypotests._moments import Numbers
 from fedstats.hypotests._result import HypothesisTest
 from protocols.inputs import sum_shares
@@ -24,7 +25,7 @@ from protocols.inputs import sum_shares
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
 
-_ROWS = "number of rows in which the outcomes differ; 0 if fewer than min_cell, which is decided on shares"
+_ROWS = "number of rows in which the outcomes differ; if it is below min_cell, only that"
 
 EXACT = Declaration(
     "mcnemar",
@@ -111,7 +112,7 @@ def mcnemar(
             low = np.minimum(only, n - only)
         else:
             with run.on_shares() as engine:
-                both = sum_shares(engine, either, bound=MOST_ROWS).assume(n)
+                both = sum_shares(engine, either, bound=MOST).assume(n)
                 low = both.min()
         if exact:
             found = low

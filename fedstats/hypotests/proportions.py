@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 IntervalMethod: TypeAlias = Literal["exact", "wilson", "wilsoncc"]
 DifferenceMethod: TypeAlias = Literal["newcombe", "wald", "agresti-caffo"]
 
-_IF_ENOUGH = "; each 0 if below min_cell, which is decided on shares"
+_IF_ENOUGH = "; of each below min_cell, only that"
 BINOMIAL = Declaration(
     "binomtest",
     aggregate={"counts": "numbers of rows with the event and without"},

@@ -51,7 +51,7 @@ ONE = Declaration(
     "ttest_1samp",
     aggregate=STUDENT.aggregate,
     result={
-        "group sizes": "number of rows; 0 if there are fewer than min_cell, which is decided on shares",
+        "group sizes": "number of rows; if it is below min_cell, only that",
         "means": "the mean",
         "difference": "the mean less popmean",
         "standard error": "standard error of the mean",

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from fedstats import _ranks as ranks
+from fedstats._counts import MOST
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import EstimationError
 from fedstats.hypotests import _groups, _ranked
@@ -31,8 +32,7 @@ ZeroMethod: TypeAlias = Literal["wilcox", "pratt", "zsplit"]
 DECLARATION = Declaration(
     "wilcoxon",
     result={
-        "differences": "number of differences that are not 0; 0 if there are fewer than min_cell, which is "
-        "decided on shares",
+        "differences": "number of differences that are not 0; if it is below min_cell, only that",
         "zeros": "number of differences that are 0",
         "statistic": "twice the sum of the ranks of positive differences",
         "ties": _ranked.TIES,
@@ -114,7 +114,7 @@ def wilcoxon(
         unequal = np.array([np.count_nonzero(d)])
         [changed] = _groups.open_enough(run, "differences", unequal, part.labels).tolist()
         with run.on_shares() as engine:
-            zero = sum_shares(engine, len(d) - unequal, bound=ranks.MOST_ROWS)
+            zero = sum_shares(engine, len(d) - unequal, bound=MOST)
         zeros = run.reveal({"zeros": zero})["zeros"].item()
         count = changed if zero_method == "wilcox" else changed + zeros
         with run.on_shares() as engine:
