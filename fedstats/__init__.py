@@ -29,6 +29,7 @@ from fedstats.errors import (  # noqa: E402
 )
 from fedstats.federation import Federation  # noqa: E402
 from fedstats.hypotests import (  # noqa: E402
+    AnovaResult,
     BinomialResult,
     Chi2Result,
     ConfidenceInterval,
@@ -39,6 +40,7 @@ from fedstats.hypotests import (  # noqa: E402
     ProportionsResult,
     RatioResult,
     TTestResult,
+    anova,
     anova_welch,
     binomtest,
     chi2_contingency,
@@ -62,6 +64,7 @@ from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 
 __all__ = [
+    "AnovaResult",
     "BinomialResult",
     "Chi2Result",
     "Cohort",
@@ -84,6 +87,7 @@ __all__ = [
     "RemoteError",
     "TTestResult",
     "TransportError",
+    "anova",
     "anova_welch",
     "binomtest",
     "chi2_contingency",

@@ -2,6 +2,7 @@
 
 from fedstats.hypotests._ratio import RatioResult
 from fedstats.hypotests._result import ConfidenceInterval, HypothesisTest
+from fedstats.hypotests.anova import AnovaResult, anova
 from fedstats.hypotests.contingency import Chi2Result, chi2_contingency, fisher_exact
 from fedstats.hypotests.kruskal import KruskalResult, kruskal
 from fedstats.hypotests.ks import ks_2samp
@@ -15,6 +16,7 @@ from fedstats.hypotests.ttest import TTestResult, ttest_1samp, ttest_ind, ttest_
 from fedstats.hypotests.wilcoxon import wilcoxon
 
 __all__ = [
+    "AnovaResult",
     "BinomialResult",
     "Chi2Result",
     "ConfidenceInterval",
@@ -25,6 +27,7 @@ __all__ = [
     "ProportionsResult",
     "RatioResult",
     "TTestResult",
+    "anova",
     "anova_welch",
     "binomtest",
     "chi2_contingency",

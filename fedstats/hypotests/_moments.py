@@ -76,7 +76,7 @@ def moments(run: Analysis, part: Groups, sizes: pd.Series[int], about: float | N
 
     **Cost.** Two sums in the aggregate mode. In the result mode, some 20 rounds for three parties.
     """
-    n = sizes.to_numpy(np.int64)
+    n: NDArray[np.int64] = np.asarray(sizes, np.int64)
     return (_opened if run.disclose == "aggregate" else _secret)(run, part.values, n, about)
 
 

@@ -17,7 +17,7 @@ def require_ratio(ratio: ArrayLike, error: ArrayLike) -> tuple[float, float]:
     found = float(np.asarray(ratio)), float(np.asarray(error))
     if not (0 < found[0] < np.inf and 0 < found[1] < np.inf):
         raise EstimationError(
-            "the event happens to all rows of a group or to none, so that the ratio is 0 or infinite: test by "
+            "the event happens to all rows of a group or to none, and the ratio is 0 or infinite: use "
             "fisher_exact"
         )
     return found

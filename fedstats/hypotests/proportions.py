@@ -136,7 +136,7 @@ class BinomialResult(HypothesisTest):
     def proportion_ci(
         self, confidence_level: float = 0.95, method: IntervalMethod = "exact"
     ) -> ConfidenceInterval:
-        """Return a confidence interval: Clopper and Pearson's, or Wilson's, with or without continuity correction."""
+        """Return a confidence interval, by Clopper and Pearson (exact), or by Wilson, corrected or not."""
         found = stats.binomtest(self.k, self.n, alternative=self.alternative)
         limits = found.proportion_ci(confidence_level, method)
         return ConfidenceInterval(float(limits.low), float(limits.high))
