@@ -9,6 +9,7 @@ from fedstats.hypotests.ks import ks_2samp
 from fedstats.hypotests.mannwhitney import MannWhitneyResult, mannwhitneyu
 from fedstats.hypotests.mantel_haenszel import cochran_mantel_haenszel
 from fedstats.hypotests.mcnemar import mcnemar
+from fedstats.hypotests.multitest import multipletests
 from fedstats.hypotests.oneway import FTestResult, anova_welch, f_oneway
 from fedstats.hypotests.proportions import BinomialResult, ProportionsResult, binomtest, proportions_ztest
 from fedstats.hypotests.ratios import odds_ratio, relative_risk
@@ -38,6 +39,7 @@ __all__ = [
     "ks_2samp",
     "mannwhitneyu",
     "mcnemar",
+    "multipletests",
     "odds_ratio",
     "proportions_ztest",
     "relative_risk",
