@@ -63,7 +63,8 @@ def reveal(
     floats = {label: x for label, x in results.items() if not hasattr(x, "shares")}
     arrays: dict[str, SecretArray] = {label: x for label, x in results.items() if label not in floats}
     if floats:
-        from protocols.floating import compose, rounded  # it builds on all that builds on this
+        from protocols.digits import compose
+        from protocols.floating import rounded  # it builds on all that builds on this
 
         arrays[""] = rounded(list(floats.values()), digits)
     sizes = [array.size for array in arrays.values()]
