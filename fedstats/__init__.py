@@ -31,9 +31,11 @@ from fedstats.federation import Federation  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
+from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
     "Cohort",
+    "CrosstabResult",
     "DataError",
     "DescribeResult",
     "DisclosureError",
@@ -45,9 +47,12 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "TransportError",
+    "ValueCountsResult",
+    "crosstab",
     "describe",
     "gwas",
     "join",
     "ols",
     "simulate",
+    "value_counts",
 ]

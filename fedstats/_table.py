@@ -9,6 +9,8 @@ import pandas as pd
 
 def number(value: object, digits: int = 6) -> str:
     """Return a cell's text: floats to significant digits, what is missing as a dash."""
+    if value is pd.NA:
+        return "–"
     if isinstance(value, float):
         return "–" if value != value else f"{value:.{digits}g}"
     return str(value)
