@@ -28,6 +28,7 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
@@ -45,14 +46,18 @@ __all__ = [
     "OLSResult",
     "PolicyError",
     "ProtocolError",
+    "QuantileResult",
     "RemoteError",
     "TransportError",
     "ValueCountsResult",
     "crosstab",
     "describe",
     "gwas",
+    "iqr",
     "join",
+    "median",
     "ols",
+    "quantile",
     "simulate",
     "value_counts",
 ]

@@ -1,23 +1,23 @@
 """Counts in tables, of which small ones stay hidden: decided on shares, opened where they are not hidden.
 
-A count n with 0 < n < `min_cell` describes few patients and is suppressed. It must not follow from the rest of
-the table either, so others are suppressed beside it [1]_ [2]_. Everything here works on one flat array of
+A count n with 0 < n < `min_cell` describes few patients and is suppressed. It must not follow from the rest
+of the table either, so others are suppressed beside it [1]_ [2]_. Everything here works on one flat array of
 counts and on its *lines*, each a total and the parts that add up to it, and so serves one-way tables, tables
 of many ways with margins, and many tables at once.
 
-**The rule.** Of each count one learns a size class: 0, small, or enough. Small counts are suppressed. Then, until
-nothing changes:
+**The rule.** Of each count one learns a size class: 0, small, or enough. Small counts are suppressed. Then,
+until nothing changes:
 
 1. a line whose total is shown has no hidden part, or two at least, one of them not small: what a subtraction
    leaves is more than `min_cell`. A line whose total is hidden has a hidden part as well;
 2. no small count is a function of what is shown: it is free in the lines' linear system, all of them at once.
 
-Parts are taken as company before totals; zeros are shown and hide nothing. Classes decide and counts do not, so
-that the choice tells nothing that the classes do not.
+Parts are taken as company before totals; zeros are shown and hide nothing. Classes decide and counts do not,
+so that the choice tells nothing that the classes do not.
 
-**Its limits.** A small count is not determined, but may be bounded more closely than by its class: by a company
-that happens to be just large enough, or by several lines together. Tables of overlapping sets of rows, such as
-one more of the same columns for a part of the rows, are not seen together.
+**Its limits.** A small count is not determined, but may be bounded more closely than by its class: by a
+company that happens to be just large enough, or by several lines together. Tables of overlapping sets of
+rows, such as one more of the same columns for a part of the rows, are not seen together.
 
 References
 ----------
@@ -75,21 +75,21 @@ class Counts:
 
     Attributes
     ----------
-    values
+    shown
         The counts; −1 where suppressed.
     hidden
         Where that is.
     """
 
-    values: NDArray[np.int64]
+    shown: NDArray[np.int64]
     hidden: Flags
 
     def __getitem__(self, where: slice) -> Counts:
-        return Counts(self.values[where], self.hidden[where])
+        return Counts(self.shown[where], self.hidden[where])
 
     def reshape(self, *shape: int) -> Counts:
         """Return them in another shape."""
-        return Counts(self.values.reshape(shape), self.hidden.reshape(shape))
+        return Counts(self.shown.reshape(shape), self.hidden.reshape(shape))
 
 
 def open_counts(
@@ -132,7 +132,7 @@ def open_counts(
 
 def size_classes(counts: NDArray[np.int64], min_cell: int) -> NDArray[np.int64]:
     """Return the size class of each count."""
-    return np.int64(counts >= 1) + np.int64(counts >= min_cell)
+    return np.asarray((counts >= 1).astype(np.int64) + (counts >= min_cell))
 
 
 def secret_size_classes(counts: SecretArray, min_cell: int) -> SecretArray:
@@ -174,7 +174,7 @@ def suppress(classes: NDArray[np.int64], lines: Sequence[Line]) -> Flags:
     lines
         Which counts are totals of which others.
     """
-    hidden = classes == SMALL
+    hidden = np.asarray(classes == SMALL, np.bool_)
     company = _Company(classes, lines)
     while hidden.any():
         wanted = company.for_lines(hidden)
@@ -248,6 +248,7 @@ def _free(unknown: Indices, lines: Sequence[Line], size: int) -> Flags:
             rows.append(row)
     system = np.array(rows).reshape(len(rows), len(unknown))
     _, singular, right = np.linalg.svd(system, full_matrices=False)
-    rows_space = right[singular > 1e-9 * max(system.shape)]
+    space: NDArray[np.float64] = right[singular > 1e-9 * max(system.shape)]
     # A count is determined if its own direction lies in the space of the equations.
-    return np.asarray((rows_space**2).sum(axis=0) < 1 - 1e-9)
+    determined = (space**2).sum(axis=0) > 1 - 1e-9
+    return np.asarray(~determined, np.bool_)

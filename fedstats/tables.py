@@ -66,8 +66,8 @@ def value_counts(
     **Leakage.** Every site learns which levels each site has, and over all sites the size class of each count
     (0, below the federation's ``min_cell``, or neither), and the counts that are not suppressed:
     neither small, nor needed so that no small one follows from the total. `fedstats._cells` states the rule
-    and its limits. A coalition of t sites learns no more in result mode, but what it infers from its own rows.
-    In aggregate mode all counts are opened.
+    and its limits. A coalition of t sites learns no more in result mode, but what it infers from its own
+    rows. In aggregate mode all counts are opened.
 
     Cost: 18 rounds for three sites; four in aggregate mode.
 
@@ -102,8 +102,8 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
     cohort
         The rows, see `Federation.cohort`.
     columns
-        Two or more columns of categories or whole numbers; the last one's levels are the frame's columns. Rows
-        where one of them is missing are left out.
+        Two or more columns of categories or whole numbers; the last one's levels are the frame's columns.
+        Rows where one of them is missing are left out.
     disclose
         As for `value_counts`.
 
@@ -138,8 +138,8 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
         shape = tuple(len(its) + 1 for its in levels)
         if np.prod([float(extent) for extent in shape]) > MAX_CELLS:
             raise DataError(
-                f"the table of {', '.join(map(repr, names))} has {' × '.join(map(str, shape))} cells, margins "
-                f"included, more than {MAX_CELLS:,}: group levels, or leave out a column"
+                f"the table of {', '.join(map(repr, names))} has {' × '.join(map(str, shape))} cells, "
+                f"margins included, more than {MAX_CELLS:,}: group levels, or leave out a column"
             )
         table = with_margins(chosen.table(names))
         opened = open_counts(run, table.ravel(), lines_of(shape)).reshape(*shape)
@@ -154,7 +154,7 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
 
 def nullable(counts: Counts) -> pd.arrays.IntegerArray:
     """Return counts as pandas has them, missing where they are suppressed."""
-    return pd.arrays.IntegerArray(counts.values.ravel().copy(), counts.hidden.ravel().copy())
+    return pd.arrays.IntegerArray(counts.shown.ravel().copy(), counts.hidden.ravel().copy())
 
 
 def suppression_line(counts: Counts, min_cell: int) -> list[str]:
@@ -188,8 +188,8 @@ class ValueCountsResult(Result):
         """Return ``count`` and ``proportion`` of each level, missing where suppressed."""
         shown = pd.Series(nullable(self.counts[:-1]), index=pd.Index(self.levels, name=self.column))
         frame = shown.to_frame("count")
-        if not self.counts.hidden[-1] and self.counts.values[-1]:
-            frame["proportion"] = frame["count"].astype("Float64") / int(self.counts.values[-1])
+        if not self.counts.hidden[-1] and self.counts.shown[-1]:
+            frame["proportion"] = frame["count"].astype("Float64") / int(self.counts.shown[-1])
         else:
             frame["proportion"] = pd.array([pd.NA] * len(frame), "Float64")
         return frame
@@ -197,7 +197,7 @@ class ValueCountsResult(Result):
     @property
     def total(self) -> int | None:
         """Number of rows counted, or None where it is suppressed."""
-        return None if self.counts.hidden[-1] else int(self.counts.values[-1])
+        return None if self.counts.hidden[-1] else int(self.counts.shown[-1])
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw a bar for each level; suppressed ones have none."""
@@ -254,7 +254,7 @@ class CrosstabResult(Result):
         )
         flat = self.counts.reshape(len(index), len(across))
         columns = {
-            level: nullable(Counts(flat.values[:, number], flat.hidden[:, number]))
+            level: nullable(Counts(flat.shown[:, number], flat.hidden[:, number]))
             for number, level in enumerate(across)
         }
         return pd.DataFrame(columns, index=index).rename_axis(columns=self.columns[-1])
@@ -269,7 +269,7 @@ class CrosstabResult(Result):
         """
         if of is not None and of not in self.columns:
             raise DataError(f"of is one of {', '.join(map(repr, self.columns))}")
-        values = np.where(self.counts.hidden, np.nan, self.counts.values)
+        values = np.where(self.counts.hidden, np.nan, self.counts.shown)
         whole = values
         for axis, name in enumerate(self.columns):
             if name != of:
