@@ -15,6 +15,7 @@ from fedstats._guard import check_siblings
 check_siblings()
 
 from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
+from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
@@ -28,6 +29,8 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.histograms import HistogramResult, histogram  # noqa: E402
+from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
@@ -35,6 +38,7 @@ from fedstats.simulate import simulate  # noqa: E402
 from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
+    "CheckResult",
     "Cohort",
     "CrosstabResult",
     "DataError",
@@ -43,6 +47,8 @@ __all__ = [
     "EstimationError",
     "FedStatsError",
     "Federation",
+    "HistogramResult",
+    "MissingPatternResult",
     "OLSResult",
     "PolicyError",
     "ProtocolError",
@@ -50,12 +56,15 @@ __all__ = [
     "RemoteError",
     "TransportError",
     "ValueCountsResult",
+    "check",
     "crosstab",
     "describe",
     "gwas",
+    "histogram",
     "iqr",
     "join",
     "median",
+    "missing_pattern",
     "ols",
     "quantile",
     "simulate",

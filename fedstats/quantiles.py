@@ -9,7 +9,7 @@ ends: one that fewer than `min_cell` values do not exceed, or are not exceeded b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -179,10 +179,10 @@ def _computed(
         )
 
 
-def grouped(chosen: Selection, by: str | None) -> dict[str, NDArray[np.bool_] | slice]:
-    """Return the rows of each group, in the order of levels; all rows if there is no grouping column."""
+def grouped(chosen: Selection, by: str | None) -> dict[str, NDArray[np.bool_]]:
+    """Return which rows are in each group, in the order of levels; all of them if none groups."""
     if by is None:
-        return {"": slice(None)}
+        return {"": np.ones(len(next(iter(chosen.numbers.values()))), np.bool_)}
     return {level: chosen.codes[by] == code for code, level in enumerate(chosen.levels[by])}
 
 
@@ -234,25 +234,39 @@ def find_quantiles(
     from_it_on = numbers[:, np.newaxis] - np.ceil(place).astype(np.int64)
     allowed = (rank + 1 >= enough) & (from_it_on >= enough)
     found = np.full(place.shape, np.nan)
-    found[allowed] = _searched(
-        run,
-        [values[which] for which, _ in np.argwhere(allowed)],
-        bisection.Places(rank[allowed], (place - rank)[allowed]),
-    )
+    if allowed.any():
+        chosen = [values[which] for which, _ in np.argwhere(allowed)]
+        places = bisection.Places(rank[allowed], (place - rank)[allowed])
+        for least, _ in narrowed(run, chosen, places):
+            found[allowed] = least
     return found
 
 
-def _searched(run: Analysis, values: Sequence[Array], places: bisection.Places) -> Array:
-    """Open the quantiles at these places, digit by digit."""
+def narrowed(
+    run: Analysis, values: Sequence[Array], places: bisection.Places, label: str = "quantiles"
+) -> Iterator[tuple[Array, Array]]:
+    """Open quantiles digit by digit, and yield after each digit what they are not below and not above.
+
+    Parameters
+    ----------
+    run
+        The analysis, which declares `label`.
+    values
+        For each quantile this site's values in ascending order.
+    places
+        Where the quantiles lie.
+    label
+        What their digits are opened as. Those that the caller does not ask for stay secret.
+    """
     prefix, done = np.zeros(len(values), np.uint64), 0
-    if len(values):
+    for step, width in enumerate(bisection.widths(run.engine, len(values))):
         with run.on_shares() as engine:
-            for step, width in enumerate(bisection.widths(engine, len(values))):
-                digits = bisection.next_digits(engine, values, places, prefix, done, width)
-                found = run.reveal({"quantiles": digits}, part=step)["quantiles"]
-                prefix = prefix << np.uint64(width) | found.astype(np.uint64)
-                done += width
-    return bisection.to_floats(prefix)
+            digits = bisection.next_digits(engine, values, places, prefix, done, width)
+        prefix = prefix << np.uint64(width) | run.reveal({label: digits}, part=step)[label].astype(np.uint64)
+        done += width
+        rest = np.uint64(bisection.BITS - done)
+        least = prefix << rest
+        yield bisection.to_floats(least), bisection.to_floats(least | ((np.uint64(1) << rest) - np.uint64(1)))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
