@@ -217,8 +217,8 @@ def _identifying(told: Mapping[str, Mapping[str, Any]], part: _Local) -> Iterato
                     name,
                     site,
                     "levels",
-                    "has as many levels there as identify rows, so it cannot be used: group them, declare them "
-                    f"by federation.cohort(…, levels={{{name!r}: […]}}), or leave the column out",
+                    "has as many levels there as identify rows, so it cannot be used: group them, declare "
+                    f"them by federation.cohort(…, levels={{{name!r}: […]}}), or leave the column out",
                 )
 
 
@@ -362,7 +362,7 @@ def _slots(part: _Local, name: str) -> list[str | None]:
 
 
 def _hashes(columns: Sequence[Sequence[str | None]], party: int) -> NDArray[np.int64]:
-    """Return hashes of levels as they are and as they read, shape ``(2, columns, slots)``; others' where none."""
+    """Return hashes of levels as they are and as they read, shape ``(2, columns, slots)``."""
     table = np.empty((2, len(columns), _SLOTS), np.int64)
     for row, levels in enumerate(columns):
         for slot, level in enumerate(levels):
