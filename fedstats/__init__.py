@@ -17,6 +17,7 @@ check_siblings()
 from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
 from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
+from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
     DataError,
@@ -30,16 +31,20 @@ from fedstats.errors import (  # noqa: E402
 )
 from fedstats.federation import Federation  # noqa: E402
 from fedstats.histograms import HistogramResult, histogram  # noqa: E402
+from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
+from fedstats.table1 import Table1Result, table1  # noqa: E402
 from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
     "CheckResult",
     "Cohort",
+    "CorrelationResult",
+    "CovarianceResult",
     "CrosstabResult",
     "DataError",
     "DescribeResult",
@@ -48,25 +53,32 @@ __all__ = [
     "FedStatsError",
     "Federation",
     "HistogramResult",
+    "IntervalResult",
     "MissingPatternResult",
     "OLSResult",
     "PolicyError",
     "ProtocolError",
     "QuantileResult",
     "RemoteError",
+    "Table1Result",
     "TransportError",
     "ValueCountsResult",
     "check",
+    "corr",
+    "cov",
     "crosstab",
     "describe",
     "gwas",
     "histogram",
     "iqr",
     "join",
+    "mean_ci",
     "median",
     "missing_pattern",
     "ols",
     "quantile",
     "simulate",
+    "table1",
     "value_counts",
+    "var_ci",
 ]

@@ -31,9 +31,7 @@ RESULT: Mapping[str, str] = {
 _BITS = 44
 
 
-def means_and_variances(
-    run: Analysis, values: Sequence[Array], n: NDArray[np.int64]
-) -> tuple[Array, Array]:
+def means_and_variances(run: Analysis, values: Sequence[Array], n: NDArray[np.int64]) -> tuple[Array, Array]:
     """Return the mean and the variance, with denominator n − 1, of each variable over all sites.
 
     Parameters

@@ -36,8 +36,8 @@ MEAN = Declaration(
 )
 VAR = Declaration("var_ci", aggregate=MEAN.aggregate, result=MEAN.result, published=PUBLISHED)
 
-#: Of counts, means and variances, makes what an interval is for, and its ends at a level.
-Interval = Callable[[Array, Array, Array, float], tuple[Array, Array, Array]]
+#: Makes the ends of intervals at a level, of counts, means and variances.
+Ends = Callable[[Array, Array, Array, float], tuple[Array, Array]]
 
 
 def mean_ci(
@@ -66,16 +66,17 @@ def mean_ci(
     Raises
     ------
     DataError
-        A column does not exist, is not numeric, has values that are infinite or too large; or the level is none.
+        A column does not exist, is not numeric, has values that are infinite or too large; or the level is
+        none.
     RemoteError
         The same at another site.
 
     Notes
     -----
     **Leakage.** For each column and group, over all sites together, the number of values, their mean and
-    variance; of fewer than the federation's ``min_cell`` values only that they are fewer. In aggregate mode the
-    sums that these follow from, and small numbers too. A coalition of t sites learns the same, and can subtract
-    its own rows.
+    variance; of fewer than the federation's ``min_cell`` values only that they are fewer. In aggregate mode
+    the sums that these follow from, and small numbers too. A coalition of t sites learns the same, and can
+    subtract its own rows.
 
     Cost: some 65 rounds for three sites; eight in aggregate mode.
 
@@ -83,7 +84,7 @@ def mean_ci(
     --------
     >>> fs.mean_ci(cohort, ["age", "bmi"], by="arm").to_frame()  # doctest: +SKIP
     """
-    return _computed(cohort, columns, by, level, MEAN, disclose, "mean", _of_mean)
+    return _computed(cohort, columns, by, level, MEAN, disclose, "mean", _around_means)
 
 
 def var_ci(
@@ -95,17 +96,17 @@ def var_ci(
     disclose: Disclose = "result",
 ) -> IntervalResult:
     """Compute variances with confidence intervals by χ², which are those of normal values; see `mean_ci`."""
-    return _computed(cohort, columns, by, level, VAR, disclose, "var", _of_variance)
+    return _computed(cohort, columns, by, level, VAR, disclose, "var", _around_variances)
 
 
-def _of_mean(n: Array, mean: Array, var: Array, level: float) -> tuple[Array, Array, Array]:
+def _around_means(n: Array, mean: Array, var: Array, level: float) -> tuple[Array, Array]:
     half = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(var / n)
-    return mean, mean - half, mean + half
+    return mean - half, mean + half
 
 
-def _of_variance(n: Array, mean: Array, var: Array, level: float) -> tuple[Array, Array, Array]:
-    low, high = (stats.chi2.ppf(part, n - 1) for part in ((1 + level) / 2, (1 - level) / 2))
-    return var, (n - 1) * var / low, (n - 1) * var / high
+def _around_variances(n: Array, _: Array, var: Array, level: float) -> tuple[Array, Array]:
+    upper, lower = (stats.chi2.ppf(part, n - 1) for part in ((1 + level) / 2, (1 - level) / 2))
+    return (n - 1) * var / upper, (n - 1) * var / lower
 
 
 def _computed(
@@ -116,7 +117,7 @@ def _computed(
     declaration: Declaration,
     disclose: Disclose,
     statistic: str,
-    interval: Interval,
+    ends: Ends,
 ) -> IntervalResult:
     def wanted(_: Schema) -> Wanted:
         names = check_distinct([columns] if isinstance(columns, str) else columns, "columns")
@@ -141,11 +142,11 @@ def _computed(
             if by is None
             else pd.MultiIndex.from_product([groups, chosen.numbers], names=[by, "column"])
         )
-        frame = pd.DataFrame(np.nan, index, [statistic, "low", "high"])
-        found = interval(numbers[used].astype(np.float64), mean, var, level)
-        frame.iloc[used] = np.stack(found, axis=1)
-        shown = np.where(numbers < enough, -1, numbers) if disclose == "aggregate" else numbers
-        frame.insert(0, "count", pd.arrays.IntegerArray(shown, shown < 0))
+        hidden = (numbers != 0) & (numbers < enough)
+        frame = pd.DataFrame({"count": pd.arrays.IntegerArray(numbers, hidden)}, index)
+        frame[[statistic, "low", "high"]] = np.nan
+        low, high = ends(numbers[used].astype(np.float64), mean, var, level)
+        frame.iloc[used, 1:] = np.stack([mean if statistic == "mean" else var, low, high], axis=1)
         return IntervalResult(
             **run.finish(), statistic=statistic, by=by, level=level, min_cell=enough, frame=frame
         )

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 #: What a call opens; part of the declaration of every analysis that calls `find_quantiles`.
 RESULT: Mapping[str, str] = {
-    "numbers of values": "numbers of values of each column, in each group; of fewer than min_cell, that it is "
-    "so",
+    "numbers of values": "number of values of each column, in each group; of fewer than min_cell, that it "
+    "is so",
     "quantiles": "the quantiles, digit by digit; 64 bits each in all",
 }
 DECLARATION = Declaration("quantile", result=RESULT, published=PUBLISHED)
