@@ -78,7 +78,7 @@ def mean_ci(
     the sums that these follow from, and small numbers too. A coalition of t sites learns the same, and can
     subtract its own rows.
 
-    Cost: some 65 rounds for three sites; eight in aggregate mode.
+    Cost: 61 rounds for three sites; eight in aggregate mode.
 
     Examples
     --------

@@ -89,7 +89,7 @@ def table1(
         Groups with fewer rows than the federation's ``min_cell`` are left out, statistics of fewer values and
         small counts are hidden, and so is what they would follow from. Tests are those of scipy: Student's
         t-test, one-way analysis of variance, χ² with Yates' correction for two by two; none where counts are
-        hidden.
+        hidden, and none of `nonnormal` columns.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def table1(
     hidden it learns that it is small, or needed to hide what is. Of each site it learns which levels its
     columns have. A coalition of t sites learns the same, and can subtract its own rows.
 
-    Cost: some 110 rounds for three sites, and 130 to 200 more with `nonnormal`; 12 in aggregate mode.
+    Cost: some 90 rounds for three sites, and 180 to 290 more with `nonnormal`; 12 in aggregate mode.
 
     Examples
     --------

@@ -43,7 +43,7 @@ def test_means_by_group(mode: str) -> None:
                 found[["low", "high"]].tolist(), expected.tconfint_mean(0.1), rtol=1e-8
             )
     assert result.leakage.labels == {*getattr(MEAN, mode), *MEAN.published}
-    assert result.cost.rounds == {"result": 83, "aggregate": 8}[mode]
+    assert result.cost.rounds == {"result": 61, "aggregate": 8}[mode]
 
 
 @pytest.mark.parametrize("mode", MODES)
