@@ -24,6 +24,7 @@ def test_every_example_is_tested() -> None:
         "three_hospitals.py",
         "linear_gwas.py",
         "trial.py",
+        "table1.py",
     }
 
 
@@ -55,6 +56,12 @@ def test_trial_prints_what_its_docstring_says() -> None:
     source = (EXAMPLES / "trial.py").read_text(encoding="utf-8")
     shown = source[: source.index("References")].partition("It prints::\n\n")[2]
     assert run("trial.py").strip() == textwrap.dedent(shown).strip()
+
+
+def test_table1() -> None:
+    shown = (EXAMPLES / "table1.py").read_text(encoding="utf-8").split("It prints::")[1].split('"""')[0]
+    printed = re.sub(r"Cost: .*", "Cost: …", run("table1.py")).splitlines()
+    assert [line.rstrip() for line in printed] == textwrap.dedent(shown).strip().splitlines()
 
 
 def test_readme_shows_the_example_and_what_it_prints() -> None:
