@@ -5,13 +5,19 @@ where each site checks its own input and its own policy, and where all sites sto
 of them must. Then it calls `sum`, which opens sums over all sites and nothing else; or it computes on shares
 of such sums, by its `engine`, and calls `reveal` for what comes out. Either way only what the analysis has
 declared for the disclosure mode passes, and all that passes is recorded.
+
+Rules (`fedstats.policy`) look at the analysis, and at the columns and rows that it has asked cohorts for by
+the time its input was checked: nothing is opened of an analysis that asked for others later. Rules on what
+all sites have together are decided on shares, at the end of `agree`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -21,12 +27,15 @@ from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
+from fedstats.policy import Demands, Use
 from fedstats.results import Cost
 from protocols import codec
+from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.floating import SecretFloat
+from protocols.inputs import sum_shares
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
 from protocols.ring import Ring
@@ -35,9 +44,17 @@ from protocols.sum import secure_sum
 from transport.errors import AbortCode
 
 if TYPE_CHECKING:
+    from fedstats.cohort import Cohort
     from fedstats.federation import Federation
 
 _CODES = frozenset(map(int, AbortCode))
+#: More rows than any federation has.
+_MOST = 2.0**40
+#: What is opened of every analysis where a site's rule asks for it.
+_DECISIONS = {
+    "min_pooled_rows": "whether there are fewer rows over all sites than a site's rule asks for",
+    "max_parameters": "whether there are more parameters than a site's rule allows",
+}
 
 
 class Analysis:
@@ -65,11 +82,16 @@ class Analysis:
         self._reveals: list[Reveal] = []
         self._agreed = False
         self._engine: Engine | None = None
+        self._columns: frozenset[str] = frozenset()
+        self._members: Members | None = None
+        self._demands: dict[str, Demands] = {}
+        self._decided: set[str] = set()
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         self._traffic = self.federation.traffic.copy()
-        self._declared = {} if self.disclose is None else self.declaration.opened(self.disclose)
+        self._declared = {} if self.disclose is None else dict(self.declaration.opened(self.disclose))
+        self.federation.asked_columns.clear()
         return self
 
     def __exit__(
@@ -113,8 +135,11 @@ class Analysis:
         refusal: DataError | PolicyError | None = None
         message: dict[str, Any]
         try:
-            self.federation.policy.check(self.declaration.name, self.disclose, len(self.sites))
+            self._check_call()
             message = {"metadata": dict(local())}
+            self._check_input()
+            if demands := self._own_demands():
+                message["demands"] = demands
         except (DataError, PolicyError) as error:
             refusal = error
             message = {"refused": int(error.code)}
@@ -144,7 +169,91 @@ class Analysis:
                 site=next(iter(others)),
             )
         self._agreed = True
+        self._demands = {site: Demands(**reply.get("demands", {})) for site, reply in replies.items()}
+        self._decide_rows()
         return {site: reply["metadata"] for site, reply in replies.items()}
+
+    def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
+        """Tell the rules which rows of this site take part, if not all; called by what `agree` is given."""
+        self._members = Members(cohort, positions)
+
+    def check_parameters(self, count: Callable[[], int]) -> None:
+        """Refuse, at every site alike, a model with more parameters than a site's rule allows.
+
+        Parameters
+        ----------
+        count
+            Returns how many there are, the same at every site; called if there is such a rule.
+
+        Raises
+        ------
+        PolicyError
+            There are more than the part `max_parameters` of the rows of all sites.
+        """
+        part = Demands.strictest(self._demands.values()).max_parameters
+        if self.disclose is not None and part < 1:
+            parameters = count()
+            if self._are_fewer("max_parameters", math.ceil(parameters / part)):
+                raise PolicyError(
+                    f"{self.declaration.name}: {self._holders('max_parameters', part)} allows fewer than "
+                    f"{parameters} parameters for so many rows over all sites: leave out terms, merge rare "
+                    "levels, or use more rows"
+                )
+
+    def _check_call(self) -> None:
+        """Raise PolicyError if a rule of this site or of all forbids the analysis itself."""
+        use = Use(self.declaration.name, self.disclose, len(self.sites))
+        policy, shared = self.federation.policy, self.federation.shared_policy
+        policy.check_call(use)
+        shared.check_call(use)
+        policy.check_shared(use, shared)
+
+    def _check_input(self) -> None:
+        """Raise PolicyError if a rule forbids the columns or rows that were asked for."""
+        asked = self.federation.asked_columns
+        self._columns = frozenset(name for names in asked.values() for name in names)
+        use = Use(self.declaration.name, self.disclose, len(self.sites), self._columns, self._rows)
+        self.federation.policy.check_input(use)
+        self.federation.shared_policy.check_input(use)
+
+    @property
+    def _rows(self) -> int | None:
+        """How many rows of this site take part; None before a cohort was asked for anything."""
+        if self._members is not None:
+            return len(self._members.positions)
+        return min((len(cohort) for cohort in self.federation.asked_columns), default=None)
+
+    def _own_demands(self) -> dict[str, Any]:
+        if self.disclose is None:
+            return {}
+        rules = (self.federation.policy, self.federation.shared_policy)
+        return Demands.strictest(its.demands for its in rules).to_wire()
+
+    def _decide_rows(self) -> None:
+        """Refuse, at every site alike, an analysis of fewer rows than a site's rule asks for; once."""
+        least = Demands.strictest(self._demands.values()).min_pooled_rows
+        if self.disclose is None or not least or self._rows is None or "min_pooled_rows" in self._decided:
+            return
+        if self._are_fewer("min_pooled_rows", least):
+            raise PolicyError(
+                f"{self.declaration.name}: {self._holders('min_pooled_rows', least)} asks for more rows over "
+                "all sites: use more rows, or columns with fewer gaps"
+            )
+
+    def _are_fewer(self, rule: str, least: int) -> bool:
+        """Decide on shares whether fewer rows of all sites take part, and open that alone."""
+        self._decided.add(rule)
+        self._declared[rule] = _DECISIONS[rule]
+        with self.on_shares() as engine:
+            few = negative(sum_shares(engine, np.array([self._rows or 0]), bound=_MOST) - least)
+        opened = self.reveal({rule: few})[rule]
+        del self._declared[rule]
+        return bool(opened.item())
+
+    def _holders(self, rule: str, value: float) -> str:
+        """Return whose rule it is that has this value."""
+        sites = [site for site, its in self._demands.items() if getattr(its, rule) == value]
+        return f"the rule {rule} = {value} of site {', '.join(sites)}"
 
     def sum(
         self, label: str, values: NDArray[Any], *, ring: Ring | None = None, part: int | None = None
@@ -202,7 +311,8 @@ class Analysis:
         part
             Number of the block or iteration, where one quantity is opened in several.
         digits
-            Bits to which the mantissas of `SecretFloat` are rounded.
+            Bits to which the mantissas of `SecretFloat` are rounded; fewer where a site's `max_digits` asks
+            for it.
 
         Returns
         -------
@@ -210,6 +320,7 @@ class Analysis:
             Numbers by label, bit for bit the same at every site; see `protocols.reveal`.
         """
         suffix = "" if part is None else f"/{part}"
+        digits = min(digits, Demands.strictest(self._demands.values()).bits)
         with translated():
             labelled = {f"{label}{suffix}": secret for label, secret in results.items()}
             opened = reveal(self.engine, labelled, digits=digits)
@@ -228,7 +339,23 @@ class Analysis:
             raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
+        self._check_complete(label)
         self._reveals.append(Reveal(label, kind, size, self._declared[label]))
+
+    def _check_complete(self, label: str) -> None:
+        """Refuse to open anything of columns or rows that no rule has looked at."""
+        asked = {name for names in self.federation.asked_columns.values() for name in names}
+        if late := asked - self._columns:
+            raise RuntimeError(
+                f"{self.declaration.name} opens {label!r}, and used {', '.join(map(repr, sorted(late)))} "
+                "after the sites had agreed: ask for every column in what is given to `agree`"
+            )
+        least = Demands.strictest(self._demands.values()).min_pooled_rows
+        if least and "min_pooled_rows" not in self._decided:
+            raise PolicyError(
+                f"{self.declaration.name}: {self._holders('min_pooled_rows', least)} cannot be applied, as "
+                "this analysis has no table of rows: use another, or ask these sites to change it"
+            )
 
     def step(self, label: str) -> str:
         """Return the full name of a step, unique in the session and the same at every site."""
@@ -254,10 +381,20 @@ class Analysis:
         }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Members:
+    """The rows of this site that take part in an analysis: positions in a cohort."""
+
+    cohort: Cohort
+    positions: NDArray[np.intp]
+
+
 def _refusal(site: str, reply: Any) -> AbortCode | None:
     """Return the class of error with which a site refused, or None if it agreed."""
     match reply:
         case {"metadata": dict(), **rest} if not rest:
+            return None
+        case {"metadata": dict(), "demands": demands, **rest} if not rest and Demands.from_wire(demands):
             return None
         # Of one type exactly: comparing a peer's array or truth value with a code is no question to ask.
         case {"refused": code, **rest} if not rest and type(code) is int and code in _CODES:

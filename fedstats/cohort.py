@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +68,7 @@ class Cohort:
         declared_levels: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.federation = federation
-        self.schema = schema
+        self.schema = replace(schema, asked=partial(federation.asked, self))
         self.ids = ids
         self.declared_levels = declared_levels
         self._frame = frame

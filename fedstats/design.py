@@ -138,12 +138,14 @@ def agree_design(
         selected = None if check is None else check()
         part = _Local.build(cohort, formula, needs_response, missing, selected, largest(run.disclose))
         mine.append(part)
+        run.takes(cohort, part.positions)
         return {"call": f"{formula!r}, {call}", "levels": part.told_levels()}
 
     told = run.agree("formula", local, max_bytes=1 << 20)
     check_same_call(told, run.federation.site)
     [part] = mine
     coding = Coding(part.formula, part.kinds, part.merge_levels(told), {})
+    run.check_parameters(coding.width)
     if any(expression.pooled for expression in part.formula.expressions):
         coding = Coding(part.formula, part.kinds, coding.levels, _pooled_moments(run, part))
 

@@ -71,6 +71,8 @@ class Federation:
         self.policy = policy or SitePolicy()
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
+        #: Columns that the present analysis has asked each cohort for; what rules look at.
+        self.asked_columns: dict[Cohort, set[str]] = {}
         self._mesh = mesh
         self._data = dict(data or {})
         self._reveals: list[Reveal] = []
@@ -200,6 +202,10 @@ class Federation:
         `disclose` is None for what opens nothing, as agreeing on a schema.
         """
         return Analysis(self, declaration, disclose, f"{declaration.name}#{next(self._calls)}")
+
+    def asked(self, cohort: Cohort, name: str) -> None:
+        """Note that a column was asked for; called by the cohort's schema."""
+        self.asked_columns.setdefault(cohort, set()).add(name)
 
     def record(self, reveals: Iterable[Reveal]) -> None:
         """Add what an analysis revealed to the session's account; called by the gate."""

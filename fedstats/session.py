@@ -76,7 +76,9 @@ def join(site: str | os.PathLike[str] | None = None, *, timeout: float | None = 
             f"{config.path}: 'name' is {config.name!r}, and the keys in {config.keys} are those of site "
             f"{keys.name!r}: correct the name, or point 'keys' at this site's folder"
         )
-    shared = FederationPolicy.from_table(manifest.policy, str(config.federation))
+    shared = FederationPolicy.from_table(
+        manifest.policy, str(config.federation), config.federation.read_text(encoding="utf-8")
+    )
     seconds = timeout or config.timeout or manifest.timeout or DEFAULT_TIMEOUT
     others = [name for name in manifest.names if name != config.name]
     with roll_call(others, seconds) as on_progress, translated():

@@ -21,7 +21,6 @@ error: a misspelt rule must not be a rule that does not apply.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -30,6 +29,7 @@ from typing import Any
 
 import tomli_w
 
+from fedstats._toml import place
 from fedstats.errors import DataError, translated
 from fedstats.policy import SitePolicy
 from transport.card import split_endpoint
@@ -123,7 +123,7 @@ class Site:
             listen=table.get("listen"),
             timeout=table.get("timeout"),
             data={name: _resolve(folder, value) for name, value in table.get("data", {}).items()},
-            policy=SitePolicy.from_table(table.get("policy", {}), str(file)),
+            policy=SitePolicy.from_table(table.get("policy", {}), str(file), text),
         )
 
 
@@ -179,7 +179,7 @@ def _template(name: str, listen: str | None) -> str:
         + tomli_w.dumps(head)
         + "\n# Names that scripts may use for this site's files:\n"
         + '[data]\n# patients = "patients.parquet"\n'
-        + "\n# This site's own rules on what may leave it.\n"
+        + "\n# This site's own rules on what may leave it; fedstats.policy.SitePolicy explains each.\n"
         + tomli_w.dumps({"policy": rules})
     )
 
@@ -191,7 +191,7 @@ def _resolve(folder: Path, path: str) -> Path:
 def _check(table: Mapping[str, Any], text: str, file: Path) -> None:
     """Refuse keys that are unknown, missing, or of the wrong kind."""
     for key, value in table.items():
-        where = _where(file, text, key)
+        where = place(file, text, key)
         if key not in _SCHEMA:
             raise DataError(f"{where}: unknown key {key!r}; a site.toml has {', '.join(_SCHEMA)}")
         if not isinstance(value, _KINDS[_SCHEMA[key]]) or isinstance(value, bool):
@@ -201,26 +201,13 @@ def _check(table: Mapping[str, Any], text: str, file: Path) -> None:
             raise DataError(f"{file}: the key {key!r} is missing; a site.toml needs {', '.join(_REQUIRED)}")
     for name, value in table.get("data", {}).items():
         if not isinstance(value, str):
-            where = _where(file, text, name, "data")
+            where = place(file, text, name, "data")
             raise DataError(f"{where}: {name!r} in [data] must be the path of a file, as a text")
     if "timeout" in table and not 0 < table["timeout"] < float("inf"):
-        raise DataError(f"{_where(file, text, 'timeout')}: 'timeout' must be a positive number of seconds")
+        raise DataError(f"{place(file, text, 'timeout')}: 'timeout' must be a positive number of seconds")
     try:
         check_name(table["name"])
         if "listen" in table:
             split_endpoint(table["listen"], owner=table["name"])
     except IdentityError as error:
         raise DataError(f"{file}: {error}") from error
-
-
-def _where(file: Path, text: str, key: str, table: str | None = None) -> str:
-    """Return the file with the line at which a key stands, as far as a glance can tell."""
-    present = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            present = header[1].strip("\"'")
-            if table is None and present.split(".")[0] == key:
-                return f"{file}, line {number}"
-        elif present == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line):
-            return f"{file}, line {number}"
-    return str(file)
