@@ -92,12 +92,23 @@ class Analysis:
         self._traffic = self.federation.traffic.copy()
         self._declared = {} if self.disclose is None else dict(self.declaration.opened(self.disclose))
         self.federation.asked_columns.clear()
+        self.federation.log("analysis.start", **self._named, disclose=self.disclose)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.federation.record(self._reveals)
+        if isinstance(error, PolicyError | DataError | RemoteError):
+            # What a DataError says may hold counts of rows.
+            why = str(error) if isinstance(error, PolicyError) else None
+            self.federation.log("refusal", **self._named, error=type(error).__name__, message=why)
+        outcome = "done" if kind is None else kind.__name__
+        self.federation.log("analysis.end", **self._named, outcome=outcome)
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {"analysis": self.declaration.name, "call": self._label}
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -144,7 +155,11 @@ class Analysis:
             refusal = error
             message = {"refused": int(error.code)}
         if refusal is None:
-            self._reveals.append(Reveal(label, "published", len(codec.encode(message)), meaning))
+            size = len(codec.encode(message))
+            self.federation.log(
+                "agree", **self._named, label=label, columns=sorted(self._columns), bytes=size
+            )
+            self._reveals.append(Reveal(label, "published", size, meaning))
         try:
             with translated():
                 replies: Mapping[str, Any] = publish(
@@ -202,6 +217,8 @@ class Analysis:
 
     def _check_call(self) -> None:
         """Raise PolicyError if a rule of this site or of all forbids the analysis itself."""
+        if self.federation.records is not None:
+            self.federation.records.check_approval()
         use = Use(self.declaration.name, self.disclose, len(self.sites))
         policy, shared = self.federation.policy, self.federation.shared_policy
         policy.check_call(use)
@@ -340,6 +357,7 @@ class Analysis:
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._check_complete(label)
+        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size)
         self._reveals.append(Reveal(label, kind, size, self._declared[label]))
 
     def _check_complete(self, label: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
@@ -25,6 +25,7 @@ from transport.errors import AbortCode
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas.genotypes import Genotypes
+    from fedstats.records import Records
     from protocols.mpyc_runtime import MeshRuntime
 
 
@@ -46,6 +47,8 @@ class Federation:
         Names under which this site has registered files, from ``[data]`` in `site.toml`.
     show_progress
         Whether long work draws a progress bar on standard error.
+    records
+        What this site keeps of its sessions; None at a simulated site.
 
     Attributes
     ----------
@@ -64,6 +67,7 @@ class Federation:
         shared: FederationPolicy | None = None,
         data: Mapping[str, Path] | None = None,
         show_progress: bool = False,
+        records: Records | None = None,
     ) -> None:
         self.site = mesh.me
         self.sites = mesh.roster
@@ -71,6 +75,7 @@ class Federation:
         self.policy = policy or SitePolicy()
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
+        self.records = records
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
         self._mesh = mesh
@@ -207,6 +212,11 @@ class Federation:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
 
+    def log(self, event: str, **body: Any) -> None:
+        """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
+        if self.records is not None:
+            self.records.log(event, **body)
+
     def record(self, reveals: Iterable[Reveal]) -> None:
         """Add what an analysis revealed to the session's account; called by the gate."""
         self._reveals.extend(reveals)
@@ -232,8 +242,21 @@ class Federation:
         )
 
     def close(self) -> None:
-        """End the session in good order."""
+        """End the session in good order: the audit log's end is countersigned, and the others told."""
+        if self.records is not None:
+            self.records.end(self.party)
         self._mesh.close()
+
+    def fail(self, error: BaseException) -> None:
+        """End the session because of an error: the others are told its class, and the log too."""
+        if isinstance(error, FedStatsError):
+            self._mesh.abort(error.code, origin=error.site)
+        elif isinstance(error, KeyboardInterrupt):
+            self._mesh.abort(AbortCode.INTERRUPTED)
+        else:
+            self._mesh.abort(AbortCode.INTERNAL)
+        if self.records is not None:
+            self.records.end(self.party, type(error).__name__)
 
     def __enter__(self) -> Self:
         return self
@@ -243,12 +266,8 @@ class Federation:
     ) -> None:
         if error is None:
             self.close()
-        elif isinstance(error, FedStatsError):
-            self._mesh.abort(error.code, origin=error.site)
-        elif isinstance(error, KeyboardInterrupt):
-            self._mesh.abort(AbortCode.INTERRUPTED)
         else:
-            self._mesh.abort(AbortCode.INTERNAL)
+            self.fail(error)
 
     def __repr__(self) -> str:
         return f"<Federation: site {self.site} of {', '.join(self.sites)}>"

@@ -89,6 +89,16 @@ class Site:
         """Where `create_site` and `fedstats rotate` put the card that goes to the other sites."""
         return self.path.with_name(f"{self.name}.card.toml")
 
+    @property
+    def audit(self) -> Path:
+        """Its audit log."""
+        return self.path.with_name("audit.jsonl")
+
+    @property
+    def approvals(self) -> Path:
+        """What its steward has approved."""
+        return self.path.with_name("approvals.json")
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Site:
         """Read a `site.toml`.

@@ -60,7 +60,9 @@ def test_version_and_help(capsys):
     assert "Enrolment" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["init", "rotate", "federation", "doctor", "run", "demo"])
+@pytest.mark.parametrize(
+    "command", ["init", "rotate", "federation", "doctor", "run", "approve", "audit", "demo"]
+)
 def test_every_command_explains_itself(command, capsys):
     assert run(command, "--help") == 0
     assert "Usage" in capsys.readouterr().out
