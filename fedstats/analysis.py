@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.policy import Demands, Use
-from fedstats.results import Cost
+from fedstats.results import Cost, Provenance
+from fedstats.rowsets import RowSet
 from protocols import codec
 from protocols.compare import negative
 from protocols.confirm import confirm
@@ -81,11 +82,13 @@ class Analysis:
         self._label = label
         self._reveals: list[Reveal] = []
         self._agreed = False
+        self._call: str | None = None
         self._engine: Engine | None = None
         self._columns: frozenset[str] = frozenset()
         self._members: Members | None = None
         self._demands: dict[str, Demands] = {}
         self._decided: set[str] = set()
+        self._row_sets: list[RowSet] = []
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
@@ -183,10 +186,15 @@ class Analysis:
                 "the message at that site says what to do",
                 site=next(iter(others)),
             )
+        for row_set in self._row_sets:
+            self.federation.row_sets.remember(row_set)
         self._agreed = True
         self._demands = {site: Demands(**reply.get("demands", {})) for site, reply in replies.items()}
         self._decide_rows()
-        return {site: reply["metadata"] for site, reply in replies.items()}
+        told = {site: reply["metadata"] for site, reply in replies.items()}
+        call = told[self.federation.site].get("call")
+        self._call = call if isinstance(call, str) else self._call
+        return told
 
     def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
         """Tell the rules which rows of this site take part, if not all; called by what `agree` is given."""
@@ -232,6 +240,27 @@ class Analysis:
         use = Use(self.declaration.name, self.disclose, len(self.sites), self._columns, self._rows)
         self.federation.policy.check_input(use)
         self.federation.shared_policy.check_input(use)
+        self._check_difference(use)
+
+    def _check_difference(self, use: Use) -> None:
+        """Raise PolicyError if nearly the same rows of this site were analysed before."""
+        least = self.federation.policy.min_difference
+        self._row_sets = []
+        if use.disclose is None or least < 2:
+            return
+        for cohort, columns in self.federation.asked_columns.items():
+            rows = cohort.identities(sorted(columns))
+            if self._members is not None and self._members.cohort is cohort:
+                rows = [rows[position] for position in self._members.positions]
+            row_set = self.federation.row_sets.hashed(use.analysis, columns, rows)
+            if time := self.federation.row_sets.near(row_set, least):
+                raise self.federation.policy.refusal(
+                    use,
+                    "min_difference",
+                    f"forbids it, as rows that differ from these by fewer were analysed on {time}: use "
+                    "the same rows as then, or others",
+                )
+            self._row_sets.append(row_set)
 
     @property
     def _rows(self) -> int | None:
@@ -390,6 +419,9 @@ class Analysis:
         return {
             "sites": self.sites,
             "leakage": Leakage.collect(self._reveals),
+            "provenance": Provenance(
+                self.declaration.name, self._call, self.disclose, self.federation.records
+            ),
             "cost": Cost(
                 spent.rounds,
                 spent.bytes_sent,

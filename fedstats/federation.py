@@ -18,6 +18,7 @@ from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
+from fedstats.rowsets import RowSets
 from protocols.party import Party
 from transport.base import Mesh, Traffic
 from transport.errors import AbortCode
@@ -78,6 +79,7 @@ class Federation:
         self.records = records
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
+        self._row_sets: RowSets | None = None
         self._mesh = mesh
         self._data = dict(data or {})
         self._reveals: list[Reveal] = []
@@ -212,6 +214,13 @@ class Federation:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
 
+    @property
+    def row_sets(self) -> RowSets:
+        """Which rows were analysed before, see `fedstats.rowsets`; opened when a rule first asks for it."""
+        if self._row_sets is None:
+            self._row_sets = RowSets.in_memory() if self.records is None else self.records.row_sets()
+        return self._row_sets
+
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
         if self.records is not None:
@@ -245,6 +254,7 @@ class Federation:
         """End the session in good order: the audit log's end is countersigned, and the others told."""
         if self.records is not None:
             self.records.end(self.party)
+        self._forget()
         self._mesh.close()
 
     def fail(self, error: BaseException) -> None:
@@ -257,6 +267,12 @@ class Federation:
             self._mesh.abort(AbortCode.INTERNAL)
         if self.records is not None:
             self.records.end(self.party, type(error).__name__)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._row_sets is not None:
+            self._row_sets.close()
+            self._row_sets = None
 
     def __enter__(self) -> Self:
         return self

@@ -186,24 +186,24 @@ class _Rules:
         if use.disclose is None:
             return
         if use.disclose == "aggregate" and not self.allow_aggregate:
-            raise self._refusal(
+            raise self.refusal(
                 use, "allow_aggregate", "forbids disclose='aggregate': use another mode of disclosure"
             )
         if use.disclose == "aggregate" and self.max_digits < 17:
-            raise self._refusal(
+            raise self.refusal(
                 use,
                 "max_digits",
                 "rounds what is opened, and disclose='aggregate' opens exact sums: use another mode",
             )
         if use.sites == 2 and (rule := self._decided_on_shares()):
-            raise self._refusal(
+            raise self.refusal(
                 use, rule, "is decided on shares, which hide nothing between two sites: invite a third"
             )
         if not self._enough_sites(use):
-            raise self._refusal(use, "min_sites", f"asks for more sites than {use.sites}: invite others")
+            raise self.refusal(use, "min_sites", f"asks for more sites than {use.sites}: invite others")
         needed = self._needed(use)
         if use.sites < needed:
-            raise self._refusal(
+            raise self.refusal(
                 use,
                 "colluders",
                 f"asks for {needed} sites, as {self.colluders} of {use.sites} together would learn too much "
@@ -213,7 +213,7 @@ class _Rules:
     def check_input(self, use: Use) -> None:
         """Raise PolicyError unless the analysis may have the columns and rows that it asks for."""
         if use.disclose is not None and use.rows is not None and use.rows < self.min_rows:
-            raise self._refusal(
+            raise self.refusal(
                 use, "min_rows", "asks for more rows of this site: use more rows, or columns with fewer gaps"
             )
 
@@ -230,7 +230,8 @@ class _Rules:
         """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1."""
         return self.colluders + 2 if use.disclose == "aggregate" else 2 * self.colluders + 1
 
-    def _refusal(self, use: Use, rule: str, why: str) -> PolicyError:
+    def refusal(self, use: Use, rule: str, why: str) -> PolicyError:
+        """Return the error that says which rule forbids it, why, and what to do."""
         value = getattr(self, rule)
         return PolicyError(
             f"{use.analysis}: {self._whose} rule {rule} = {_as_toml(value)} {why}; or {self._remedy}"
@@ -359,9 +360,9 @@ class SitePolicy(_Rules):
         if use.disclose is None:
             return
         if not _matches(self.functions, [use.analysis]):
-            raise self._refusal(use, "functions", "does not list this analysis: use one that it lists")
+            raise self.refusal(use, "functions", "does not list this analysis: use one that it lists")
         if _matches(self.deny_functions, [use.analysis]):
-            raise self._refusal(use, "deny_functions", "forbids this analysis: use another one")
+            raise self.refusal(use, "deny_functions", "forbids this analysis: use another one")
         if use.sites == 2:
             self._check_two(use)
         super().check_call(use)
@@ -379,16 +380,16 @@ class SitePolicy(_Rules):
             its = getattr(self, rule)
             wrong = [name for name in sorted(use.columns) if bool(_matches(its, [name])) != allowed]
             if wrong:
-                raise self._refusal(use, rule, why.format(_names(wrong)))
+                raise self.refusal(use, rule, why.format(_names(wrong)))
         if use.disclose == "aggregate" and (wrong := _matches(self.sensitive, use.columns)):
-            raise self._refusal(
+            raise self.refusal(
                 use,
                 "sensitive",
                 f"lets nobody open sums of {_names(wrong)}: use another mode than 'aggregate'",
             )
         quasi = _matches(self.quasi_identifiers, use.columns)
         if len(quasi) > self.max_quasi_identifiers:
-            raise self._refusal(
+            raise self.refusal(
                 use,
                 "max_quasi_identifiers",
                 f"is exceeded by {_names(quasi)}, which together may say who a row is: use fewer of them",
@@ -397,7 +398,7 @@ class SitePolicy(_Rules):
     def check_shared(self, use: Use, shared: FederationPolicy) -> None:
         """Raise PolicyError unless the federation's rules are as strict as this site asks them to be."""
         if use.disclose is not None and shared.min_cell < self.min_cell:
-            raise self._refusal(
+            raise self.refusal(
                 use,
                 "min_cell",
                 f"is more than the federation's {shared.min_cell}: let all sites sign an epoch with "

@@ -17,6 +17,7 @@ from fedstats.approval import Approvals, Spec
 from fedstats.audit import Audit, exchange_heads
 from fedstats.errors import FedStatsError, PolicyError
 from fedstats.policy import SitePolicy
+from fedstats.rowsets import RowSets
 from fedstats.site import Site
 from protocols.party import Party
 from transport.identity import Identity
@@ -57,7 +58,12 @@ class Records:
         self.spec = Spec(script.sha256.hex(), version("fedstats"), manifest.names, manifest.hash.hex())
         self._keys = {card.name: card.identity for card in manifest.peers}
         self._approvals = Approvals(site.approvals, identity)
+        self._session = ""
         self._ended = False
+
+    def row_sets(self) -> RowSets:
+        """Return what the site remembers of its row sets."""
+        return RowSets.open(self.site.row_sets, self.site.keys / "rowsets.key")
 
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log; returns when it is on the disk."""
@@ -89,22 +95,27 @@ class Records:
         DataError, PolicyError, ProtocolError
             See `exchange_heads`.
         """
-        self.log(
-            "session.start",
-            session=party.mesh.session.id.hex(),
-            federation=self.manifest.name,
-            epoch=self.manifest.epoch,
-            script_name=self.script.name,
-            hash=self.spec.hash,
-            policy=_stated(self.site.policy),
-            **asdict(self.spec),
-        )
+        self._session = party.mesh.session.id.hex()
+        self.log("session.start", **self.facts())
         try:
             self.check_approval()
         except PolicyError as error:
             self.log("refusal", hash=self.spec.hash, error=type(error).__name__, message=str(error))
             raise
         exchange_heads(party, self.audit, "start", self._keys)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what there is to say of the session: which, by whom, under which rules."""
+        return {
+            "session": self._session,
+            "federation": self.manifest.name,
+            "epoch": self.manifest.epoch,
+            "script_name": self.script.name,
+            "hash": self.spec.hash,
+            "policy": _stated(self.site.policy),
+            "shared_policy": dict(self.manifest.policy),
+            **asdict(self.spec),
+        }
 
     def end(self, party: Party, outcome: str = "done") -> None:
         """Log the session's end, once; countersigned by the others where it went well."""

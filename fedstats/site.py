@@ -99,6 +99,11 @@ class Site:
         """What its steward has approved."""
         return self.path.with_name("approvals.json")
 
+    @property
+    def row_sets(self) -> Path:
+        """Which of its rows were analysed before."""
+        return self.path.with_name("rowsets.sqlite")
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Site:
         """Read a `site.toml`.
