@@ -1,4 +1,4 @@
-"""One-way analysis of variance over the rows of all sites: Fisher's, Welch's, and Levene's test.
+"""One-way analysis of variance over the rows of all sites, Fisher's and Welch's.
 
 References
 ----------
@@ -97,7 +97,7 @@ def f_oneway(
         part = _groups.agree(run, cohort, column, by=by, groups=groups, options={}, is_shared=True)
         sizes = _groups.open_sizes(run, part)
         title = f"One-way analysis of variance of {column} by {by}"
-        return finished(run, part, sizes, _fisher, title)
+        return finished(run, part, sizes, fisher, title)
 
 
 def anova_welch(
@@ -121,7 +121,8 @@ def anova_welch(
         return finished(run, part, sizes, _welch, title)
 
 
-def _fisher(x: GroupMoments) -> dict[str, Numbers]:
+def fisher(x: GroupMoments) -> dict[str, Numbers]:
+    """Return F of equal variances."""
     groups, total = len(x.n), x.n.sum()
     between = (x.n * (x.distance * x.distance)).sum() / (groups - 1)
     within = ((x.n - 1) * x.var).sum() / (total - groups)
