@@ -24,6 +24,7 @@ from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.schema import Schema
 from protocols.floating import floating
 from protocols.inputs import sum_shares
+from protocols.secret import stack
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -187,6 +188,11 @@ def _margins(shape: tuple[int, ...]) -> NDArray[np.int64]:
 def all_rows(n: int) -> pd.Series[int]:
     """Return a number of rows as `HypothesisTest` has it, of tests that tell those of no group."""
     return pd.Series([n], index=pd.Index(["all"]), name="nobs")
+
+
+def stacked(parts: Sequence[Numbers]) -> Numbers:
+    """Join arrays of whole numbers along a new axis."""
+    return np.stack(parts) if isinstance(parts[0], np.ndarray) else stack(parts)
 
 
 def floats(x: Numbers) -> Numbers:

@@ -1,4 +1,4 @@
-"""Levene's test of equal variances, and Brown and Forsythe's: analyses of variance of distances from a centre.
+"""Levene's test of equal variances, and Brown and Forsythe's: an analysis of variance of distances.
 
 The groups' centres are opened; with them each site has its rows' distances, and all else is `f_oneway`. Only
 the median is robust [2]_; it is found on shares (`quantiles`), which takes most of the rounds.
@@ -131,10 +131,10 @@ def _medians(run: Analysis, part: Groups, sizes: pd.Series[int]) -> Array:
         label for label, value in zip(part.labels, found[:, 0].tolist(), strict=True) if np.isnan(value)
     ]
     if unknown:
+        least = run.federation.shared_policy.min_cell
         raise PolicyError(
-            f"{run.declaration.name}: fewer than {run.federation.shared_policy.min_cell} rows (min_cell) over "
-            f"all sites on a side of the median in {', '.join(map(repr, unknown))}: use center='mean', leave it "
-            "out, or merge rare levels"
+            f"{run.declaration.name}: fewer than {least} rows (min_cell) over all sites on a side of the "
+            f"median in {', '.join(map(repr, unknown))}: use center='mean', leave it out, or merge rare levels"
         )
     return found[:, 0]
 
