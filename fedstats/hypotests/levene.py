@@ -134,7 +134,8 @@ def _medians(run: Analysis, part: Groups, sizes: pd.Series[int]) -> Array:
         least = run.federation.shared_policy.min_cell
         raise PolicyError(
             f"{run.declaration.name}: fewer than {least} rows (min_cell) over all sites on a side of the "
-            f"median in {', '.join(map(repr, unknown))}: use center='mean', leave it out, or merge rare levels"
+            f"median in "
+            f"{', '.join(map(repr, unknown))}: use center='mean', leave it out, or merge rare levels"
         )
     return found[:, 0]
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Bad input of hypothesis tests, at one site or at all: errors with remedies, and all sites stop together."""
-=======
 """Bad input of hypothesis tests, at one site or at all: typed errors with remedies; all stop together."""
->>>>>>> main
 
 from __future__ import annotations
 
