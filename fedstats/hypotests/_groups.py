@@ -185,7 +185,7 @@ def open_sizes(run: Analysis, part: Groups) -> pd.Series[int]:
     -----
     **Leakage.** "group sizes": in the result mode a size below `min_cell` is not told.
 
-    **Cost.** For three parties two rounds in the aggregate mode, 14 in the result mode.
+    **Cost.** Two rounds in the aggregate mode; in the result mode 15 for three parties.
     """
     return part.series(open_enough(run, "group sizes", part.counts, part.labels), "nobs")
 

@@ -71,7 +71,7 @@ def moments(run: Analysis, part: Groups, sizes: pd.Series[int], about: float | N
     -----
     **Leakage.** `AGGREGATE`; nothing in the result mode.
 
-    **Cost.** Two sums in the aggregate mode. In the result mode, some 20 rounds for three parties.
+    **Cost.** Two sums in the aggregate mode. In the result mode, some 25 rounds for three parties.
     """
     n: NDArray[np.int64] = np.asarray(sizes, np.int64)
     return (_opened if run.disclose == "aggregate" else _secret)(run, part.rows, n, about)

@@ -150,7 +150,8 @@ def pool(run: Analysis, counts: NDArray[np.int64], names: Sequence[str]) -> tupl
 
     Notes
     -----
-    **Leakage.** `AGGREGATE` or `RESULT`. **Cost.** Two rounds, or 14 for three parties.
+    **Leakage.** `AGGREGATE` or `RESULT`. **Cost.** Two rounds in the
+    aggregate mode; in the result mode 14 for three parties.
     """
     least = run.federation.shared_policy.min_cell
     sums = np.concatenate([_margins(counts.shape), np.ones((1, counts.size), np.int64)])

@@ -94,7 +94,7 @@ def cochran_mantel_haenszel(
     significant bits; of each other site which levels it has. A coalition of t sites learns no more. With
     ``disclose="aggregate"`` all learn the tables, and a coalition those of the other sites.
 
-    **Cost.** For three sites about 300 rounds and 10 kB a stratum; 4 rounds in the aggregate mode.
+    **Cost.** For three sites about 280 rounds and 100 kB a stratum; 4 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         part = _tables.agree_two_by_two(

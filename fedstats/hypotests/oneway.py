@@ -91,7 +91,8 @@ def f_oneway(
     result mode, and can leave its own rows out of what it learns. With ``disclose="aggregate"`` all sums are
     exact.
 
-    **Cost.** As `ttest_ind`.
+    **Cost.** For three sites and two groups about 130 rounds and 150 kB, and 20 rounds more for each doubling
+    of the groups; 8 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         part = _groups.agree(run, cohort, column, by=by, groups=groups, options={}, is_shared=True)
@@ -110,9 +111,28 @@ def anova_welch(
 ) -> FTestResult:
     """Compare the means of several groups, each with its own variance, by Welch's approximation.
 
-    Parameters, errors, leakage and cost are those of `f_oneway`; also opened are the degrees of freedom of
-    the denominator. As ``anova_oneway(use_var="unequal")`` of statsmodels, or R's ``oneway.test``; no group
-    may be constant.
+    Parameters
+    ----------
+    cohort, column, by, groups, disclose
+        As for `f_oneway`.
+
+    Returns
+    -------
+    FTestResult
+        As ``anova_oneway(use_var="unequal")`` of statsmodels has it, or R's ``oneway.test``.
+
+    Raises
+    ------
+    DataError, RemoteError, PolicyError
+        As `f_oneway`.
+    EstimationError
+        Values of a group do not vary.
+
+    Notes
+    -----
+    **Leakage.** As `f_oneway`, and the degrees of freedom of the denominator. **Cost.** For three sites and
+    two groups about 260 rounds and 240 kB, and 70 rounds more for each doubling of the groups; 8 rounds in
+    the aggregate mode.
     """
     with cohort.federation.analysis(WELCH, disclose) as run:
         part = _groups.agree(run, cohort, column, by=by, groups=groups, options={}, is_shared=True)
