@@ -109,7 +109,7 @@ def levene(
     bits), the mean distances from them, and F; of each other site which levels of `by` it has. A coalition of
     t sites learns no more in the result mode, and can leave its own rows out of what it learns.
 
-    **Cost.** For three sites about 220 rounds and 900 kB with medians, 170 rounds and 200 kB with
+    **Cost.** For three sites about 200 rounds and 900 kB with medians, 150 rounds and 180 kB with
     means; 10 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(MEDIAN if center == "median" else MEAN, disclose) as run:
