@@ -30,6 +30,7 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.histograms import HistogramResult, histogram  # noqa: E402
 from fedstats.hypotests import (  # noqa: E402
     AnovaResult,
     BinomialResult,
@@ -62,7 +63,6 @@ from fedstats.hypotests import (  # noqa: E402
     ttest_rel,
     wilcoxon,
 )
-from fedstats.histograms import HistogramResult, histogram  # noqa: E402
 from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
