@@ -28,7 +28,7 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
-from fedstats.regression import OLSResult, ols  # noqa: E402
+from fedstats.regression import GLMResult, OLSResult, glm, logit, ols, poisson  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 
@@ -40,14 +40,18 @@ __all__ = [
     "EstimationError",
     "FedStatsError",
     "Federation",
+    "GLMResult",
     "OLSResult",
     "PolicyError",
     "ProtocolError",
     "RemoteError",
     "TransportError",
     "describe",
+    "glm",
     "gwas",
     "join",
+    "logit",
     "ols",
+    "poisson",
     "simulate",
 ]

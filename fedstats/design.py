@@ -67,6 +67,8 @@ class Design:
         How many rows of this site were left out for a missing value.
     further
         Further variables that were asked for, by name, each of shape ``(rows,)``.
+    further_expressions
+        Their expressions, to evaluate new rows.
     """
 
     X: Array
@@ -77,6 +79,7 @@ class Design:
     ids: NDArray[np.object_] | None
     dropped: int
     further: Mapping[str, Array]
+    further_expressions: Mapping[str, Expression]
 
     @property
     def has_intercept(self) -> bool:
@@ -192,6 +195,7 @@ def agree_design(
         None if cohort.ids is None else cohort.ids[part.positions],
         part.dropped,
         part.evaluate(coding.moments),
+        part.further,
     )
 
 
@@ -239,6 +243,35 @@ def code_new_rows(coding: Coding, frame: pd.DataFrame) -> tuple[NDArray[np.intp]
         if unknown:
             raise DataError(f"column {name!r} has levels in {unknown} rows that the analysis did not have")
     return positions, terms.matrix(rows)[0]
+
+
+def evaluate_new_rows(coding: Coding, expression: Expression, frame: pd.DataFrame) -> Array:
+    """Evaluate a further expression on rows that were not part of the analysis, at this site alone.
+
+    Parameters
+    ----------
+    coding
+        From `Design.coding`.
+    expression
+        One of `Design.further_expressions`.
+    frame
+        Has every column of the expression.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(rows,)``; NaN where a column is missing.
+
+    Raises
+    ------
+    DataError
+        A column is absent or holds no numbers.
+    """
+    absent = [name for name in expression.columns if name not in frame]
+    if absent:
+        raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
+    numbers = {name: to_numbers(frame[name], name) for name in expression.columns}
+    return np.broadcast_to(expression(Inputs(numbers, coding.moments)), (len(frame),))
 
 
 def check_same_call(told: Mapping[str, Mapping[str, Any]], me: str) -> None:

@@ -180,7 +180,7 @@ class Coding:
         return np.ascontiguousarray(matrix.to_numpy(dtype=np.float64)), names
 
     def response(self, rows: Rows) -> Array | None:
-        """Return the response, if the formula has one: a number, or a category's position among its levels."""
+        """Return the response, if the formula has one; a category as its position among its levels."""
         if self.formula.response is None:
             return None
         if self.formula.response.contrast is not None:
