@@ -28,7 +28,18 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
-from fedstats.regression import GLMResult, OLSResult, glm, logit, ols, poisson  # noqa: E402
+from fedstats.regression import (  # noqa: E402
+    GLMResult,
+    MNLogitResult,
+    OLSResult,
+    OrdinalResult,
+    glm,
+    logit,
+    mnlogit,
+    ols,
+    ordinal,
+    poisson,
+)
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 
@@ -41,7 +52,9 @@ __all__ = [
     "FedStatsError",
     "Federation",
     "GLMResult",
+    "MNLogitResult",
     "OLSResult",
+    "OrdinalResult",
     "PolicyError",
     "ProtocolError",
     "RemoteError",
@@ -51,7 +64,9 @@ __all__ = [
     "gwas",
     "join",
     "logit",
+    "mnlogit",
     "ols",
+    "ordinal",
     "poisson",
     "simulate",
 ]

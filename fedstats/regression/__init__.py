@@ -2,7 +2,20 @@
 
 from fedstats.regression._results import OLSResult
 from fedstats.regression.glm import GLMResult, glm
+from fedstats.regression.mnlogit import MNLogitResult, mnlogit
 from fedstats.regression.named import logit, poisson
 from fedstats.regression.ols import ols
+from fedstats.regression.ordinal import OrdinalResult, ordinal
 
-__all__ = ["GLMResult", "OLSResult", "glm", "logit", "ols", "poisson"]
+__all__ = [
+    "GLMResult",
+    "MNLogitResult",
+    "OLSResult",
+    "OrdinalResult",
+    "glm",
+    "logit",
+    "mnlogit",
+    "ols",
+    "ordinal",
+    "poisson",
+]

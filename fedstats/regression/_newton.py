@@ -90,6 +90,9 @@ class Likelihood(Protocol):
     def rows(self, params: Array) -> Array:
         """Return the log-likelihood of each row, −inf where the parameters are impossible."""
 
+    def within(self, params: Array, step: Array) -> Array:
+        """Return the step, shortened if it leads to what all sites know to be impossible."""
+
 
 class Maximum(NamedTuple):
     """Where a likelihood is largest."""
@@ -149,6 +152,7 @@ def maximise(
         is_contracting = size < last / 2
         if iteration >= _PATIENCE and not is_contracting:
             _refuse_separation(run, likelihood, params, step, parts)
+        step = likelihood.within(params, step)
         if size > _SMALL * reach and (likelihood.is_restricted or not is_contracting):
             step = shortened(run, likelihood, params, step, parts)
         params = params + step

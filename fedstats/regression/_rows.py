@@ -153,6 +153,12 @@ def check_cov_type(cov_type: str, groups: str | None) -> None:
         )
 
 
+def check_maxiter(maxiter: int) -> None:
+    """Raise DataError unless this is a number of iterations."""
+    if maxiter < 1:
+        raise DataError(f"maxiter must be 1 at least, not {maxiter}")
+
+
 def check_clusters(cohort: Cohort, groups: str | None, disclose: str) -> None:
     """Raise DataError if clusters extend over sites where that cannot be done."""
     if groups is not None and groups in cohort.declared_levels and disclose != "aggregate":

@@ -132,6 +132,9 @@ class _Rows:
         mu = self.link.to_means(np.where(inside, eta, 1.0))[0]
         return np.asarray(inside & (mu > self.family.lower) & (mu < self.family.upper))
 
+    def within(self, params: Array, step: Array) -> Array:  # noqa: ARG002  (what is possible, the rows tell)
+        return step
+
     def first_system(self, mean: float) -> tuple[Array, Array]:
         """Return the weighted least squares problem whose solution is the first step of the iteration."""
         lower, upper = self.bounds
@@ -357,8 +360,7 @@ def glm(
         _rows.check_clusters(cohort, groups, disclose)
         if exposure is not None and chosen[0][1].name != "log":
             raise DataError("exposure= goes with the logarithmic link: use offset= with others")
-        if maxiter < 1:
-            raise DataError(f"maxiter must be 1 at least, not {maxiter}")
+        _rows.check_maxiter(maxiter)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:
         chosen[0][0].check(cast(Array, y), formula.split("~")[0].strip())
