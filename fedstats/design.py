@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
 from fedstats._moments import Frame, location_sums, moments, power_sums
-from fedstats.cohort import LARGEST, to_numbers, to_texts
+from fedstats.cohort import largest, to_numbers, to_texts
 from fedstats.errors import DataError
 from fedstats.expressions import Array, Contrast, Expression, Inputs, MeanStd, translate
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, parse, used_as
@@ -166,7 +166,7 @@ def agree_design(
     def local() -> Mapping[str, Any]:
         selected = None if check is None else check()
         asked = _asked(formula, needs_response, categorical, further or {})
-        part = _Local.build(cohort, asked, missing, selected, needed)
+        part = _Local.build(cohort, asked, missing, selected, needed, largest(run.disclose))
         if not part.pooled:
             part.check_rows(check_rows, {})
         mine.append(part)
@@ -296,6 +296,7 @@ class _Local:
     rows: Rows
     positions: NDArray[np.intp]
     dropped: int
+    largest: float
 
     @classmethod
     def build(
@@ -305,6 +306,7 @@ class _Local:
         missing: Missing,
         selected: NDArray[np.bool_] | None,
         needed: Sequence[str],
+        most: float,
     ) -> _Local:
         formula, further = asked
         columns = dict.fromkeys([*formula.columns, *(name for e in further.values() for name in e.columns)])
@@ -320,10 +322,10 @@ class _Local:
         positions, dropped = _complete_rows(cohort, list(kinds), missing, selected)
         rows = Rows(
             len(positions),
-            {name: cohort.numbers(name)[positions] for name in numbers},
+            {name: cohort.numbers(name, most)[positions] for name in numbers},
             {name: cohort.texts(name)[positions] for name in categories},
         )
-        part = cls(cohort, formula, further, kinds, rows, positions, dropped)
+        part = cls(cohort, formula, further, kinds, rows, positions, dropped, most)
         part.check_finite({})
         return part
 
@@ -363,11 +365,12 @@ class _Local:
                 continue
             known = expression.pooled.keys() <= available.keys()
             for values in [expression(inputs)] if known else expression.arguments(inputs):
-                bad = int(np.count_nonzero(~(np.abs(values) <= LARGEST)))
+                bad = int(np.count_nonzero(~(np.abs(values) <= self.largest)))
                 if bad:
                     raise DataError(
                         f"{expression.text!r} is not finite in {bad} rows of this site that have no missing "
-                        "value: correct these rows, set them to missing, or change the term"
+                        f"value, or beyond {self.largest:g}: correct these rows, set them to missing, or "
+                        "change the term"
                     )
 
     def told_levels(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _newton, _rows
-from fedstats.regression._equations import scalars
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +29,7 @@ _COUNTS: Mapping[str, str] = {
 def declarations(name: str) -> tuple[Declaration, Declaration]:
     """Return what a model of this kind reveals, and what it reveals with clusters."""
     aggregate = {**design.AGGREGATE, **_rows.AGGREGATE, **_newton.AGGREGATE, **_COUNTS}
-    result = {**_rows.RESULT, **_newton.RESULT, **_COUNTS}
+    result = {**design.AGGREGATE, **_rows.RESULT, **_newton.RESULT, **_COUNTS}
     over_sites = {**aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES}
     return (
         Declaration(name, aggregate, result, published=design.PUBLISHED),
@@ -90,11 +89,11 @@ def counts(run: Analysis, part: Design) -> tuple[NDArray[np.intp], Array]:
         No row has some level.
     """
     codes = np.asarray(part.y, dtype=np.intp)
-    found = scalars(run, "null model", np.bincount(codes, minlength=len(part.levels)).astype(np.float64))
-    empty = [level for level, rows in zip(part.levels, found, strict=True) if round(rows) == 0]
+    found = run.sum("null model", np.bincount(codes, minlength=len(part.levels)))
+    empty = [level for level, rows in zip(part.levels, found, strict=True) if not rows]
     if empty:
         raise EstimationError(
             f"no row has the level {', '.join(map(repr, empty))} of {part.response_name!r}: leave it out of "
             "the declared levels"
         )
-    return codes, np.rint(found)
+    return codes, found.astype(np.float64)

@@ -34,7 +34,7 @@ AGGREGATE: Mapping[str, str] = {
     "of rows, or of clusters",
 }
 RESULT: Mapping[str, str] = {
-    "rows": _frames.ROWS,
+    **_frames.RESULT,
     "covariance": "variances of the estimates",
 }
 #: What cov_type="cluster" opens beside.
@@ -234,4 +234,4 @@ def _by_cluster(run: Analysis, scores: Array, clusters: Clusters) -> tuple[Array
 
 def _times(found: Covariance, factor: float) -> Covariance:
     matrix = None if found.matrix is None else found.matrix * factor
-    return Covariance(found.variances * factor, matrix)
+    return Covariance(found.variances * factor, matrix, None)

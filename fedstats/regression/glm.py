@@ -55,6 +55,7 @@ DECLARATION = Declaration(
         "fit": _FIT,
     },
     result={
+        **design.AGGREGATE,
         **_rows.RESULT,
         "null model": "Σw and Σwy of the response y with the weights w, from which the model of a constant "
         "follows, unless there is an offset",
