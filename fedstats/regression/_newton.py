@@ -48,11 +48,14 @@ RESULT: Mapping[str, str] = {
     "step, and along the estimates, and no more",
 }
 
-#: Iterations end after a step of this size; the error that it leaves is about the square of it.
-TOLERANCE = 1e-7
+#: Iterations end after a step of this size, relative to the largest parameter, or if the next one would be of
+#: that size.
+TOLERANCE, PRECISION = 1e-7, 1e-11
+#: Parameters of less than this count as if they were this large.
+_LITTLE = 0.01
 #: After a step of this size the observed information is used, with which convergence is quadratic.
 _NEAR = 0.1
-#: Steps so small are not compared: what they gain is less than the rounding of a likelihood.
+#: Steps so small are not compared: what they gain drowns in the rounding of a likelihood.
 _SMALL = 1e-4
 #: How often a step is halved before the method gives up.
 _HALVINGS = 12
@@ -67,15 +70,14 @@ _BOUND, _FRACTION = 2.0**36, 34
 
 
 class Likelihood(Protocol):
-    """What is maximised: this site's part of a log-likelihood, and the names of its parameters."""
+    """What is maximised: this site's part of a log-likelihood, and the names of its parameters.
+
+    Parameters are in units in which it bends at about 1.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the parameters."""
-
-    @property
-    def unit(self) -> float:
-        """Parameters of this size or less count as small; 0 where they have a unit of their own."""
 
     @property
     def is_restricted(self) -> bool:
@@ -132,9 +134,8 @@ def maximise(
     **Cost.** One `solve` a step; one round more, or one comparison on shares, for a step that may go astray.
     """
     params, size, step = start, np.inf, np.zeros_like(start)
-    reach = max(float(np.abs(params).max()), likelihood.unit)
     for iteration in range(1, maxiter + 1):
-        near = size <= _NEAR * (1.0 if likelihood.unit else reach)
+        near = size <= _NEAR
         try:
             step = _next_step(run, likelihood, params, near, parts)
         except EstimationError as error:
@@ -146,14 +147,16 @@ def maximise(
                 "change the link, or leave out terms"
             ) from error
         last, size = size, float(np.abs(step).max())
-        reach = max(float(np.abs(params).max()), likelihood.unit)
-        if size <= TOLERANCE * reach:
+        reach = max(float(np.abs(params).max()), _LITTLE)
+        # Convergence is quadratic by now: the next step would be about this long.
+        expected = size**3 / last**2
+        if size <= TOLERANCE * reach or (near and size < _SMALL and expected <= PRECISION * reach):
             return Maximum(params + step, iteration)
         is_contracting = size < last / 2
         if iteration >= _PATIENCE and not is_contracting:
             _refuse_separation(run, likelihood, params, step, parts)
         step = likelihood.within(params, step)
-        if size > _SMALL * reach and (likelihood.is_restricted or not is_contracting):
+        if size > _SMALL and (likelihood.is_restricted or not is_contracting):
             step = shortened(run, likelihood, params, step, parts)
         params = params + step
     moving = np.abs(step) > TOLERANCE * reach

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -58,6 +58,8 @@ class Framed:
         Of the terms.
     n, dropped
         Rows of all sites that are used, and that were left out for a missing value.
+    size
+        Of the response, if it was asked for: the root of its mean square, roughly.
     """
 
     Z: Array
@@ -65,9 +67,12 @@ class Framed:
     names: tuple[str, ...]
     n: int
     dropped: int
+    size: float | None
 
 
-def framed(run: Analysis, part: Design, *, parameters: int | None = None) -> Framed:
+def framed(
+    run: Analysis, part: Design, *, parameters: int | None = None, with_response: bool = False
+) -> Framed:
     """Measure the columns of a design in a public frame.
 
     Parameters
@@ -78,6 +83,8 @@ def framed(run: Analysis, part: Design, *, parameters: int | None = None) -> Fra
         This site's part of the design.
     parameters
         How many parameters the rows must determine; as many as terms by default.
+    with_response
+        Whether to look for the size of the response too.
 
     Raises
     ------
@@ -92,16 +99,20 @@ def framed(run: Analysis, part: Design, *, parameters: int | None = None) -> Fra
             f"{n} complete rows over all sites cannot determine {parameters} parameters: use fewer terms"
         )
     first = int(part.has_intercept)
-    Z, to_terms = part.X.copy(), np.eye(p)
-    if p > first:
-        frame = _frames.pooled_frame(run, part.X[:, first:], part.names[first:], n)
-        if not part.has_intercept:  # nothing takes a centre up
-            lengths = np.hypot(frame.centre, frame.unit)
-            frame = Frame(np.zeros(p), _frames.power_of_two_near(lengths))
+    Z, to_terms, size = part.X.copy(), np.eye(p), None
+    columns, names = part.X[:, first:], part.names[first:]
+    if with_response:
+        columns, names = np.column_stack([columns, cast(Array, part.y)]), (*names, str(part.response_name))
+    if names:
+        frame = _frames.pooled_frame(run, columns, names, n)
+        lengths = _frames.power_of_two_near(np.hypot(frame.centre, frame.unit))
+        size = float(lengths[-1]) if with_response else None
+        # Without an intercept, nothing takes a centre up.
+        frame = (frame if part.has_intercept else Frame(np.zeros_like(lengths), lengths))[: p - first]
         Z[:, first:] = frame.apply(part.X[:, first:])
         to_terms[first:, first:] = np.diag(1 / frame.unit)
         to_terms[:first, first:] = -frame.centre / frame.unit
-    return Framed(Z, to_terms, part.names, n, dropped)
+    return Framed(Z, to_terms, part.names, n, dropped, size)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,7 +190,7 @@ def robust_covariance(
     combinations: Array,
     scale: float = 1.0,
 ) -> Covariance:
-    """Return the covariance of estimates: the inverse information times φ, or a sandwich around the scores.
+    """Return the covariance of estimates: the inverse information, or a sandwich of it around the scores.
 
     Parameters
     ----------
@@ -197,7 +208,7 @@ def robust_covariance(
     combinations
         See `_equations.covariance`.
     scale
-        φ of the classical covariance.
+        What the covariance is multiplied by.
 
     Raises
     ------
@@ -207,14 +218,14 @@ def robust_covariance(
     if scores is None:
         found = covariance(run, "covariance", information, names, combinations=combinations)
         return _times(found, scale)
-    factor = 1.0
+    factor = scale
     if clusters is not None:
         scores, count = _by_cluster(run, scores, clusters)
         if count < 2:
             raise EstimationError(
                 f"{count} cluster over all sites has no covariance: two are needed at least"
             )
-        factor = count / (count - 1) * (rows.n - 1) / (rows.n - len(names))
+        factor *= count / (count - 1) * (rows.n - 1) / (rows.n - len(names))
     meat = scores.T @ scores
     found = covariance(run, "covariance", information, names, meat=meat, combinations=combinations)
     return _times(found, factor)

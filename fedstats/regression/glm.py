@@ -71,9 +71,23 @@ CLUSTER_DECLARATION = replace(
 )
 
 
+#: Largest information or score of a row, in units of the model of a constant.
+_LARGEST = 2.0**70
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class _Rows:
-    """This site's rows of a generalised linear model: a `_newton.Likelihood`, of scale 1."""
+    """This site's rows of a generalised linear model: a `_newton.Likelihood`.
+
+    Attributes
+    ----------
+    eta_unit
+        Public unit of the linear predictor, in which its parameters are measured.
+    weight_unit
+        Public unit of the information of a row.
+    square
+        Public unit of squares of the response, for families whose deviance is measured in it.
+    """
 
     Z: Array
     y: Array
@@ -82,10 +96,9 @@ class _Rows:
     family: Family
     link: Link
     names: tuple[str, ...]
-
-    @property
-    def unit(self) -> float:
-        return 0.0 if self.link.has_unit else 0.01
+    eta_unit: float
+    weight_unit: float
+    square: float
 
     @property
     def is_restricted(self) -> bool:
@@ -93,21 +106,23 @@ class _Rows:
         return self.link.positive_only or not within
 
     def linear(self, params: Array) -> Array:
-        return self.Z @ params + self.offset
+        return self.eta_unit * (self.Z @ params) + self.offset
 
     def means(self, eta: Array) -> Means:
         mu, slope, curve = self.link.to_means(eta)
         return self.family.clip(mu), slope, curve
 
     def per_row(self, eta: Array, *, observed: bool) -> tuple[Array, Array]:
-        """Return the information and the score of each row, with respect to its linear predictor."""
+        """Return the information and the score of each row for its linear predictor, in their units."""
         mu, slope, curve = self.means(eta)
         V, V_slope = self.family.variance(mu)
         information = slope**2 / V
         residual = (self.y - mu) / V
         if observed and self.link.name != self.family.canonical:
             information = information - residual * (curve - slope**2 * V_slope / V)
-        return self.weights * information, self.weights * residual * slope
+        weights = self.weights / self.weight_unit
+        # Cut off where a step went astray, so that sums stay finite.
+        return _cut(weights * information), _cut(weights * residual * slope / self.eta_unit)
 
     def system(self, params: Array, *, near: bool) -> tuple[Array, Array]:
         information, score = self.per_row(self.linear(params), observed=near)
@@ -117,7 +132,7 @@ class _Rows:
         return self.Z.T @ (per_row[:, np.newaxis] * self.Z)
 
     def rows(self, params: Array) -> Array:
-        return self.loglike(self.linear(params), 1.0)
+        return self.loglike(self.linear(params), self.square)
 
     def loglike(self, eta: Array, scale: float) -> Array:
         """Return the log-likelihood of each row, −inf where its linear predictor is impossible."""
@@ -138,7 +153,7 @@ class _Rows:
 
     def first_system(self, mean: float) -> tuple[Array, Array]:
         """Return the weighted least squares problem whose solution is the first step of the iteration."""
-        lower, upper = self.bounds
+        lower, upper = bounds(self.family, self.link)
         mu = self.family.start(self.y, mean)
         if np.isfinite(lower):
             mu = np.maximum(mu, lower + (mean - lower) / 10)
@@ -146,12 +161,17 @@ class _Rows:
             mu = np.minimum(mu, upper - (upper - mean) / 10)
         eta = self.link.to_linear(mu)
         information, score = self.per_row(eta, observed=False)
-        return self.information(information), self.Z.T @ (information * (eta - self.offset) + score)
+        target = information * (eta - self.offset) / self.eta_unit + score
+        return self.information(information), self.Z.T @ target
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Between which means are possible."""
-        return max(self.link.lower, self.family.lower), min(self.link.upper, self.family.upper)
+
+def bounds(family: Family, link: Link) -> tuple[float, float]:
+    """Return between which means are possible."""
+    return max(link.lower, family.lower), min(link.upper, family.upper)
+
+
+def _cut(x: Array) -> Array:
+    return np.asarray(np.clip(x, -_LARGEST, _LARGEST))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -401,35 +421,38 @@ def _fit(
     clusters: Clusters | None,
     maxiter: int,
 ) -> GLMResult:
-    matrix = _rows.framed(run, part)
+    matrix = _rows.framed(run, part, with_response=link.has_unit)
     y = cast(Array, part.y)
     weights = part.further.get("weights", np.ones_like(y))
     offset = part.further.get("offset", np.zeros_like(y)) + np.log(part.further.get("exposure", 1.0))
     has_offset = bool(part.further.keys() & {"offset", "exposure"})
-    rows = _Rows(matrix.Z, y, weights, offset, family, link, part.names)
+    total, sum_ = scalars(run, "null model", np.array([weights.sum(), weights @ y])).tolist()
+    mean = sum_ / total
+    _check_mean(mean, family, link, str(part.response_name))
+    units = _units(mean, total / matrix.n, matrix.size, family, link)
+    rows = _Rows(matrix.Z, y, weights, offset, family, link, part.names, **units)
+    null = replace(rows, Z=np.ones((len(y), 1)), names=(INTERCEPT,))
 
-    mean = _mean(run, rows, str(part.response_name))
     parts = count()
-    null = _Rows(np.ones((len(y), 1)), y, weights, offset, family, link, (INTERCEPT,))
-    at_null = link.to_linear(np.array([mean]))
+    at_null = link.to_linear(np.array([mean])) / rows.eta_unit
     if has_offset:
-        at_null = _newton.maximise(
-            run, null, _start(run, null, mean, True, parts), maxiter=maxiter, parts=parts
-        ).params
+        start = _start(run, null, mean, has_offset, parts)
+        at_null = _newton.maximise(run, null, start, maxiter=maxiter, parts=parts).params
     start = _start(run, rows, mean, has_offset, parts)
     found = _newton.maximise(run, rows, start, maxiter=maxiter, parts=parts)
 
     fit = _fit_statistics(run, rows, null, found.params, at_null, matrix.n)
-    information, score = rows.per_row(rows.linear(found.params), observed=cov_type != "nonrobust")
+    is_robust = cov_type != "nonrobust"
+    information, score = rows.per_row(rows.linear(found.params), observed=is_robust)
     covariance = _rows.robust_covariance(
         run,
         matrix,
         rows.information(information),
         part.names,
-        scores=None if cov_type == "nonrobust" else rows.Z * score[:, np.newaxis],
+        scores=rows.Z * score[:, np.newaxis] if is_robust else None,
         clusters=clusters,
         combinations=matrix.to_terms,
-        scale=fit["scale"],
+        scale=rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
     )
     terms = list(part.names)
     return GLMResult(
@@ -440,7 +463,7 @@ def _fit(
         family=family.name,
         link=link.name,
         cov_type=cov_type,
-        params=pd.Series(matrix.to_terms @ found.params, index=terms, name="coef"),
+        params=pd.Series(rows.eta_unit * (matrix.to_terms @ found.params), index=terms, name="coef"),
         bse=pd.Series(np.sqrt(covariance.variances), index=terms, name="std err"),
         nobs=matrix.n,
         n_missing=matrix.dropped,
@@ -450,16 +473,33 @@ def _fit(
     )
 
 
-def _mean(run: Analysis, rows: _Rows, response: str) -> float:
-    """Return the weighted mean of the response over all sites, which must be a possible one."""
-    total, sum_ = scalars(run, "null model", np.array([rows.weights.sum(), rows.weights @ rows.y])).tolist()
-    mean, (lower, upper) = sum_ / total, rows.bounds
+def _check_mean(mean: float, family: Family, link: Link, response: str) -> None:
+    """Raise EstimationError unless the mean of the response is a possible one."""
+    lower, upper = bounds(family, link)
     if not lower < mean < upper:
         raise EstimationError(
             f"the mean of the response {response!r} over all sites is not between {lower:g} and {upper:g}: "
-            f"no finite estimates exist with the {rows.family.name} family and the link {rows.link.name!r}"
+            f"no finite estimates exist with the {family.name} family and the link {link.name!r}"
         )
-    return float(mean)
+
+
+def _units(mean: float, weight: float, size: float | None, family: Family, link: Link) -> dict[str, float]:
+    """Return public units in which parameters, information and squares of any response are about 1.
+
+    Parameters
+    ----------
+    mean, weight
+        Of the response, and of its weights.
+    size
+        Of the response, where the linear predictor is measured in its unit.
+    """
+    eta = link.to_linear(np.array([mean]))
+    at_mean = np.array([mean])
+    return {
+        "eta_unit": 1.0 if size is None else float(np.abs(link.to_linear(np.array(size)))),
+        "weight_unit": weight * float(link.to_means(eta)[1][0] ** 2 / family.variance(at_mean)[0][0]),
+        "square": 1.0 if family.name != "gaussian" else (size or mean) ** 2,
+    }
 
 
 def _start(run: Analysis, rows: _Rows, mean: float, has_offset: bool, parts: Iterator[int]) -> Array:
@@ -472,7 +512,7 @@ def _start(run: Analysis, rows: _Rows, mean: float, has_offset: bool, parts: Ite
     if rows.names[0] == INTERCEPT and not has_offset:
         # The null model is possible, and so is some point on the way from there.
         start = np.zeros_like(first)
-        start[0] = rows.link.to_linear(np.array([mean]))[0]
+        start[0] = rows.link.to_linear(np.array([mean]))[0] / rows.eta_unit
         return start + _newton.shortened(run, rows, start, first - start, parts)
     impossible = np.count_nonzero(np.isinf(rows.rows(start)))
     if _newton.reaches(run, "gains", np.array([float(impossible)]), 0.5, next(parts))[0]:
@@ -495,20 +535,21 @@ def _fit_statistics(
         weights @ ((y - mu) ** 2 / family.variance(mu)[0]),
         weights @ family.deviance(y, mu_null),
     ]
-    fit = dict(
-        zip(
-            ("deviance", "pearson_chi2", "null_deviance"),
-            scalars(run, "fit", np.array(sums), part=0),
-            strict=True,
-        )
-    )
-    scale = fit["pearson_chi2"] / (n - len(params)) if family.has_scale else 1.0
+    deviance, pearson, null_deviance = rows.square * scalars(run, "fit", np.array(sums) / rows.square, part=0)
+    scale = pearson / (n - len(params)) if family.has_scale else 1.0
     # As in statsmodels: a linear model's likelihood is the largest over φ.
     concentrated = isinstance(family, Gaussian) and rows.link.name == "identity"
-    of_model = fit["pearson_chi2"] / n if concentrated else scale
+    of_model = pearson / n if concentrated else scale
     likelihoods = [rows.loglike(eta, of_model).sum(), rows.loglike(eta_null, scale).sum()]
     llf, llnull = scalars(run, "fit", np.array(likelihoods), part=1)
-    return {key: float(value) for key, value in {**fit, "scale": scale, "llf": llf, "llnull": llnull}.items()}
+    return {
+        "deviance": float(deviance),
+        "null_deviance": float(null_deviance),
+        "pearson_chi2": float(pearson),
+        "scale": float(scale),
+        "llf": float(llf),
+        "llnull": float(llnull),
+    }
 
 
 @dataclass(frozen=True, eq=False, repr=False)

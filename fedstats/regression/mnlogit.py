@@ -47,7 +47,6 @@ class _Choices:
     levels: tuple[str, ...]
     terms: tuple[str, ...]
 
-    unit = 0.01
     is_restricted = False
 
     @property

@@ -90,7 +90,6 @@ class _Grades:
     shape: _Shape
     names: tuple[str, ...]
 
-    unit = 0.01
     is_restricted = False
 
     @property
