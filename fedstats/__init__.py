@@ -39,6 +39,7 @@ from fedstats.regression import (  # noqa: E402
     ols,
     ordinal,
     poisson,
+    wls,
 )
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
@@ -69,4 +70,5 @@ __all__ = [
     "ordinal",
     "poisson",
     "simulate",
+    "wls",
 ]

@@ -6,6 +6,7 @@ from fedstats.regression.mnlogit import MNLogitResult, mnlogit
 from fedstats.regression.named import logit, poisson
 from fedstats.regression.ols import ols
 from fedstats.regression.ordinal import OrdinalResult, ordinal
+from fedstats.regression.wls import wls
 
 __all__ = [
     "GLMResult",
@@ -18,4 +19,5 @@ __all__ = [
     "ols",
     "ordinal",
     "poisson",
+    "wls",
 ]

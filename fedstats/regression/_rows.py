@@ -158,10 +158,22 @@ def check_cov_type(cov_type: str, groups: str | None) -> None:
     """Raise DataError unless this is a covariance type, with clusters if it needs any."""
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
+    check_groups(cov_type, groups)
+
+
+def check_groups(cov_type: str, groups: str | None) -> None:
+    """Raise DataError unless clusters are given where they are needed, and only there."""
     if (cov_type == "cluster") != (groups is not None):
         raise DataError(
             "cov_type='cluster' goes with groups=, the column that says which rows belong together"
         )
+
+
+def check_positive(further: Mapping[str, Array], name: str) -> None:
+    """Raise DataError unless a further variable, if it was given, is positive in all rows of this site."""
+    bad = int(np.count_nonzero(further[name] <= 0)) if name in further else 0
+    if bad:
+        raise DataError(f"{name} must be positive: they are not in {bad} rows of this site")
 
 
 def check_maxiter(maxiter: int) -> None:
@@ -218,21 +230,36 @@ def robust_covariance(
     if scores is None:
         found = covariance(run, "covariance", information, names, combinations=combinations)
         return _times(found, scale)
-    factor = scale
     if clusters is not None:
-        scores, count = _by_cluster(run, scores, clusters)
-        if count < 2:
-            raise EstimationError(
-                f"{count} cluster over all sites has no covariance: two are needed at least"
-            )
-        factor *= count / (count - 1) * (rows.n - 1) / (rows.n - len(names))
+        scores, count = by_cluster(run, scores, clusters)
+        scale *= small_sample("cluster", rows.n, len(names), count)
     meat = scores.T @ scores
     found = covariance(run, "covariance", information, names, meat=meat, combinations=combinations)
-    return _times(found, factor)
+    return _times(found, scale)
 
 
-def _by_cluster(run: Analysis, scores: Array, clusters: Clusters) -> tuple[Array, int]:
-    """Return sums of scores whose products this site is to contribute, and the number of all clusters."""
+def by_cluster(run: Analysis, scores: Array, clusters: Clusters) -> tuple[Array, int]:
+    """Return sums of scores whose products this site is to contribute, and the number of all clusters.
+
+    Raises
+    ------
+    EstimationError
+        There is only one cluster.
+    """
+    mine, count = _cluster_sums(run, scores, clusters)
+    if count < 2:
+        raise EstimationError(f"{count} cluster over all sites has no covariance: two are needed at least")
+    return mine, count
+
+
+def small_sample(cov_type: str, n: int, p: int, clusters: int | None) -> float:
+    """Return the correction of a robust covariance of p estimates for few rows, or few clusters."""
+    if clusters is not None:
+        return clusters / (clusters - 1) * (n - 1) / (n - p)
+    return n / (n - p) if cov_type == "HC1" else 1.0
+
+
+def _cluster_sums(run: Analysis, scores: Array, clusters: Clusters) -> tuple[Array, int]:
     sums = clusters.sums(scores)
     if not clusters.over_sites:
         return sums, int(run.sum("clusters", np.array([clusters.size]))[0])

@@ -386,9 +386,7 @@ def glm(
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:
         chosen[0][0].check(cast(Array, y), formula.split("~")[0].strip())
         for name in ("weights", "exposure"):
-            bad = int(np.count_nonzero(further.get(name, np.ones(1)) <= 0))
-            if bad:
-                raise DataError(f"{name} must be positive: they are not in {bad} rows of this site")
+            _rows.check_positive(further, name)
 
     further = {"offset": offset, "exposure": exposure, "weights": weights}
     options = {**further, "alpha": alpha, "var_power": var_power, "cov_type": cov_type, "groups": groups}
@@ -530,18 +528,27 @@ def _fit_statistics(
     y, weights, family = rows.y, rows.weights, rows.family
     eta, eta_null = rows.linear(params), null.linear(at_null)
     mu, mu_null = rows.means(eta)[0], rows.means(eta_null)[0]
-    sums = [
-        weights @ family.deviance(y, mu),
-        weights @ ((y - mu) ** 2 / family.variance(mu)[0]),
-        weights @ family.deviance(y, mu_null),
-    ]
-    deviance, pearson, null_deviance = rows.square * scalars(run, "fit", np.array(sums) / rows.square, part=0)
-    scale = pearson / (n - len(params)) if family.has_scale else 1.0
-    # As in statsmodels: a linear model's likelihood is the largest over φ.
-    concentrated = isinstance(family, Gaussian) and rows.link.name == "identity"
-    of_model = pearson / n if concentrated else scale
-    likelihoods = [rows.loglike(eta, of_model).sum(), rows.loglike(eta_null, scale).sum()]
-    llf, llnull = scalars(run, "fit", np.array(likelihoods), part=1)
+    sums = np.array(
+        [
+            weights @ family.deviance(y, mu),
+            weights @ ((y - mu) ** 2 / family.variance(mu)[0]),
+            weights @ family.deviance(y, mu_null),
+        ]
+    )
+
+    def likelihoods(scale: float, scale_of_null: float) -> Array:
+        return np.array([rows.loglike(eta, scale).sum(), rows.loglike(eta_null, scale_of_null).sum()])
+
+    if not family.has_scale:
+        opened = scalars(run, "fit", np.concatenate([sums, likelihoods(1.0, 1.0)]))
+        deviance, pearson, null_deviance, llf, llnull = opened
+        scale = 1.0
+    else:
+        deviance, pearson, null_deviance = rows.square * scalars(run, "fit", sums / rows.square, part=0)
+        scale = pearson / (n - len(params))
+        # As in statsmodels: a linear model's likelihood is the largest over φ.
+        concentrated = isinstance(family, Gaussian) and rows.link.name == "identity"
+        llf, llnull = scalars(run, "fit", likelihoods(pearson / n if concentrated else scale, scale), part=1)
     return {
         "deviance": float(deviance),
         "null_deviance": float(null_deviance),
