@@ -1,4 +1,4 @@
-"""Weighted least squares over the rows of all sites: `ols` of rows times the square roots of their weights."""
+"""Weighted least squares over the rows of all sites: `ols` of rows times the roots of their weights."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from fedstats import design
 
 PARTY = "PID ~ logpopul + selfLR + age + educ + income"
 POVERTY = "poverty ~ religion + degree + country + age + gender"
+MODES = ("result", "aggregate")
 LEVELS = {"poverty": ["Too Little", "About Right", "Too Much"]}
 
 
@@ -158,3 +159,16 @@ def test_recorded_reveals_are_the_declared_ones(name: str) -> None:
     declared = {*module.DECLARATION.aggregate, *module.DECLARATION.published}
     assert found.leakage.labels == declared - {"gains", "separation", *design.AGGREGATE, "transforms"}
     assert found.cost.rounds == 14 + 2 * found.iterations
+
+
+@pytest.mark.parametrize("fit", [fs.mnlogit, fs.ordinal], ids=["mnlogit", "ordinal"])
+def test_on_shares(fit) -> None:
+    parts = split(toy(), [5, 40])
+    found, expected = (pooled(lambda c, m=mode: fit("kind ~ z + x", c, disclose=m), parts) for mode in MODES)
+    for name in ("params", "bse", "pvalues"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-7)
+    for name in ("llf", "llnull"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-8)
+    module = import_module(f"fedstats.regression.{fit.__name__}")
+    optional = {"gains", "separation", "transforms", *design.AGGREGATE}
+    assert found.leakage.labels | optional == {*module.DECLARATION.result, "formula"} | optional
