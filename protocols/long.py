@@ -2,12 +2,13 @@
 
 The 126 bits of F_p hold a product of two measurements, not n·Σx⁴. Modulo a Q of some 1,250 bits (`crt`), sums
 of powers of numbers up to 2^64 with 64 fractional bits are exact, and so is what is computed of them by sums
-and products: nothing is rounded, and nobody needs to know how large anything is. A number takes 168 bytes; this
-is for pooled sums, not for rows.
+and products: nothing is rounded, and nobody needs to know how large anything is. A number takes 168 bytes;
+this is for pooled sums, not for rows.
 
-**Formats.** As with `fixed.Format`, an integer m stands for m·2^−f, and f and a bound on |m| are public. A sum
-has the finer fraction of its operands, a product the sum of both: exact. Public floats are taken as the
-fractions that they are. What might not fit is refused before anything is sent; `rescale` drops fractional bits.
+**Formats.** As with `fixed.Format`, an integer m stands for m·2^−f, and f and a bound on |m| are public. A
+sum has the finer fraction of its operands, a product the sum of both: exact. Public floats are taken as the
+fractions that they are. What might not fit is refused before anything is sent; `rescale` drops fractional
+bits.
 """
 
 from __future__ import annotations
@@ -306,8 +307,8 @@ def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on:
     engine
         The computation.
     x
-        This party's array, of the same shape at every party: floats, integers, or objects, Python integers and
-        fractions.
+        This party's array, of the same shape at every party: floats, integers, or objects, Python integers
+        and fractions.
     bound
         Public: what no |x| exceeds at any party.
     fraction
@@ -339,7 +340,7 @@ def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on:
 def share_several(
     engine: Engine, parts: Sequence[tuple[ArrayLike, float, int]], *, on: Ring = LONG
 ) -> list[LongArray]:
-    """Share several arrays of every party's in one round, each with its own bound and fraction; see `share_long`."""
+    """Share several arrays in one round, each with its own bound and fraction; see `share_long`."""
     arrays = [np.asarray(x) for x, _, _ in parts]
     formats = [LongFormat.of(bound, fraction) for _, bound, fraction in parts]
     integers = [np.empty(0, object)]
@@ -393,7 +394,7 @@ def _nearest(value: float | Fraction, fraction: int) -> int:
 
 
 def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
-    """Return public numbers, exactly as they are, as an array like any other: each share is the number itself.
+    """Return public numbers, exactly as they are, as an array like any other: each share is the number.
 
     Integers have no fractional bits, floats as many as the finest of them needs.
     """
@@ -617,9 +618,9 @@ def require_room(engine: Engine, on: Ring, reading: LongFormat) -> None:
     length = reading.bound.bit_length()
     if length > capacity(engine, on):
         raise PrecisionError(
-            f"numbers of {length} bits, {reading.fraction} of them fractional, where {engine.n} parties can mask "
-            f"{capacity(engine, on)} with security {engine.security}: tighten the public bounds (`assume`), or "
-            "carry fewer fractional bits (`rescale`)"
+            f"numbers of {length} bits, {reading.fraction} of them fractional, where {engine.n} parties can "
+            f"mask {capacity(engine, on)} with security {engine.security}: tighten the public bounds "
+            "(`assume`), or carry fewer fractional bits (`rescale`)"
         )
 
 
