@@ -1,9 +1,11 @@
 """Regression over the rows of all sites."""
 
+from fedstats.regression._glm_results import GLMResult
 from fedstats.regression._results import OLSResult
-from fedstats.regression.glm import GLMResult, glm
+from fedstats.regression.glm import glm
 from fedstats.regression.mnlogit import MNLogitResult, mnlogit
 from fedstats.regression.named import logit, poisson
+from fedstats.regression.negativebinomial import NegativeBinomialResult, negativebinomial
 from fedstats.regression.ols import ols
 from fedstats.regression.ordinal import OrdinalResult, ordinal
 from fedstats.regression.wls import wls
@@ -11,11 +13,13 @@ from fedstats.regression.wls import wls
 __all__ = [
     "GLMResult",
     "MNLogitResult",
+    "NegativeBinomialResult",
     "OLSResult",
     "OrdinalResult",
     "glm",
     "logit",
     "mnlogit",
+    "negativebinomial",
     "ols",
     "ordinal",
     "poisson",

@@ -113,6 +113,13 @@ class MaximumLikelihoodResult(Result):
         """McFadden's pseudo R²: 1 − llf / llnull."""
         return 1 - self.llf / self.llnull
 
+    def _ratios(self, alpha: float) -> pd.DataFrame:
+        """Return exponentials of the estimates with confidence intervals and p-values."""
+        interval = self.conf_int(alpha)
+        columns = {"ratio": self.params, "lower": interval[0], "upper": interval[1]}
+        frame = pd.DataFrame({name: np.exp(values) for name, values in columns.items()})
+        return frame.assign(pvalue=self.pvalues)
+
     def to_frame(self) -> pd.DataFrame:
         """Return the estimates: estimate, standard error, statistic, p-value, 95 % interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)

@@ -16,29 +16,28 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from fedstats import design
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError, EstimationError
-from fedstats.expressions import Array, Expression
-from fedstats.formula import INTERCEPT, Coding
+from fedstats.errors import DataError
+from fedstats.expressions import Array
+from fedstats.formula import INTERCEPT
 from fedstats.regression import _newton, _rows
-from fedstats.regression._equations import scalars, solve
-from fedstats.regression._estimates import MaximumLikelihoodResult
+from fedstats.regression._equations import scalars
 from fedstats.regression._families import Family, Gaussian, family_of, link_of
-from fedstats.regression._links import Link, Means
+from fedstats.regression._glm_results import FittedModel, GLMResult
+from fedstats.regression._glm_rows import GLMRows, check_mean, maximise_from, units
+from fedstats.regression._links import Link
 from fedstats.regression._rows import Clusters, CovType
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
     from fedstats.design import Design
@@ -69,213 +68,6 @@ CLUSTER_DECLARATION = replace(
     aggregate={**DECLARATION.aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES},
     result={**DECLARATION.result, **_rows.CLUSTERS},
 )
-
-
-#: Largest information or score of a row, in units of the model of a constant.
-_LARGEST = 2.0**70
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Rows:
-    """This site's rows of a generalised linear model: a `_newton.Likelihood`.
-
-    Attributes
-    ----------
-    eta_unit
-        Public unit of the linear predictor, in which its parameters are measured.
-    weight_unit
-        Public unit of the information of a row.
-    square
-        Public unit of squares of the response, for families whose deviance is measured in it.
-    """
-
-    Z: Array
-    y: Array
-    weights: Array
-    offset: Array
-    family: Family
-    link: Link
-    names: tuple[str, ...]
-    eta_unit: float
-    weight_unit: float
-    square: float
-
-    @property
-    def is_restricted(self) -> bool:
-        within = self.link.lower >= self.family.lower and self.link.upper <= self.family.upper
-        return self.link.positive_only or not within
-
-    def linear(self, params: Array) -> Array:
-        return self.eta_unit * (self.Z @ params) + self.offset
-
-    def means(self, eta: Array) -> Means:
-        mu, slope, curve = self.link.to_means(eta)
-        return self.family.clip(mu), slope, curve
-
-    def per_row(self, eta: Array, *, observed: bool) -> tuple[Array, Array]:
-        """Return the information and the score of each row for its linear predictor, in their units."""
-        mu, slope, curve = self.means(eta)
-        V, V_slope = self.family.variance(mu)
-        information = slope**2 / V
-        residual = (self.y - mu) / V
-        if observed and self.link.name != self.family.canonical:
-            information = information - residual * (curve - slope**2 * V_slope / V)
-        weights = self.weights / self.weight_unit
-        # Cut off where a step went astray, so that sums stay finite.
-        return _cut(weights * information), _cut(weights * residual * slope / self.eta_unit)
-
-    def system(self, params: Array, *, near: bool) -> tuple[Array, Array]:
-        information, score = self.per_row(self.linear(params), observed=near)
-        return self.information(information), self.Z.T @ score
-
-    def information(self, per_row: Array) -> Array:
-        return self.Z.T @ (per_row[:, np.newaxis] * self.Z)
-
-    def rows(self, params: Array) -> Array:
-        return self.loglike(self.linear(params), self.square)
-
-    def loglike(self, eta: Array, scale: float) -> Array:
-        """Return the log-likelihood of each row, −inf where its linear predictor is impossible."""
-        possible = self.possible(eta)
-        # Where it is not, any possible mean will do for what is then replaced.
-        mu = np.where(possible, self.means(np.where(possible, eta, 1.0))[0], 0.5)
-        return np.where(possible, self.family.loglike(self.y, mu, self.weights, scale), -np.inf)
-
-    def possible(self, eta: Array) -> NDArray[np.bool_]:
-        if not self.is_restricted:
-            return np.isfinite(eta)
-        inside = eta > 0 if self.link.positive_only else np.isfinite(eta)
-        mu = self.link.to_means(np.where(inside, eta, 1.0))[0]
-        return np.asarray(inside & (mu > self.family.lower) & (mu < self.family.upper))
-
-    def within(self, params: Array, step: Array) -> Array:  # noqa: ARG002  (what is possible, the rows tell)
-        return step
-
-    def first_system(self, mean: float) -> tuple[Array, Array]:
-        """Return the weighted least squares problem whose solution is the first step of the iteration."""
-        lower, upper = bounds(self.family, self.link)
-        mu = self.family.start(self.y, mean)
-        if np.isfinite(lower):
-            mu = np.maximum(mu, lower + (mean - lower) / 10)
-        if np.isfinite(upper):
-            mu = np.minimum(mu, upper - (upper - mean) / 10)
-        eta = self.link.to_linear(mu)
-        information, score = self.per_row(eta, observed=False)
-        target = information * (eta - self.offset) / self.eta_unit + score
-        return self.information(information), self.Z.T @ target
-
-
-def bounds(family: Family, link: Link) -> tuple[float, float]:
-    """Return between which means are possible."""
-    return max(link.lower, family.lower), min(link.upper, family.upper)
-
-
-def _cut(x: Array) -> Array:
-    return np.asarray(np.clip(x, -_LARGEST, _LARGEST))
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class GLMResult(MaximumLikelihoodResult):
-    """A fitted generalised linear model, in the names of statsmodels; the same at every site.
-
-    Attributes
-    ----------
-    family, link
-        Their names.
-    scale
-        φ: Pearson's statistic by residual degrees of freedom, or 1 for families without it.
-    deviance, null_deviance
-        Of the model, and of the model of a constant alone.
-    pearson_chi2
-        Pearson's statistic.
-    model
-        Family and link, and how rows are coded, for `predict`.
-    """
-
-    family: str
-    link: str
-    scale: float
-    deviance: float
-    null_deviance: float
-    pearson_chi2: float
-    model: FittedModel = field(repr=False)
-
-    @property
-    def bic_deviance(self) -> float:
-        """Bayesian information criterion from the deviance."""
-        return self.deviance - self.df_resid * float(np.log(self.nobs))
-
-    def pseudo_rsquared(self, kind: Literal["cs", "mcf"] = "cs") -> float:
-        """Return Cox and Snell's (``"cs"``) or McFadden's (``"mcf"``) pseudo R²."""
-        if kind == "mcf":
-            return self.prsquared
-        return 1 - float(np.exp((self.llnull - self.llf) * 2 / self.nobs))
-
-    def ratios(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return the exponentials of the estimates with confidence intervals.
-
-        They are odds ratios with the logit link, and rate or mean ratios with the logarithmic one.
-
-        Parameters
-        ----------
-        alpha
-            Level of the intervals: 1 − alpha.
-
-        Returns
-        -------
-        pandas.DataFrame
-            By term but the intercept: columns ``ratio``, ``lower``, ``upper``, ``pvalue``.
-
-        Raises
-        ------
-        ValueError
-            The link is neither logit nor log.
-        """
-        if self.link not in ("logit", "log"):
-            raise ValueError(f"exponentials of estimates mean nothing with the link {self.link!r}")
-        interval = self.conf_int(alpha)
-        columns = {"ratio": self.params, "lower": interval[0], "upper": interval[1]}
-        frame = pd.DataFrame({name: np.exp(values) for name, values in columns.items()})
-        return frame.assign(pvalue=self.pvalues).drop(index=INTERCEPT, errors="ignore")
-
-    def predict(self, frame: pd.DataFrame, which: Literal["mean", "linear"] = "mean") -> pd.Series[float]:
-        """Predict rows of this site; nothing is sent.
-
-        Parameters
-        ----------
-        frame
-            Has every column on the right of the formula, and of offset and exposure.
-        which
-            ``"mean"`` of the response, or ``"linear"`` for the linear predictor.
-
-        Returns
-        -------
-        pandas.Series
-            Predictions by the frame's index; NaN where a column is missing.
-
-        Raises
-        ------
-        DataError
-            A column is absent, of another type, or has a level that the fit did not.
-        """
-        if which not in ("mean", "linear"):
-            raise ValueError(f"which is 'mean' or 'linear', not {which!r}")
-        eta = self.model.linear(frame, np.asarray(self.params, np.float64))
-        values = eta if which == "linear" else self.model.link.to_means(eta)[0]
-        return pd.Series(values, index=frame.index, name=self.response)
-
-    def _title(self) -> str:
-        return "Generalised linear model"
-
-    def _facts(self) -> list[tuple[str, object]]:
-        return [
-            ("Family", self.family),
-            ("Link", self.link),
-            ("Scale", self.scale),
-            ("Deviance", self.deviance),
-            ("of a constant", self.null_deviance),
-            ("Pearson χ²", self.pearson_chi2),
-        ]
 
 
 def glm(
@@ -426,18 +218,16 @@ def _fit(
     has_offset = bool(part.further.keys() & {"offset", "exposure"})
     total, sum_ = scalars(run, "null model", np.array([weights.sum(), weights @ y])).tolist()
     mean = sum_ / total
-    _check_mean(mean, family, link, str(part.response_name))
-    units = _units(mean, total / matrix.n, matrix.size, family, link)
-    rows = _Rows(matrix.Z, y, weights, offset, family, link, part.names, **units)
+    check_mean(mean, family, link, str(part.response_name))
+    its_units = units(mean, total / matrix.n, matrix.size, family, link)
+    rows = GLMRows(matrix.Z, y, weights, offset, family, link, part.names, **its_units)
     null = replace(rows, Z=np.ones((len(y), 1)), names=(INTERCEPT,))
 
     parts = count()
     at_null = link.to_linear(np.array([mean])) / rows.eta_unit
     if has_offset:
-        start = _start(run, null, mean, has_offset, parts)
-        at_null = _newton.maximise(run, null, start, maxiter=maxiter, parts=parts).params
-    start = _start(run, rows, mean, has_offset, parts)
-    found = _newton.maximise(run, rows, start, maxiter=maxiter, parts=parts)
+        at_null = maximise_from(run, null, mean, has_offset, maxiter, parts).params
+    found = maximise_from(run, rows, mean, has_offset, maxiter, parts)
 
     fit = _fit_statistics(run, rows, null, found.params, at_null, matrix.n)
     is_robust = cov_type != "nonrobust"
@@ -471,58 +261,8 @@ def _fit(
     )
 
 
-def _check_mean(mean: float, family: Family, link: Link, response: str) -> None:
-    """Raise EstimationError unless the mean of the response is a possible one."""
-    lower, upper = bounds(family, link)
-    if not lower < mean < upper:
-        raise EstimationError(
-            f"the mean of the response {response!r} over all sites is not between {lower:g} and {upper:g}: "
-            f"no finite estimates exist with the {family.name} family and the link {link.name!r}"
-        )
-
-
-def _units(mean: float, weight: float, size: float | None, family: Family, link: Link) -> dict[str, float]:
-    """Return public units in which parameters, information and squares of any response are about 1.
-
-    Parameters
-    ----------
-    mean, weight
-        Of the response, and of its weights.
-    size
-        Of the response, where the linear predictor is measured in its unit.
-    """
-    eta = link.to_linear(np.array([mean]))
-    at_mean = np.array([mean])
-    return {
-        "eta_unit": 1.0 if size is None else float(np.abs(link.to_linear(np.array(size)))),
-        "weight_unit": weight * float(link.to_means(eta)[1][0] ** 2 / family.variance(at_mean)[0][0]),
-        "square": 1.0 if family.name != "gaussian" else (size or mean) ** 2,
-    }
-
-
-def _start(run: Analysis, rows: _Rows, mean: float, has_offset: bool, parts: Iterator[int]) -> Array:
-    """Return estimates to start from: the first ones of iteratively reweighted least squares."""
-    A, b = rows.first_system(mean)
-    first = solve(run, "steps", A, b, rows.names, part=next(parts))
-    if not rows.is_restricted:
-        return first
-    start = first
-    if rows.names[0] == INTERCEPT and not has_offset:
-        # The null model is possible, and so is some point on the way from there.
-        start = np.zeros_like(first)
-        start[0] = rows.link.to_linear(np.array([mean]))[0] / rows.eta_unit
-        return start + _newton.shortened(run, rows, start, first - start, parts)
-    impossible = np.count_nonzero(np.isinf(rows.rows(start)))
-    if _newton.reaches(run, "gains", np.array([float(impossible)]), 0.5, next(parts))[0]:
-        raise EstimationError(
-            f"no starting values: with the link {rows.link.name!r} the means of some rows are impossible; "
-            "change the link, or add an intercept"
-        )
-    return start
-
-
 def _fit_statistics(
-    run: Analysis, rows: _Rows, null: _Rows, params: Array, at_null: Array, n: int
+    run: Analysis, rows: GLMRows, null: GLMRows, params: Array, at_null: Array, n: int
 ) -> dict[str, Any]:
     """Open how well the model and the null model fit."""
     y, weights, family = rows.y, rows.weights, rows.family
@@ -557,34 +297,3 @@ def _fit_statistics(
         "llf": float(llf),
         "llnull": float(llnull),
     }
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class FittedModel:
-    """How a fitted model turns rows into linear predictors and means: no row of any site is in it.
-
-    Attributes
-    ----------
-    family, link
-        Of the model.
-    coding
-        Of the terms.
-    further
-        Expressions of offset and exposure, as far as there are any.
-    """
-
-    family: Family
-    link: Link
-    coding: Coding
-    further: Mapping[str, Expression]
-
-    def linear(self, frame: pd.DataFrame, params: NDArray[np.float64]) -> Array:
-        """Return the linear predictor of each row of a frame, NaN where a column is missing."""
-        eta = np.full(len(frame), np.nan)
-        positions, X = design.code_new_rows(self.coding, frame)
-        eta[positions] = X @ params
-        for name in ("offset", "exposure"):
-            if name in self.further:
-                values = design.evaluate_new_rows(self.coding, self.further[name], frame)
-                eta += values if name == "offset" else np.log(values)
-        return eta

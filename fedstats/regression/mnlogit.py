@@ -120,11 +120,7 @@ class MNLogitResult(MaximumLikelihoodResult):
         pandas.DataFrame
             By level and term but the intercept: columns ``ratio``, ``lower``, ``upper``, ``pvalue``.
         """
-        interval = self.conf_int(alpha)
-        frame = pd.DataFrame(
-            {"ratio": np.exp(self.params), "lower": np.exp(interval[0]), "upper": np.exp(interval[1])}
-        )
-        return frame.assign(pvalue=self.pvalues).drop(index=INTERCEPT, level="term")
+        return self._ratios(alpha).drop(index=INTERCEPT, level="term")
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predict the probability of each level for rows of this site; nothing is sent.

@@ -193,11 +193,7 @@ class OrdinalResult(MaximumLikelihoodResult):
         """
         if self.link != "logit":
             raise ValueError(f"exponentials of estimates mean nothing with the link {self.link!r}")
-        interval = self.conf_int(alpha)
-        frame = pd.DataFrame(
-            {"ratio": np.exp(self.params), "lower": np.exp(interval[0]), "upper": np.exp(interval[1])}
-        )
-        return frame.assign(pvalue=self.pvalues).iloc[: self.df_model]
+        return self._ratios(alpha).iloc[: self.df_model]
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predict the probability of each level for rows of this site; nothing is sent.
