@@ -275,7 +275,10 @@ def _fit(
 
     parts = count()
     has_offset = bool(part.further)
-    poisson = [maximise_from(run, model, mean, has_offset, maxiter, parts).params for model in (rows, null)]
+    at_null = log.to_linear(np.array([mean]))
+    if has_offset:
+        at_null = maximise_from(run, null, mean, has_offset, maxiter, parts).params
+    poisson = [maximise_from(run, rows, mean, has_offset, maxiter, parts).params, at_null]
     starts = _with_dispersion(run, [rows, null], poisson, str(part.response_name))
     found, found_null = (
         _newton.maximise(run, _Counts(model), start, maxiter=maxiter, parts=parts)
