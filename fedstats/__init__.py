@@ -72,6 +72,7 @@ from fedstats.regression import (  # noqa: E402
     NegativeBinomialResult,
     OLSResult,
     OrdinalResult,
+    ResidualsResult,
     glm,
     logit,
     mnlogit,
@@ -79,6 +80,7 @@ from fedstats.regression import (  # noqa: E402
     ols,
     ordinal,
     poisson,
+    residuals,
     wls,
 )
 from fedstats.session import join  # noqa: E402
@@ -120,6 +122,7 @@ __all__ = [
     "QuantileResult",
     "RatioResult",
     "RemoteError",
+    "ResidualsResult",
     "TTestResult",
     "Table1Result",
     "TransportError",
@@ -159,6 +162,7 @@ __all__ = [
     "proportions_ztest",
     "quantile",
     "relative_risk",
+    "residuals",
     "simulate",
     "table1",
     "ttest_1samp",

@@ -8,6 +8,7 @@ from fedstats.regression.named import logit, poisson
 from fedstats.regression.negativebinomial import NegativeBinomialResult, negativebinomial
 from fedstats.regression.ols import ols
 from fedstats.regression.ordinal import OrdinalResult, ordinal
+from fedstats.regression.residuals import ResidualsResult, residuals
 from fedstats.regression.wls import wls
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "NegativeBinomialResult",
     "OLSResult",
     "OrdinalResult",
+    "ResidualsResult",
     "glm",
     "logit",
     "mnlogit",
@@ -23,5 +25,6 @@ __all__ = [
     "ols",
     "ordinal",
     "poisson",
+    "residuals",
     "wls",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ResidualKind: TypeAlias = Literal["deviance", "pearson", "response"]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedModel:
     """How a fitted model turns rows into linear predictors and means: no row of any site is in it.
@@ -31,13 +34,19 @@ class FittedModel:
     coding
         Of the terms.
     further
-        Expressions of offset and exposure, as far as there are any.
+        Expressions of offset, exposure and weights, as far as there are any.
     """
 
     family: Family
     link: Link
     coding: Coding
     further: Mapping[str, Expression]
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column that is used, the response's included."""
+        further = [name for expression in self.further.values() for name in expression.columns]
+        return list(dict.fromkeys([*self.coding.formula.columns, *further]))
 
     def linear(self, frame: pd.DataFrame, params: NDArray[np.float64]) -> Array:
         """Return the linear predictor of each row of a frame, NaN where a column is missing."""
@@ -49,6 +58,25 @@ class FittedModel:
                 values = design.evaluate_new_rows(self.coding, self.further[name], frame)
                 eta += values if name == "offset" else np.log(values)
         return eta
+
+    def residuals(
+        self, frame: pd.DataFrame, params: NDArray[np.float64], kind: ResidualKind
+    ) -> tuple[Array, Array]:
+        """Return linear predictors and residuals of a frame's rows, NaN where a column is missing."""
+        eta = self.linear(frame, params)
+        y = design.evaluate_new_rows(self.coding, cast(Expression, self.coding.formula.response), frame)
+        w = np.ones(len(frame))
+        if "weights" in self.further:
+            w = design.evaluate_new_rows(self.coding, self.further["weights"], frame)
+        with np.errstate(invalid="ignore"):
+            mu = self.family.clip(self.link.to_means(eta)[0])
+            if kind == "response":
+                return eta, y - mu
+            if kind == "pearson":
+                return eta, (y - mu) * np.sqrt(w / self.family.variance(mu)[0])
+            # Rounding must not make the smallest deviances negative.
+            deviance = np.maximum(w * self.family.deviance(y, mu), 0.0)
+            return eta, np.sign(y - mu) * np.sqrt(deviance)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
