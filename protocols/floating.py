@@ -355,7 +355,7 @@ def constant(engine: Engine, values: ArrayLike) -> SecretFloat:
 
 
 def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
-    """Return floats as long fixed-point numbers: m·2^e as the product of the integer m·2^64 and a power of two.
+    """Return floats as long fixed-point numbers: the integer m·2^64 times a power of two.
 
     Parameters
     ----------
@@ -368,10 +368,10 @@ def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
 
     Notes
     -----
-    **Leakage.** Nothing; of numbers outside this range the result is without meaning. **Cost.** Five rounds for
-    three parties.
+    **Leakage.** Nothing; of numbers outside this range the result is without meaning. **Cost.** Five rounds
+    for three parties.
     """
-    engine, x = x.engine, x.loose()
+    engine, x = x.engine, x if x.octaves is not None else x.normalised()
     mantissa = lengthen(narrow(x.mantissa, bound=1.01, fraction=DIGITS))
     power = arithmetic.power_of_two(x.exponent + (fraction - DIGITS), mantissa.on)
     integers = long.multiply(

@@ -562,22 +562,27 @@ def negative(x: LongArray) -> SecretArray:
 
     **Cost.** 4 + ⌈log2 m⌉ rounds for three parties and bounds of m bits.
     """
-    one, other = _opened_addends(x)
+    return masked_negative(x.engine, _opened(x))
+
+
+def masked_negative(engine: Engine, masked: Masked) -> SecretArray:
+    """Return `negative` of integers that are opened under masks already."""
+    one, other = complement_addends(engine, masked)
     sign = pieces(one[-1:] ^ other[-1:]) ^ carry_pieces(one[:-1], other[:-1])
-    return SecretArray(x.engine, to_field(x.engine, sign, x.size)[0].reshape(*x.shape, 2), BIT)
+    size = len(masked.opened)
+    return SecretArray(engine, to_field(engine, sign, size)[0].reshape(*masked.shape, 2), BIT)
 
 
 def is_zero(x: LongArray) -> SecretArray:
     """Return 1 where x = 0, else 0, over F_p; as `negative`, and a round less."""
-    one, other = _opened_addends(x)
+    one, other = complement_addends(x.engine, _opened(x))
     either = one ^ other
     equal = all_pieces(join_planes([either[:-1], ~either[-1:]]))
     return SecretArray(x.engine, to_field(x.engine, equal, x.size)[0].reshape(*x.shape, 2), BIT)
 
 
-def _opened_addends(x: LongArray) -> tuple[Bits, Bits]:
-    masked = open_masked(x.engine, "masked", x.on, x.shares, x.format.bound.bit_length())
-    return complement_addends(x.engine, masked)
+def _opened(x: LongArray) -> Masked:
+    return open_masked(x.engine, "masked", x.on, x.shares, x.format.bound.bit_length())
 
 
 def complement_addends(engine: Engine, masked: Masked) -> tuple[Bits, Bits]:

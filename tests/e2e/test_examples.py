@@ -23,6 +23,7 @@ def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "three_hospitals.py",
         "linear_gwas.py",
+        "trial.py",
         "table1.py",
     }
 
@@ -49,6 +50,12 @@ def test_linear_gwas(tmp_path: Path) -> None:
     ]
     assert (table["p_value"] < 5e-8).sum() > 10
     assert (tmp_path / "manhattan.png").stat().st_size > 10_000
+
+
+def test_trial_prints_what_its_docstring_says() -> None:
+    source = (EXAMPLES / "trial.py").read_text(encoding="utf-8")
+    shown = source[: source.index("References")].partition("It prints::\n\n")[2]
+    assert run("trial.py").strip() == textwrap.dedent(shown).strip()
 
 
 def test_table1() -> None:
