@@ -193,7 +193,7 @@ class _Company:
 
     def hide_for_lines(self) -> bool:
         """Hide what lines need by the first part of the rule; tell whether there was anything."""
-        return any([self._hide_for_line(line) for line in self.lines])
+        return sum(self._hide_for_line(line) for line in self.lines) > 0
 
     def _hide_for_line(self, line: Line) -> bool:
         before = self.hidden.sum()
@@ -208,12 +208,12 @@ class _Company:
 
     def _is_exposed(self, line: Line) -> bool:
         among = self.classes[line.parts[self.hidden[line.parts]]]
-        if self.hidden[line.total]:
-            return len(among) == 0
-        return 0 < len(among) and (len(among) < 2 or among.max() < ENOUGH)
+        if self.hidden[line.total] or not len(among):
+            return bool(self.hidden[line.total]) and not len(among)
+        return len(among) < 2 or bool(among.max() < ENOUGH)
 
     def hide_for_determined(self) -> bool:
-        """Hide counts beside the small ones that all lines together determine; tell whether there were any."""
+        """Hide counts beside the small ones that all lines determine; tell whether there were any."""
         unknown = np.flatnonzero(self.hidden)
         if not len(unknown):
             return False
