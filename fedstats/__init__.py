@@ -28,7 +28,7 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
-from fedstats.regression import OLSResult, ols  # noqa: E402
+from fedstats.regression import OLSResult, PenalizedResult, elastic_net, lasso, ols, ridge  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 
@@ -41,13 +41,17 @@ __all__ = [
     "FedStatsError",
     "Federation",
     "OLSResult",
+    "PenalizedResult",
     "PolicyError",
     "ProtocolError",
     "RemoteError",
     "TransportError",
     "describe",
+    "elastic_net",
     "gwas",
     "join",
+    "lasso",
     "ols",
+    "ridge",
     "simulate",
 ]

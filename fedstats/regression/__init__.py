@@ -1,6 +1,8 @@
 """Regression over the rows of all sites."""
 
+from fedstats.regression._penalized_results import PenalizedResult
 from fedstats.regression._results import OLSResult
 from fedstats.regression.ols import ols
+from fedstats.regression.penalized import elastic_net, lasso, ridge
 
-__all__ = ["OLSResult", "ols"]
+__all__ = ["OLSResult", "PenalizedResult", "elastic_net", "lasso", "ols", "ridge"]

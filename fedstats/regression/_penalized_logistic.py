@@ -1,0 +1,179 @@
+"""Penalised logistic regression by Newton's steps on pooled sums, for all folds and penalties at once.
+
+Each step minimises the quadratic approximation of the loss with the penalty as it is [1]_; a step that makes
+the objective larger is halved. Fits that have converged take no part in the next step.
+
+References
+----------
+.. [1] J. D. Lee, Y. Sun, M. A. Saunders, "Proximal Newton-Type Methods for Minimizing Composite Functions",
+   SIAM Journal on Optimization 24 (3), 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from fedstats.errors import DataError, EstimationError
+from fedstats.expressions import Array
+from fedstats.regression._path import curve_of, minimise
+from fedstats.regression._penalty import Fitted, Penalty
+
+if TYPE_CHECKING:
+    from fedstats.analysis import Analysis
+
+PUBLISHED: Mapping[str, str] = {"outcome": "that each site's outcomes are 0 or 1"}
+#: What `fit` opens.
+AGGREGATE: Mapping[str, str] = {
+    "standardisation": "rows of each fold; Σz, Σz² and Σzy of the scaled columns z and the outcome y, and Σy",
+    "steps": "for each fold left out and each alpha, at each step: Σwxx', Σx(y − μ) with the fitted μ and "
+    "w = μ(1 − μ), and the deviance, over all other rows",
+    "held-out deviance": "for each alpha, the deviance over each fold's rows of all sites",
+}
+
+#: Coefficients of standardised columns have converged if a step changes them by less than this.
+_TOLERANCE = 1e-8
+_STEPS = 100
+
+
+def check_outcome(run: Analysis, name: str, y: Array) -> None:
+    """Let all sites stop together unless the outcome is 0 or 1 everywhere; it is published as `PUBLISHED`."""
+
+    def check() -> Mapping[str, object]:
+        if not np.isin(y, (0.0, 1.0)).all():
+            raise DataError(
+                f"{name!r} has values other than 0 and 1 at this site: a binomial response is an indicator, "
+                "such as I(stage > 2)"
+            )
+        return {}
+
+    run.agree("outcome", check, max_bytes=1 << 10)
+
+
+def fit(
+    run: Analysis, Z: Array, y: Array, fold: NDArray[np.intp], folds: int, n: int, penalty: Penalty
+) -> Fitted:
+    """Fit for every alpha, to all rows and without each fold.
+
+    Parameters
+    ----------
+    run
+        The analysis. Its declaration includes `AGGREGATE`.
+    Z, y
+        This site's framed columns and outcomes.
+    fold, folds
+        Fold of each row, and how many there are; one means that no row is ever held out.
+    n
+        Rows of all sites.
+    penalty
+        What is asked for.
+
+    Raises
+    ------
+    EstimationError
+        The outcome is the same in all rows, or no convergence.
+    """
+    p = Z.shape[1]
+    sizes = np.bincount(fold, minlength=folds).astype(np.float64)
+    opened = run.sum(
+        "standardisation",
+        np.concatenate([sizes, Z.sum(axis=0), np.square(Z).sum(axis=0), Z.T @ y, [y.sum()]]),
+    )
+    sizes, total, squares, products, cases = np.split(
+        opened, [folds, folds + p, folds + 2 * p, folds + 3 * p]
+    )
+    rate = float(cases[0]) / n
+    if not 0 < rate < 1:
+        raise EstimationError("the outcome has the same value in all rows of all sites")
+    mean = total / n
+    scale = np.sqrt(squares / n - mean**2)
+    alphas = penalty.grid(float(np.abs((products / n - mean * rate) / scale).max()))
+    X = np.column_stack([np.ones(len(Z)), (Z - mean) / scale])
+    rows = [fold != k for k in range(folds)] if folds > 1 else []
+    rows.append(np.ones(len(Z), bool))
+    count = np.array([n - size for size in sizes] * (folds > 1) + [n])
+    if folds > 1 and not (count > 0).all():
+        raise EstimationError("a fold has all rows of all sites: use fewer folds")
+
+    b = _newton(run, X, y, rows, count, alphas, rate, penalty)
+    curve = None
+    if folds > 1:
+        deviance = [
+            [_deviance(X[fold == k], y[fold == k], b[k, a]) for a in range(len(alphas))] for k in range(folds)
+        ]
+        curve = curve_of(alphas, run.sum("held-out deviance", np.array(deviance)), sizes)
+    slopes = b[-1, :, 1:] / scale
+    coefficients = np.column_stack([b[-1, :, 0] - slopes @ mean, slopes])
+    return Fitted(alphas, coefficients, 0 if curve is None else penalty.choose(curve), curve)
+
+
+def _newton(
+    run: Analysis,
+    X: Array,
+    y: Array,
+    rows: list[NDArray[np.bool_]],
+    count: Array,
+    alphas: Array,
+    rate: float,
+    penalty: Penalty,
+) -> Array:
+    """Return coefficients of the standardised columns, shape ``(fits, alphas, q)``, intercept first."""
+    q, m = X.shape[1], len(alphas)
+    which = np.repeat(np.arange(len(rows)), m)
+    l1, l2 = penalty.split(np.tile(alphas, len(rows)), 1.0)
+    b = np.zeros((len(which), q))
+    b[:, 0] = np.log(rate / (1 - rate))
+    before, least = b.copy(), np.full(len(which), np.inf)
+    parts = [(X[mask], y[mask]) for mask in rows]
+    upper = np.triu_indices(q)
+    active = np.arange(len(which))
+    for step in range(_STEPS):
+        local = np.stack([_sums(*parts[which[i]], b[i], upper) for i in active])
+        opened = run.sum("steps", local, part=step) / count[which[active], np.newaxis]
+        now = b[active]
+        size = (
+            np.abs(now[:, 1:]).sum(axis=1) * l1[active] + np.square(now[:, 1:]).sum(axis=1) * l2[active] / 2
+        )
+        objective = opened[:, -1] / 2 + size
+        worse = objective > least[active] + 1e-12 * np.abs(objective)
+        b[active[worse]] = (now[worse] + before[active[worse]]) / 2
+        good, sums = active[~worse], opened[~worse]
+        before[good], least[good] = b[good], objective[~worse]
+        b[good] = _minimised(sums, b[good], l1[good], l2[good])
+        change = np.abs(b[active] - now).max(axis=1)
+        active = active[worse | (change > _TOLERANCE)]
+        if not active.size:
+            return b.reshape(len(rows), m, q)
+    raise EstimationError(
+        f"{active.size} of {len(which)} fits did not converge in {_STEPS} steps: use larger alphas"
+    )
+
+
+def _sums(X: Array, y: Array, b: Array, upper: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Array:
+    """Return Σwxx' (its upper triangle), Σx(y − μ) and the deviance."""
+    mu = expit(X @ b)
+    information = (X.T * (mu * (1 - mu))) @ X
+    return np.concatenate([information[upper], X.T @ (y - mu), [_deviance(X, y, b)]])
+
+
+def _deviance(X: Array, y: Array, b: Array) -> float:
+    linear = X @ b
+    return float(2 * (np.logaddexp(0, linear) - y * linear).sum())
+
+
+def _minimised(sums: Array, b: Array, l1: Array, l2: Array) -> Array:
+    """Return what minimises the approximations at b, of which the intercept follows from the others."""
+    q = b.shape[1]
+    upper = np.triu_indices(q)
+    H = np.zeros((len(b), q, q))
+    H[:, upper[0], upper[1]] = H[:, upper[1], upper[0]] = sums[:, : len(upper[0])]
+    right = np.einsum("mij,mj->mi", H, b) + sums[:, len(upper[0]) : -1]
+    ratio = H[:, 0, 1:] / H[:, :1, 0]
+    A = H[:, 1:, 1:] - ratio[:, :, np.newaxis] * H[:, :1, 1:]
+    slopes = minimise(A, right[:, 1:] - ratio * right[:, :1], l1, l2)
+    intercept = right[:, :1] / H[:, :1, 0] - np.einsum("mi,mi->m", ratio, slopes)[:, np.newaxis]
+    return np.column_stack([intercept, slopes])
