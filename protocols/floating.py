@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NoReturn, SupportsIndex
 
@@ -478,17 +478,16 @@ def square_root(x: SecretFloat) -> SecretFloat:
     odd = parity(x.exponent)
     (both,) = jointly("sides", ([(odd, x.below)], None))
     # (1 − odd/2)·(1 − below), in halves.
-    factor = LongArray(x.engine, (2 - odd - 2 * x.below + both).shares, LongFormat(1, 2), SHORT)
+    factor = LongArray(
+        x.engine, (2 - odd - 2 * x.below + both).shares, LongFormat(1, 2), SHORT
+    )
     (m,) = jointly("even", ([(x.mantissa, factor)], DIGITS))
     m = m.assume(1.001)
     powers = [m]
     while len(powers) <= DEGREE:
         top = len(powers)
         more = min(top, DEGREE + 1 - top)
-        powers += [
-            p.assume(1.001)
-            for p in jointly("powers", *(([(powers[-1], powers[j])], DIGITS) for j in range(more)))
-        ]
+        powers += [p.assume(1.001) for p in jointly("powers", *(([(powers[-1], powers[j])], DIGITS) for j in range(more)))]
     coefficients = _inverse_root_polynomial()
     y = _combined([None, *powers[:-1]], coefficients).assume(2.1)
     g = _combined(powers, coefficients).assume(1.1)
@@ -530,9 +529,7 @@ def _combined(powers: Sequence[LongArray | None], coefficients: Sequence[Fractio
         if power is None:
             continue
         scaled = power * int(c * (1 << 30))
-        term = LongArray(
-            power.engine, scaled.shares, LongFormat(power.format.fraction + 30, scaled.format.bound), SHORT
-        )
+        term = LongArray(power.engine, scaled.shares, LongFormat(power.format.fraction + 30, scaled.format.bound), SHORT)
         total = term if total is None else total + term
     assert total is not None
     if powers[0] is None:
@@ -566,12 +563,7 @@ def plus(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     unit = LongArray(engine, unit.shares, LongFormat(DIGITS + 1, 1 << DIGITS), SHORT)
     large = _bounded(x.mantissa + move)
     small = _bounded(y.mantissa - move)
-    half = LongArray(
-        engine,
-        large.on.scale(large.shares, large.on.constant(1 << DIGITS)),
-        LongFormat(2 * DIGITS + 1, large.format.bound << DIGITS),
-        SHORT,
-    )
+    half = LongArray(engine, large.on.scale(large.shares, large.on.constant(1 << DIGITS)), LongFormat(2 * DIGITS + 1, large.format.bound << DIGITS), SHORT)
     (mantissa,) = _rounded_sum(small, unit, half)
     exponent = x.exponent + rise + 1
     bound = max(x.exponent.format.bound, y.exponent.format.bound) + 1
@@ -596,9 +588,7 @@ def _rounded_sum(small: LongArray, unit: LongArray, half: LongArray) -> list[Lon
 def less(x: SecretFloat, y: SecretFloat, equal: bool = False) -> SecretArray:
     d = plus(x, -y)
     noise = 1 << (d.engine.prss.count.bit_length() + 3)
-    unit = LongArray(
-        d.engine, SHORT.shift(np.zeros_like(d.mantissa.shares), noise), LongFormat(DIGITS, noise), SHORT
-    )
+    unit = LongArray(d.engine, SHORT.shift(np.zeros_like(d.mantissa.shares), noise), LongFormat(DIGITS, noise), SHORT)
     below = negative(d.mantissa - unit) if equal else negative(d.mantissa + unit)
     if d.defined is not None:
         defined = long.narrow(d.defined, bound=1, fraction=0)
@@ -630,13 +620,12 @@ def select(condition: SecretArray, x: SecretFloat, y: SecretFloat) -> SecretFloa
     for (name, (a, b)), moved in zip(parts.items(), chosen, strict=True):
         total = b + moved
         found[name] = LongArray(
-            x.engine,
-            total.shares,
-            LongFormat(total.format.fraction, max(a.format.bound, b.format.bound)),
-            SHORT,
+            x.engine, total.shares, LongFormat(total.format.fraction, max(a.format.bound, b.format.bound)), SHORT
         )
     octaves = None if x.octaves is None or y.octaves is None else max(x.octaves, y.octaves)
-    return SecretFloat(reach=max(x.reach, y.reach), zero=max(x.zero, y.zero), octaves=octaves, **found)
+    return SecretFloat(
+        reach=max(x.reach, y.reach), zero=max(x.zero, y.zero), octaves=octaves, **found
+    )
 
 
 def absolute(x: SecretFloat) -> SecretFloat:
@@ -708,9 +697,7 @@ def _joined(arrays: Sequence[SecretFloat], join: Callable[[list[LongArray]], Lon
         parts = [getattr(array, name) for array in arrays]
         if name == "defined" and any(part is not None for part in parts):
             parts = [
-                LongArray(a.engine, np.ones_like(a.mantissa.shares), LongFormat(0, 1), SHORT)
-                if p is None
-                else p
+                LongArray(a.engine, np.ones_like(a.mantissa.shares), LongFormat(0, 1), SHORT) if p is None else p
                 for a, p in zip(arrays, parts, strict=True)
             ]
         return None if any(part is None for part in parts) else join(parts)
@@ -762,7 +749,7 @@ def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:
     if x.defined is not None:
         packed = packed + (1 - x.defined) * 2
     drop = DIGITS - digits
-    packed = packed + 0.5 ** (digits + 1)
+    packed = packed + 0.5**(digits + 1)
     packed = LongArray(engine, packed.shares, LongFormat(DIGITS, packed.format.bound), SHORT)
     masked = open_masked(engine, "round", SHORT, packed.shares, packed.format.bound.bit_length())
     one, other = complement_addends(packed, masked)
@@ -785,6 +772,8 @@ def compose(opened: NDArray[Any], digits: int) -> NDArray[np.float64]:
         with np.errstate(over="ignore", under="ignore"):
             out.flat[position] = math.nan if beyond else np.ldexp(float(mantissa), exponent - digits)
     return out
+
+
 
 
 # --- For both kinds ----------------------------------------------------------------------------------

@@ -190,9 +190,7 @@ class LongArray:
         **Leakage.** Nothing; see `wide.open_masked`. **Cost.** One round to round.
         """
         if fraction >= self.format.fraction:
-            return self._with(
-                self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction)
-            )
+            return self._with(self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction))
         drop = self.format.fraction - fraction
         bits = mask_bits(self.engine, self.on, self.format, drop)
         masked = open_masked(self.engine, "rescale", self.on, unbiased(self, drop), bits)
@@ -292,7 +290,9 @@ class LongArray:
 # --- Numbers in --------------------------------------------------------------------------------------
 
 
-def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on: Ring = LONG) -> LongArray:
+def share_long(
+    engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on: Ring = LONG
+) -> LongArray:
     """Share every party's array with all.
 
     Parameters
@@ -378,9 +378,7 @@ def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
     Integers have no fractional bits, floats as many as the finest of them needs.
     """
     if isinstance(values, (LongArray, SecretArray)):
-        raise TypeError(
-            "secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)"
-        )
+        raise TypeError("secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)")
     array = np.asarray(values)
     fractions = [Fraction(value) for value in array.ravel().tolist()]
     fraction = max((one.denominator.bit_length() - 1 for one in fractions), default=0)
@@ -628,9 +626,7 @@ def complement(bit: SecretArray) -> SecretArray:
 def spread(shares: Residues, shape: tuple[int, ...]) -> Residues:
     """Broadcast the axes of the values to a shape."""
     missing = len(shape) - (shares.ndim - 1)
-    return np.broadcast_to(
-        shares.reshape(len(shares), *[1] * missing, *shares.shape[1:]), (len(shares), *shape)
-    )
+    return np.broadcast_to(shares.reshape(len(shares), *[1] * missing, *shares.shape[1:]), (len(shares), *shape))
 
 
 def _spread(x: LongArray, y: LongArray) -> tuple[Residues, Residues]:

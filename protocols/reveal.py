@@ -77,9 +77,7 @@ def reveal(
     if floats:
         ends = np.cumsum([x.size for x in floats.values()])
         values = np.split(compose(found[""], digits), ends[:-1])
-        found |= {
-            label: part.reshape(x.shape) for (label, x), part in zip(floats.items(), values, strict=True)
-        }
+        found |= {label: part.reshape(x.shape) for (label, x), part in zip(floats.items(), values, strict=True)}
     return {label: found[label] for label in results}
 
 
