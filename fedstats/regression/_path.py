@@ -1,13 +1,13 @@
 """Penalised quadratic problems in public: a grid of penalties, the minimisers, and which of them is chosen.
 
-A problem is ½ b'Ab − c'b + l1·Σ|b| + l2/2·Σb², with A a covariance matrix of standardised columns. All folds and
-penalties are minimised at once: coordinate descent [1]_ finds which coefficients are zero, and the others
-then follow exactly from a system of equations.
+A problem is ½ b'Ab − c'b + l1·Σ|b| + l2/2·Σb², with A a covariance matrix of standardised columns. All folds
+and penalties are minimised at once: coordinate descent [1]_ finds which coefficients are zero, and the
+others then follow exactly from a system of equations.
 
 References
 ----------
-.. [1] J. Friedman, T. Hastie, R. Tibshirani, "Regularization Paths for Generalized Linear Models via Coordinate
-   Descent", Journal of Statistical Software 33 (1), 2010.
+.. [1] J. Friedman, T. Hastie, R. Tibshirani, "Regularization Paths for Generalized Linear Models via
+   Coordinate Descent", Journal of Statistical Software 33 (1), 2010.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def minimise(A: Array, c: Array, l1: Array, l2: Array) -> Array:
     except np.linalg.LinAlgError:
         pass
     raise EstimationError(
-        "the coefficients are not determined: columns depend on one another, and the smallest alpha is too small "
-        "to choose among them; leave columns out, or use larger alphas"
+        "the coefficients are not determined: columns depend on one another, and the smallest alpha is too "
+        "small to choose among them; leave columns out, or use larger alphas"
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PUBLISHED: Mapping[str, str] = {"outcome": "that each site's outcomes are 0 or 1"}
 #: What `fit` opens.
 AGGREGATE: Mapping[str, str] = {
-    "standardisation": "rows of each fold; Σz, Σz² and Σzy of the scaled columns z and the outcome y, and Σy",
+    "standardisation": "rows and cases of each fold; Σz, Σz² and Σzy of the scaled columns z and the outcome y",
     "steps": "for each fold left out and each alpha, at each step: Σwxx', Σx(y − μ) with the fitted μ and "
     "w = μ(1 − μ), and the deviance, over all other rows",
     "held-out deviance": "for each alpha, the deviance over each fold's rows of all sites",
@@ -78,33 +78,29 @@ def fit(
         The outcome is the same in all rows, or no convergence.
     """
     p = Z.shape[1]
-    sizes = np.bincount(fold, minlength=folds).astype(np.float64)
-    opened = run.sum(
-        "standardisation",
-        np.concatenate([sizes, Z.sum(axis=0), np.square(Z).sum(axis=0), Z.T @ y, [y.sum()]]),
-    )
-    sizes, total, squares, products, cases = np.split(
-        opened, [folds, folds + p, folds + 2 * p, folds + 3 * p]
-    )
-    rate = float(cases[0]) / n
+    by_fold = [np.bincount(fold, weights, folds) for weights in (np.ones_like(y), y)]
+    sums = [*by_fold, Z.sum(axis=0), np.square(Z).sum(axis=0), Z.T @ y]
+    opened = run.sum("standardisation", np.concatenate(sums))
+    sizes, cases, total, squares, products = np.split(opened, np.cumsum([part.size for part in sums])[:-1])
+    rate = float(cases.sum()) / n
     if not 0 < rate < 1:
         raise EstimationError("the outcome has the same value in all rows of all sites")
+    left = np.stack([n - sizes, n * rate - cases])
+    if folds > 1 and not ((left[1] > 0) & (left[1] < left[0])).all():
+        raise EstimationError("the outcome has the same value in all rows outside of a fold: use fewer folds")
     mean = total / n
     scale = np.sqrt(squares / n - mean**2)
     alphas = penalty.grid(float(np.abs((products / n - mean * rate) / scale).max()))
     X = np.column_stack([np.ones(len(Z)), (Z - mean) / scale])
     rows = [fold != k for k in range(folds)] if folds > 1 else []
     rows.append(np.ones(len(Z), bool))
-    count = np.array([n - size for size in sizes] * (folds > 1) + [n])
-    if folds > 1 and not (count > 0).all():
-        raise EstimationError("a fold has all rows of all sites: use fewer folds")
+    count = np.append(left[0] if folds > 1 else [], n)
 
     b = _newton(run, X, y, rows, count, alphas, rate, penalty)
     curve = None
     if folds > 1:
-        deviance = [
-            [_deviance(X[fold == k], y[fold == k], b[k, a]) for a in range(len(alphas))] for k in range(folds)
-        ]
+        held = [(X[fold == k], y[fold == k]) for k in range(folds)]
+        deviance = [[_deviance(*rows, one) for one in its] for rows, its in zip(held, b[:-1], strict=True)]
         curve = curve_of(alphas, run.sum("held-out deviance", np.array(deviance)), sizes)
     slopes = b[-1, :, 1:] / scale
     coefficients = np.column_stack([b[-1, :, 0] - slopes @ mean, slopes])
@@ -129,16 +125,13 @@ def _newton(
     b[:, 0] = np.log(rate / (1 - rate))
     before, least = b.copy(), np.full(len(which), np.inf)
     parts = [(X[mask], y[mask]) for mask in rows]
-    upper = np.triu_indices(q)
     active = np.arange(len(which))
     for step in range(_STEPS):
-        local = np.stack([_sums(*parts[which[i]], b[i], upper) for i in active])
+        local = np.stack([_sums(*parts[which[i]], b[i]) for i in active])
         opened = run.sum("steps", local, part=step) / count[which[active], np.newaxis]
         now = b[active]
-        size = (
-            np.abs(now[:, 1:]).sum(axis=1) * l1[active] + np.square(now[:, 1:]).sum(axis=1) * l2[active] / 2
-        )
-        objective = opened[:, -1] / 2 + size
+        absolute, square = np.abs(now[:, 1:]).sum(axis=1), np.square(now[:, 1:]).sum(axis=1)
+        objective = opened[:, -1] / 2 + l1[active] * absolute + l2[active] / 2 * square
         worse = objective > least[active] + 1e-12 * np.abs(objective)
         b[active[worse]] = (now[worse] + before[active[worse]]) / 2
         good, sums = active[~worse], opened[~worse]
@@ -153,11 +146,11 @@ def _newton(
     )
 
 
-def _sums(X: Array, y: Array, b: Array, upper: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Array:
+def _sums(X: Array, y: Array, b: Array) -> Array:
     """Return Σwxx' (its upper triangle), Σx(y − μ) and the deviance."""
     mu = expit(X @ b)
     information = (X.T * (mu * (1 - mu))) @ X
-    return np.concatenate([information[upper], X.T @ (y - mu), [_deviance(X, y, b)]])
+    return np.concatenate([information[np.triu_indices(X.shape[1])], X.T @ (y - mu), [_deviance(X, y, b)]])
 
 
 def _deviance(X: Array, y: Array, b: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ class PenalizedResult(Result):
     cv
         How rows were held out, or None.
     path
-        Coefficients for every alpha, a column for each term; None where only those of the chosen alpha were opened.
+        Coefficients for every alpha, a column for each term; None where only the chosen alpha's were opened.
     nobs, n_missing
         Rows of all sites that were used, and that were left out for a missing value.
     coding
@@ -136,7 +136,7 @@ class PenalizedResult(Result):
         axes: Axes = plt.subplots()[1] if ax is None else ax
         axes.errorbar(table.index, table["mean"], table["se"], fmt=".", color="#1d3f66", ecolor="#7ba3cc")
         for alpha in (self.alpha_min, self.alpha_1se):
-            axes.axvline(alpha, color="#6b7280", linewidth=0.9, linestyle=(0, (5, 4)))
+            axes.axvline(cast(float, alpha), color="#6b7280", linewidth=0.9, linestyle=(0, (5, 4)))
         axes.set_xscale("log")
         axes.set_xlabel("alpha (left line: smallest error; right line: within one standard error)")
         axes.set_ylabel(f"{_ERROR[self.family]} of held-out rows")

@@ -1,7 +1,7 @@
 """Ridge, lasso and elastic net over the rows of all sites, the penalty chosen by cross-validation over sites.
 
-The sites sum cross-products of the columns by fold. All that follows, the fits without each fold and the errors in it,
-is computed from these: in public (``disclose="aggregate"``, this file), or on shares
+The sites sum cross-products of the columns by fold. All that follows, the fits without each fold and the errors
+in it, is computed from these: in public (``disclose="aggregate"``, this file), or on shares
 (``disclose="result"``, `_penalized_shares`). Logistic models have no such sums and take Newton's steps
 (`_penalized_logistic`).
 """
@@ -34,8 +34,8 @@ GAUSSIAN = Declaration(
     aggregate={
         **design.AGGREGATE,
         **_frames.AGGREGATE,
-        "fold products": "Σxx' of the scaled columns and the response over each fold's rows of all sites, which "
-        "include their number",
+        "fold products": "Σxx' of the scaled columns and the response over each fold's rows of all sites, "
+        "and their number",
     },
     published=design.PUBLISHED,
 )
@@ -69,8 +69,8 @@ def elastic_net(
         loss + alpha · (l1_ratio · Σ|b| + (1 − l1_ratio)/2 · Σb²)
 
     with coefficients b of the columns in units of their standard deviation (denominator n) over all sites,
-    and the intercept not penalised. The loss is Σ(y − prediction)² / 2n, or minus the mean log-likelihood of a
-    logistic model. In scikit-learn's terms Ridge(alpha=n·alpha), LogisticRegression(C=1/(n·alpha)).
+    and the intercept not penalised. The loss is Σ(y − prediction)² / 2n, or minus the mean log-likelihood
+    of a logistic model. In scikit-learn's terms Ridge(alpha=n·alpha), LogisticRegression(C=1/(n·alpha)).
 
     Parameters
     ----------
@@ -115,11 +115,11 @@ def elastic_net(
 
     Notes
     -----
-    **Leakage.** In the aggregate mode every site learns, of the rows of all sites together, the cross-products of all
-    columns and of the response by fold; for a logistic model the weighted ones at each step of each fold and alpha.
-    No site is ever left out of them, which is why ``cv="sites"`` is not offered there. Of each single site
-    it learns which levels of the categorical columns occur there. A coalition of t sites learns the same of
-    the other n − t together.
+    **Leakage.** In the aggregate mode every site learns, of the rows of all sites together, the
+    cross-products of all columns and of the response by fold; for a logistic model the weighted ones at each
+    step of each fold and alpha. No site is ever left out of them, which is why ``cv="sites"`` is not offered
+    there. Of each single site it learns which levels of the categorical columns occur there. A coalition of
+    t sites learns the same of the other n − t together.
 
     Cost: gaussian, ten rounds.
 
