@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PUBLISHED: Mapping[str, str] = {"outcome": "that each site's outcomes are 0 or 1"}
 #: What `fit` opens.
 AGGREGATE: Mapping[str, str] = {
-    "standardisation": "rows and cases of each fold; Σz, Σz² and Σzy of the scaled columns z and the outcome y",
+    "standardisation": "rows and cases of each fold; Σz, Σz² and Σzy of the scaled columns z, y being the outcome",
     "steps": "for each fold left out and each alpha, at each step: Σwxx', Σx(y − μ) with the fitted μ and "
     "w = μ(1 − μ), and the deviance, over all other rows",
     "held-out deviance": "for each alpha, the deviance over each fold's rows of all sites",
@@ -77,7 +77,6 @@ def fit(
     EstimationError
         The outcome is the same in all rows, or no convergence.
     """
-    p = Z.shape[1]
     by_fold = [np.bincount(fold, weights, folds) for weights in (np.ones_like(y), y)]
     sums = [*by_fold, Z.sum(axis=0), np.square(Z).sum(axis=0), Z.T @ y]
     opened = run.sum("standardisation", np.concatenate(sums))

@@ -1,6 +1,6 @@
 """Ridge, lasso and elastic net over the rows of all sites, the penalty chosen by cross-validation over sites.
 
-The sites sum cross-products of the columns by fold. All that follows, the fits without each fold and the errors
+The sites sum cross-products of the columns by fold. All that follows, fits without each fold and errors
 in it, is computed from these: in public (``disclose="aggregate"``, this file), or on shares
 (``disclose="result"``, `_penalized_shares`). Logistic models have no such sums and take Newton's steps
 (`_penalized_logistic`).
@@ -20,6 +20,7 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _penalized_logistic as logistic
+from fedstats.regression import _penalized_shares as on_shares
 from fedstats.regression._folds import Folds, deal, fold_count, products_by_fold
 from fedstats.regression._path import curve_of, minimise
 from fedstats.regression._penalized_results import Family, PenalizedResult
@@ -29,21 +30,36 @@ if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
-GAUSSIAN = Declaration(
-    "elastic_net",
-    aggregate={
-        **design.AGGREGATE,
-        **_frames.AGGREGATE,
-        "fold products": "Σxx' of the scaled columns and the response over each fold's rows of all sites, "
-        "and their number",
-    },
-    published=design.PUBLISHED,
+_PRODUCTS = (
+    "Σxx' of the scaled columns and the response over each fold's rows of all sites, and their number"
 )
-BINOMIAL = Declaration(
-    "elastic_net",
-    aggregate={**design.AGGREGATE, **_frames.AGGREGATE, **logistic.AGGREGATE},
-    published={**design.PUBLISHED, **logistic.PUBLISHED},
-)
+
+
+def declare(penalty: Penalty, family: Family) -> Declaration:
+    """Return what a penalised regression opens, which depends on what is chosen and from what."""
+    if family == "binomial":
+        held_out = {} if penalty.alpha is None else {"held-out deviance"}
+        opened = {label: text for label, text in logistic.AGGREGATE.items() if label not in held_out}
+        return Declaration(
+            "elastic_net",
+            aggregate={**design.AGGREGATE, **_frames.AGGREGATE, **opened},
+            published={**design.PUBLISHED, **logistic.PUBLISHED},
+        )
+    chooses = penalty.alpha is None
+    parts = [
+        (on_shares.COEFFICIENTS, True),
+        (on_shares.CURVE, chooses),
+        (on_shares.GRID, chooses and penalty.alphas is None),
+        (on_shares.BY_SITE, chooses and penalty.cv == "sites"),
+        (on_shares.ABSOLUTE, penalty.l1_ratio > 0),
+    ]
+    result = {label: text for part, is_opened in parts if is_opened for label, text in part.items()}
+    return Declaration(
+        "elastic_net",
+        aggregate={**design.AGGREGATE, **_frames.AGGREGATE, "fold products": _PRODUCTS},
+        result={**design.RESULT, **_frames.RESULT, **result},
+        published=design.PUBLISHED,
+    )
 
 
 def elastic_net(
@@ -60,7 +76,7 @@ def elastic_net(
     rule: Rule = "min",
     random_state: int = 0,
     missing: design.Missing = "drop",
-    disclose: Disclose = "aggregate",
+    disclose: Disclose = "result",
 ) -> PenalizedResult:
     """Fit a linear or logistic model with a penalty on its coefficients to the rows of all sites.
 
@@ -136,8 +152,7 @@ def elastic_net(
     penalty = Penalty(
         alpha, l1_ratio, None if alphas is None else tuple(alphas), n_alphas, eps, cv, rule, random_state
     )
-    declaration = BINOMIAL if family == "binomial" else GAUSSIAN
-    with cohort.federation.analysis(declaration, disclose) as run:
+    with cohort.federation.analysis(declare(penalty, family), disclose) as run:
 
         def check() -> None:
             if family not in get_args(Family):
@@ -176,7 +191,11 @@ def elastic_net(
             frame, response = both[: len(names)], both[len(names) :]
             columns = np.column_stack([np.ones(len(X)), both.apply(np.column_stack([X, y]))])
             sums = products_by_fold(columns, fold, folds)
-            fitted = _from_products(run.sum("fold products", sums), penalty, float(response.unit[0]))
+            unit = float(response.unit[0])
+            if disclose == "aggregate":
+                fitted = _from_products(run.sum("fold products", sums), penalty, unit)
+            else:
+                fitted = on_shares.fit(run, sums, penalty, unit, n, by_site=cv == "sites")
         return _result(run, part, penalty, family, fitted, frame, response, (n, dropped))
 
 
