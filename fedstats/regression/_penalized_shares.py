@@ -53,14 +53,16 @@ CURVE: Mapping[str, str] = {
     "bounded": "whether all coefficients of all fits are below 64 standard deviations (one bit)",
     "errors": "for each alpha, the mean squared error of held-out rows, and its standard error over folds",
 }
-BY_SITE: Mapping[str, str] = {"large fold": "whether a site holds more than three quarters of all rows (one bit)"}
+BY_SITE: Mapping[str, str] = {
+    "large fold": "whether a site holds more than nine tenths of all rows (one bit)"
+}
 ABSOLUTE: Mapping[str, str] = {
     "settled": "whether coefficients still move, after every 25 steps of their computation (one bit)",
     "signs": "the signs of the chosen coefficients",
 }
 
 #: A fold holds at most what leaves this part of all rows.
-LEAST_LEFT = 0.25
+LEAST_LEFT = 0.1
 #: Variances of framed columns, and mean squares, are below these; means below the last.
 VARIANCE, SQUARE, MEAN = 4.1, 4.4, 0.75
 #: Step of the splitting, in standardised columns, and how far it goes beyond.
@@ -77,9 +79,7 @@ ACCURACY, DEGREE = 1e-11, 3000
 DIGITS = 24
 
 
-def fit(
-    run: Analysis, products: Array, penalty: Penalty, unit: float, n: int, *, by_site: bool
-) -> Fitted:
+def fit(run: Analysis, products: Array, penalty: Penalty, unit: float, n: int, *, by_site: bool) -> Fitted:
     """Fit from this site's cross-products by fold.
 
     Parameters
@@ -124,8 +124,10 @@ def fit(
             chosen = penalty.choose(curve)
         which = None if signs is None else run.reveal({"signs": signs[:, chosen]})["signs"]
         best = _solved(problems.A[-1], problems.c[-1], float(l1[chosen]), float(l2[chosen]), which)
-        slopes = multiply(best, columns.scale)
-        intercept = columns.mean[-1:] - inner(slopes, columns.mean[:-1]).reshape(1)
+        fraction = fraction_for(engine, math.sqrt(3 * MOST), terms=len(best))
+        best, scale, mean = (x.rescale(fraction) for x in (best, columns.scale, columns.mean))
+        slopes = multiply(best, scale)
+        intercept = mean[-1:] - inner(slopes, mean[:-1]).reshape(1)
         opened = run.reveal({"coefficients": concatenate([intercept, slopes])})["coefficients"]
     return Fitted(alphas, opened[np.newaxis], chosen, curve)
 
@@ -154,7 +156,7 @@ class _Columns:
 
 def _share(engine: Engine, products: Array, *, by_site: bool) -> SecretArray:
     """Return pooled products by fold."""
-    fraction = fraction_for(engine, SQUARE, terms=products.shape[1])
+    fraction = fraction_for(engine, 2 * SQUARE, terms=products.shape[1])
     if by_site:
         return inputs.share(engine, products[engine.party.index], bound=SQUARE, fraction=fraction)
     return inputs.sum_shares(engine, products, bound=SQUARE, fraction=fraction).assume(SQUARE)
@@ -221,7 +223,7 @@ def _problems(run: Analysis, products: SecretArray, least: float, *, check: bool
         few = negative(size - least).sum()
         if not run.reveal({"large fold": is_zero(few)})["large fold"]:
             raise EstimationError(
-                "a site holds more than three quarters of all rows, and leaves too few when it is left out: "
+                "a site holds more than nine tenths of all rows, and leaves too few when it is left out: "
                 "use folds within sites (cv=5)"
             )
     factor = reciprocal(size, least=least * 0.999).rescale(left.format.fraction).assume(1.01 / least)
@@ -288,7 +290,7 @@ def _by_splitting(
     engine, (k, p) = problems.A.engine, problems.c.shape
     bound = _ball(problems, l1, l2)
     fraction = min(
-        fraction_for(engine, math.sqrt(RELAXATION * bound), terms=2 * p), problems.A.format.fraction
+        fraction_for(engine, math.sqrt(1.02 * RELAXATION * bound), terms=2 * p), problems.A.format.fraction
     )
     if fraction < DIGITS:
         raise EstimationError(_too_small(float((l1 + l2).min())))
@@ -300,13 +302,13 @@ def _by_splitting(
         for _ in range(BLOCK):
             z, signs = _soft(v, threshold)
             if l2.any():
-                z = z * shrink
+                z = (z * shrink).assume(bound)
             moved = (start + step @ concatenate([z, v], axis=1)).assume(4 * bound)
             v = (v + moved).assume(bound)
         beyond = negative(stack([tolerance - moved, tolerance + moved])).sum()
         if run.reveal({"settled": is_zero(beyond)}, part=look)["settled"]:
             z, signs = _soft(v, threshold)
-            return (z * shrink if l2.any() else z), signs[-1]
+            return ((z * shrink).assume(bound) if l2.any() else z), signs[-1]
     raise EstimationError(
         f"coefficients have not settled in {LOOKS * BLOCK} steps: columns depend on one another, and the "
         "smallest alpha is too small to choose among them; leave columns out, or use larger alphas"
@@ -375,12 +377,16 @@ def _curve(
     """Open mean squared errors of held-out rows, and their standard errors, as `_path.curve_of` has them."""
     engine, (k, q) = products.engine, products.shape[:2]
     # Held-out rows about the means of the others; 1 is then no longer needed.
-    shift = public(engine, np.tile(np.eye(q), (k, 1, 1)), products.format.fraction)
-    shares = shift.shares.copy()
-    shares[:, 0, 1:] = (-problems.mean).shares
-    shift = SecretArray(engine, shares, problems.mean.format.union(shift.format))
-    about = (shift.transpose(0, 2, 1) @ (products @ shift))[:, 1:, 1:]
-    largest = 2 * (SQUARE + problems.mean.format.magnitude**2)
+    off = problems.mean.format.magnitude
+    largest = 2 * (SQUARE + off**2)
+    between = math.sqrt(SQUARE * largest)
+    fraction = min(products.format.fraction, fraction_for(engine, math.sqrt(off * between), terms=q))
+    products, mean = products.rescale(fraction), problems.mean.rescale(fraction)
+    shares = public(engine, np.tile(np.eye(q), (k, 1, 1)), fraction).shares.copy()
+    shares[:, 0, 1:] = (-mean).shares
+    shift = SecretArray(engine, shares, mean.format)
+    half = (products @ shift).assume(between)
+    about = (shift.transpose(0, 2, 1) @ half)[:, 1:, 1:]
     ones = public(engine, np.ones((k, 1, len(alphas))), b.format.fraction)
     u = concatenate([-b[:-1], ones], axis=1).assume(MOST)
     fraction = min(
@@ -388,13 +394,13 @@ def _curve(
     )
     u = u.rescale(fraction)
     products_ = about.rescale(fraction).assume(largest) @ u
-    error = inner(products_.transpose(0, 2, 1), u.transpose(0, 2, 1))  # of a fold, divided by n
-    mean = error.sum(axis=0)
-    size = products[:, 0, 0].assume(1.001).rescale(min(fraction, products.format.fraction))
-    off = error - multiply(size.reshape(k, 1), mean.reshape(1, len(alphas)))
-    spread = (floating(off).square() / floating(size).reshape(k, 1)).sum(axis=0)
-    se = sqrt(spread) * (1 / math.sqrt(k - 1))
-    opened = run.reveal({"errors": stack_floats([floating(mean), se])})["errors"]
+    # Sums over a fold divided by n, and the mean over all folds below them.
+    error = inner(products_.transpose(0, 2, 1), u.transpose(0, 2, 1))
+    joined = floating(concatenate([error, error.sum(axis=0).reshape(1, len(alphas))]))
+    error_of, overall = joined[:-1], joined[-1:]
+    size = floating(products[:, :1, 0])
+    se = sqrt(((error_of - size * overall).square() / size).sum(axis=0)) * (1 / math.sqrt(k - 1))
+    opened = run.reveal({"errors": stack_floats([overall[0], se])})["errors"]
     return Curve(alphas, opened[0] * unit * unit, opened[1] * unit * unit)
 
 

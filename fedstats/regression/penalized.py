@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
-_PRODUCTS = (
-    "Σxx' of the scaled columns and the response over each fold's rows of all sites, and their number"
-)
+_PRODUCTS = "Σxx' of the scaled columns and the response over each fold's rows of all sites, and their number"
 
 
 def declare(penalty: Penalty, family: Family) -> Declaration:
