@@ -14,11 +14,11 @@ from fedstats._guard import check_siblings
 
 check_siblings()
 
-from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
+from fedstats import gwas  # noqa: E402
+from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
-    DataError,
     DisclosureError,
     EstimationError,
     FedStatsError,
@@ -28,30 +28,48 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.histograms import HistogramResult, histogram  # noqa: E402
+from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
+from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, PenalizedResult, elastic_net, lasso, ols, ridge  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
+from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
+    "CheckResult",
     "Cohort",
+    "CrosstabResult",
     "DataError",
     "DescribeResult",
     "DisclosureError",
     "EstimationError",
     "FedStatsError",
     "Federation",
+    "HistogramResult",
+    "MissingPatternResult",
     "OLSResult",
     "PenalizedResult",
     "PolicyError",
     "ProtocolError",
+    "QuantileResult",
     "RemoteError",
     "TransportError",
+    "ValueCountsResult",
+    "check",
+    "crosstab",
     "describe",
     "elastic_net",
     "gwas",
+    "histogram",
+    "iqr",
     "join",
     "lasso",
+    "median",
+    "missing_pattern",
     "ols",
+    "quantile",
     "ridge",
     "simulate",
+    "value_counts",
 ]
