@@ -19,6 +19,7 @@ from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
+    DataError,
     DisclosureError,
     EstimationError,
     FedStatsError,

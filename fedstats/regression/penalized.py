@@ -55,7 +55,7 @@ def declare(penalty: Penalty, family: Family) -> Declaration:
     return Declaration(
         "elastic_net",
         aggregate={**design.AGGREGATE, **_frames.AGGREGATE, "fold products": _PRODUCTS},
-        result={**design.RESULT, **_frames.RESULT, **result},
+        result={**design.AGGREGATE, **_frames.RESULT, **result},
         published=design.PUBLISHED,
     )
 
