@@ -32,7 +32,16 @@ from fedstats.federation import Federation  # noqa: E402
 from fedstats.histograms import HistogramResult, histogram  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
-from fedstats.regression import OLSResult, PenalizedResult, elastic_net, lasso, ols, ridge  # noqa: E402
+from fedstats.regression import (  # noqa: E402
+    OLSResult,
+    PenalizedResult,
+    QuantRegResult,
+    elastic_net,
+    lasso,
+    ols,
+    quantreg,
+    ridge,
+)
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
@@ -53,6 +62,7 @@ __all__ = [
     "PenalizedResult",
     "PolicyError",
     "ProtocolError",
+    "QuantRegResult",
     "QuantileResult",
     "RemoteError",
     "TransportError",
@@ -70,6 +80,7 @@ __all__ = [
     "missing_pattern",
     "ols",
     "quantile",
+    "quantreg",
     "ridge",
     "simulate",
     "value_counts",

@@ -4,5 +4,15 @@ from fedstats.regression._penalized_results import PenalizedResult
 from fedstats.regression._results import OLSResult
 from fedstats.regression.ols import ols
 from fedstats.regression.penalized import elastic_net, lasso, ridge
+from fedstats.regression.quantreg import QuantRegResult, quantreg
 
-__all__ = ["OLSResult", "PenalizedResult", "elastic_net", "lasso", "ols", "ridge"]
+__all__ = [
+    "OLSResult",
+    "PenalizedResult",
+    "QuantRegResult",
+    "elastic_net",
+    "lasso",
+    "ols",
+    "quantreg",
+    "ridge",
+]
