@@ -28,6 +28,14 @@ from fedstats.errors import (  # noqa: E402
     RemoteError,
     TransportError,
 )
+from fedstats.evaluation import (  # noqa: E402
+    BrierResult,
+    CalibrationResult,
+    ROCResult,
+    brier,
+    calibration,
+    roc,
+)
 from fedstats.federation import Federation  # noqa: E402
 from fedstats.histograms import HistogramResult, histogram  # noqa: E402
 from fedstats.hypotests import (  # noqa: E402
@@ -81,6 +89,8 @@ from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_c
 __all__ = [
     "AnovaResult",
     "BinomialResult",
+    "BrierResult",
+    "CalibrationResult",
     "CheckResult",
     "Chi2Result",
     "Cohort",
@@ -105,6 +115,7 @@ __all__ = [
     "ProtocolError",
     "QuantRegResult",
     "QuantileResult",
+    "ROCResult",
     "RatioResult",
     "RemoteError",
     "TTestResult",
@@ -113,6 +124,8 @@ __all__ = [
     "anova",
     "anova_welch",
     "binomtest",
+    "brier",
+    "calibration",
     "check",
     "chi2_contingency",
     "cochran_mantel_haenszel",
@@ -140,6 +153,7 @@ __all__ = [
     "quantreg",
     "relative_risk",
     "ridge",
+    "roc",
     "simulate",
     "ttest_1samp",
     "ttest_ind",
