@@ -30,7 +30,7 @@ from protocols import long
 from protocols.compare import BIT
 from protocols.digits import DIGITS, SHORT, leading_digits, noise_bits, read, rounded_digits, unit
 from protocols.engine import Engine
-from protocols.long import LongArray, LongFormat, jointly, lengthen
+from protocols.long import LongArray, LongFormat, jointly, lengthen, narrow
 from protocols.secret import SecretArray
 
 _BIT = LongFormat(0, 1)
@@ -338,6 +338,32 @@ def floating(x: LongArray | SecretArray) -> SecretFloat:
 def constant(engine: Engine, values: ArrayLike) -> SecretFloat:
     """Return public numbers as secret floats. Local."""
     return _of_fractions(engine, _fractions(values))
+
+
+def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
+    """Return floats as long fixed-point numbers: m·2^e as the product of the integer m·2^64 and a power of two.
+
+    Parameters
+    ----------
+    x
+        Zero, or of a magnitude of 2^(66 − fraction) and more.
+    bound
+        Public: what no |x| exceeds.
+    fraction
+        Fractional bits.
+
+    Notes
+    -----
+    **Leakage.** Nothing; of numbers outside this range the result is without meaning. **Cost.** Five rounds for
+    three parties.
+    """
+    engine, x = x.engine, x.loose()
+    mantissa = lengthen(narrow(x.mantissa, bound=1.01, fraction=DIGITS))
+    power = arithmetic.power_of_two(x.exponent + (fraction - DIGITS), mantissa.on)
+    integers = long.multiply(
+        LongArray(engine, power, _BIT, mantissa.on), LongArray(engine, mantissa.shares, _BIT, mantissa.on)
+    )
+    return LongArray(engine, integers.shares, LongFormat.of(bound, fraction), mantissa.on)
 
 
 def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:

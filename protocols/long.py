@@ -306,7 +306,8 @@ def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on:
     engine
         The computation.
     x
-        This party's array, of the same shape at every party: floats, integers, or Python integers.
+        This party's array, of the same shape at every party: floats, integers, or objects, Python integers and
+        fractions.
     bound
         Public: what no |x| exceeds at any party.
     fraction
@@ -332,15 +333,28 @@ def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on:
 
     **Cost.** One round. Each party sends n − 1 − t peers one number an entry: one for three parties.
     """
-    array = np.asarray(x)
-    format_ = LongFormat.of(bound, fraction)
-    require_room(engine, on, format_)
-    integers = encode(array, bound, fraction)
-    values = on.residues(integers.reshape(-1))
-    dealt = deal(engine, engine.step("share"), range(engine.n), values, array.size, Modulo(on))()
-    engine.party.mesh.traffic.rounds += 1
-    shares = dealt.swapaxes(0, 1).reshape(len(on), engine.n, *array.shape)
-    return LongArray(engine, shares, format_, on)
+    return share_several(engine, [(x, bound, fraction)], on=on)[0]
+
+
+def share_several(
+    engine: Engine, parts: Sequence[tuple[ArrayLike, float, int]], *, on: Ring = LONG
+) -> list[LongArray]:
+    """Share several arrays of every party's in one round, each with its own bound and fraction; see `share_long`."""
+    arrays = [np.asarray(x) for x, _, _ in parts]
+    formats = [LongFormat.of(bound, fraction) for _, bound, fraction in parts]
+    integers = [np.empty(0, object)]
+    for array, reading, (_, bound, fraction) in zip(arrays, formats, parts, strict=True):
+        require_room(engine, on, reading)
+        integers.append(encode(array, bound, fraction).reshape(-1))
+    values = on.residues(np.concatenate(integers))
+    size = values.shape[1]
+    dealt = deal(engine, engine.step("share"), range(engine.n), values, size, Modulo(on))()
+    engine.party.mesh.traffic.rounds += size > 0
+    shares = np.split(dealt.swapaxes(0, 1), np.cumsum([array.size for array in arrays])[:-1], axis=2)
+    return [
+        LongArray(engine, part.reshape(len(on), engine.n, *array.shape), reading, on)
+        for part, array, reading in zip(shares, arrays, formats, strict=True)
+    ]
 
 
 def sum_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on: Ring = LONG) -> LongArray:
@@ -370,9 +384,9 @@ def encode(array: NDArray[Any], bound: float, fraction: int) -> NDArray[np.objec
     return out
 
 
-def _nearest(value: float, fraction: int) -> int:
-    """Return round(value·2^fraction) of a float or an integer."""
-    if isinstance(value, float):
+def _nearest(value: float | Fraction, fraction: int) -> int:
+    """Return round(value·2^fraction) of a float, a fraction or an integer."""
+    if isinstance(value, float | Fraction):
         numerator, denominator = value.as_integer_ratio()
         return round(Fraction(numerator << fraction, denominator))
     return index(value) << fraction
