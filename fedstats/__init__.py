@@ -73,6 +73,8 @@ from fedstats.hypotests import (  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import (  # noqa: E402
+    GEEResult,
+    gee,
     OLSResult,
     PenalizedResult,
     QuantRegResult,
@@ -103,6 +105,7 @@ __all__ = [
     "FTestResult",
     "FedStatsError",
     "Federation",
+    "GEEResult",
     "HistogramResult",
     "HypothesisTest",
     "KruskalResult",
@@ -134,6 +137,7 @@ __all__ = [
     "elastic_net",
     "f_oneway",
     "fisher_exact",
+    "gee",
     "gwas",
     "histogram",
     "iqr",
