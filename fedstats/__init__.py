@@ -74,11 +74,11 @@ from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import (  # noqa: E402
     GEEResult,
-    gee,
     OLSResult,
     PenalizedResult,
     QuantRegResult,
     elastic_net,
+    gee,
     lasso,
     ols,
     quantreg,

@@ -88,7 +88,7 @@ def agree(
         other = int(np.count_nonzero(~np.isin(events, (0, 1))))
         if other:
             raise DataError(
-                f"outcome {outcome!r} is neither 0 nor 1 in {other} rows of this site: make an indicator of it"
+                f"outcome {outcome!r} is not 0 or 1 in {other} rows of this site: make an indicator of it"
             )
         check(values)
         mine.append(Scored(values, events.astype(np.int64), outcome))

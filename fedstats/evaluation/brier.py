@@ -2,7 +2,8 @@
 
 References
 ----------
-.. [1] G. W. Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review 78, 1950.
+.. [1] G. W. Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review
+   78, 1950.
 """
 
 from __future__ import annotations
@@ -27,9 +28,7 @@ _OPENED = {**_scores.OUTCOMES, "squared errors": "Σ(score − outcome)²"}
 DECLARATION = Declaration("brier", aggregate=_OPENED, result=_OPENED, published=_scores.PUBLISHED)
 
 
-def brier(
-    cohort: Cohort, *, score: Score, outcome: str, disclose: Disclose = "result"
-) -> BrierResult:
+def brier(cohort: Cohort, *, score: Score, outcome: str, disclose: Disclose = "result") -> BrierResult:
     """Compute the mean squared error of predicted probabilities.
 
     Parameters
@@ -69,12 +68,12 @@ def brier(
     >>> fs.brier(cohort, score=fit.predict(rows), outcome="died").brier  # doctest: +SKIP
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
-        rows = _scores.agree(
-            run, cohort, score, outcome, call="", check=_scores.check_probabilities
-        )
+        rows = _scores.agree(run, cohort, score, outcome, call="", check=_scores.check_probabilities)
         without, cases = _scores.open_outcomes(run, rows)
         squares = scalars(run, "squared errors", np.array([np.square(rows.score - rows.outcome).sum()]))
-        return BrierResult(**run.finish(), outcome=outcome, cases=cases, nobs=without + cases, sum_squares=float(squares[0]))
+        return BrierResult(
+            **run.finish(), outcome=outcome, cases=cases, nobs=without + cases, sum_squares=float(squares[0])
+        )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

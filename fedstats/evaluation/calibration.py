@@ -1,8 +1,8 @@
 """Calibration of predicted probabilities over the rows of all sites: in groups, and by a line.
 
-Rows are grouped by quantiles of the scores (`fedstats.quantiles`) or between given edges; what the groups hold
-are sums over rows. Calibration in the large and the calibration slope [1]_ are logistic regressions on the
-logit of the score, with the logit as offset and with a coefficient, whose Newton steps solve one pooled
+Rows are grouped by quantiles of the scores (`fedstats.quantiles`) or between given edges; what the groups
+hold are sums over rows. Calibration in the large and the calibration slope [1]_ are logistic regressions on
+the logit of the score, with the logit as offset and with a coefficient, whose Newton steps solve one pooled
 system together.
 
 References
@@ -50,9 +50,7 @@ _OTHERS = {
 DECLARATION = Declaration(
     "calibration", result={**_scores.OUTCOMES, **_QUANTILES, **_OTHERS}, published=_scores.PUBLISHED
 )
-WITH_EDGES = Declaration(
-    "calibration", result={**_scores.OUTCOMES, **_OTHERS}, published=_scores.PUBLISHED
-)
+WITH_EDGES = Declaration("calibration", result={**_scores.OUTCOMES, **_OTHERS}, published=_scores.PUBLISHED)
 
 #: The two models' parameters, and when their steps have converged.
 _NAMES = ("intercept", "slope", "intercept in the large")
@@ -103,9 +101,9 @@ def calibration(
 
     Notes
     -----
-    **Leakage.** Every site learns the edges of the groups, which are scores of patients or between two, and
-    for each group the numbers of rows and of cases and the sum of the scores; slope and intercepts at each step,
-    and their variances. A coalition of t sites learns the same.
+    **Leakage.** Every site learns the edges of the groups, which are scores of patients or
+    between two, and for each group the numbers of rows and of cases and the sum of the scores; slope and
+    intercepts at each step, and their variances. A coalition of t sites learns the same.
 
     Cost: for three sites some 1,100 rounds.
 
@@ -121,15 +119,17 @@ def calibration(
             outside = int(np.count_nonzero((values <= 0) | (values >= 1)))
             if outside:
                 raise DataError(
-                    f"scores of {outside} rows of this site are no probabilities between 0 and 1, both excluded: "
-                    "their logit is infinite"
+                    f"scores of {outside} rows of this site are no probabilities between 0 and 1, both "
+                    "excluded: their logit is infinite"
                 )
 
         call = f"groups={groups!r}, edges={None if edges is None else list(edges)!r}"
         rows = _scores.agree(run, cohort, score, outcome, call=call, check=check)
         without, cases = _scores.open_outcomes(run, rows)
         n = without + cases
-        cuts = np.sort(np.asarray(edges, np.float64)) if edges is not None else _quantiles(run, rows, n, groups)
+        cuts = (
+            np.sort(np.asarray(edges, np.float64)) if edges is not None else _quantiles(run, rows, n, groups)
+        )
         table = _grouped(run, rows, cuts)
         line = _line(run, rows, cases / n)
         return CalibrationResult(
@@ -152,7 +152,8 @@ def _check(groups: int, edges: Sequence[float] | None) -> None:
         raise DataError(f"groups is a number, 2 at least, not {groups!r}")
     if edges is not None:
         cuts = np.asarray(edges, np.float64)
-        if cuts.ndim != 1 or not len(cuts) or not ((cuts > 0) & (cuts < 1)).all() or len(np.unique(cuts)) < len(cuts):
+        inside = cuts.ndim == 1 and len(cuts) and ((cuts > 0) & (cuts < 1)).all()
+        if not inside or len(np.unique(cuts)) < len(cuts):
             raise DataError("edges are distinct probabilities between 0 and 1, of which groups are between")
 
 
@@ -162,7 +163,7 @@ def _quantiles(run: Analysis, rows: Scored, n: int, groups: int) -> Array:
     (cuts,) = find_quantiles(run, [np.sort(rows.score)], np.array([n]), levels)
     if np.isnan(cuts).any():
         raise PolicyError(
-            f"groups of {n} rows over all sites would have fewer than min_cell: use fewer groups than {groups}"
+            f"{groups} groups of {n} rows over all sites would have fewer than min_cell: use fewer groups"
         )
     return np.unique(cuts)
 
@@ -181,7 +182,8 @@ def _grouped(run: Analysis, rows: Scored, cuts: Array) -> pd.DataFrame:
             f"{int(few.sum())} of {size} groups of scores have fewer than {least} rows over all sites "
             "(min_cell): use fewer groups, or wider edges"
         )
-    expected = scalars(run, "expected", np.bincount(group, rows.score, size))
+    sums = np.bincount(group, rows.score, size).astype(np.float64)  # of integers where there are no rows
+    expected = scalars(run, "expected", sums)
     bounds = [0.0, *cuts.tolist(), 1.0]
     table = pd.DataFrame(
         {"above": bounds[:-1], "to": bounds[1:], "rows": total, "cases": cases, "expected": expected}
@@ -270,7 +272,9 @@ class CalibrationResult(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return the groups, with observed and predicted rates."""
         table = self.groups
-        return table.assign(observed=table["cases"] / table["rows"], predicted=table["expected"] / table["rows"])
+        return table.assign(
+            observed=table["cases"] / table["rows"], predicted=table["expected"] / table["rows"]
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw observed against predicted rates.

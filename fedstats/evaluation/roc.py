@@ -94,9 +94,10 @@ def roc(
 
     Notes
     -----
-    **Leakage.** Every site learns how many rows have each outcome, the area and its standard error, and at each
-    point of the curve the numbers of cases and of all rows with lower scores; no scores. Of each other site it
-    learns its number of rows, rounded up by an eighth at most. A coalition of t sites learns the same.
+    **Leakage.** Every site learns how many rows have each outcome, the area and its standard
+    error, and at each point of the curve the numbers of cases and of all rows with lower scores; no scores.
+    Of each other site it learns its number of rows, rounded up by an eighth at most. A coalition of t sites
+    learns the same.
 
     Cost: for 1,000 rows and three sites some 230 rounds.
 
@@ -155,9 +156,7 @@ def _cases_below(ranking: _ranks.Ranking) -> tuple[SecretArray, SecretArray]:
     return found[0], found[1, ::-1]
 
 
-def _area(
-    ranking: _ranks.Ranking, cases: SecretArray, n0: int, n1: int
-) -> tuple[SecretArray, SecretFloat]:
+def _area(ranking: _ranks.Ranking, cases: SecretArray, n0: int, n1: int) -> tuple[SecretArray, SecretFloat]:
     """Return twice the number of pairs in which the case scores higher, and the variance of the area.
 
     Parameters

@@ -1,10 +1,11 @@
-"""The exact minimiser of the check loss over the rows of all sites, by Newton's method on ever less smoothing.
+"""The exact minimiser of the check loss over all sites, by Newton's method on ever less smoothing.
 
-The check loss ρ(r) = r·(q − [r < 0]) is smoothed to q·r + h·log(1 + e^(−r/h)) [1]_, whose Newton steps are pooled
-systems. With a step d, all |x'd| ≤ m·h, the step log(1 + m)/m·d makes the loss smaller for sure [2]_, and it is
-nearly d once m is small: no loss need be compared. Then h is reduced, and the estimates are moved along their
-derivative with respect to h. Once h is far below the residuals that are not 0, the estimates are
-linear in h but for terms of e^(−|r|/h), so going on to h = 0 along the derivative gives the vertex itself.
+The check loss ρ(r) = r·(q − [r < 0]) is smoothed to q·r + h·log(1 + e^(−r/h)) [1]_, whose Newton steps are
+pooled systems. With a step d, all |x'd| ≤ m·h, the step log(1 + m)/m·d makes the loss smaller for sure
+[2]_, and it is nearly d once m is small: no loss need be compared. Then h is reduced, and the estimates are
+moved along their derivative with respect to h. Once h is far below the residuals that are not 0, the
+estimates are linear in h but for terms of e^(−|r|/h), so going on to h = 0 along the derivative gives the
+vertex itself.
 
 All of it stays shared but the steps, their derivative at the end of each stage, and the power of two above m.
 
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 RESULT: Mapping[str, str] = {
     "steps": "the steps of the coefficients",
-    "derivatives": "the derivative of the coefficients with respect to the smoothing, whenever it is reduced",
-    "reach": "the power of two above the largest change of a prediction at each step, in units of the smoothing",
+    "derivatives": "the derivative of the coefficients by the smoothing, whenever this is reduced",
+    "reach": "the power of two above the largest change of a prediction at each step, in terms of the "
+    "smoothing",
 }
 
 #: The smoothing at first and at last, in units of the response, and its reduction from stage to stage.
@@ -93,11 +95,13 @@ def minimise(run: Analysis, Z: Array, y: Array, q: float, start: Array, n: int) 
             smaller = max(h * REDUCTION, LAST)
             b, h = b + (smaller - h) * slope, smaller
         if step == _STEPS:
-            raise EstimationError(f"the estimates were not found in {_STEPS} steps: scale columns, or use fewer")
+            raise EstimationError(
+                f"the estimates were not found in {_STEPS} steps: scale columns, or use fewer"
+            )
 
 
 def _system(Z: Array, u: Array, q: float) -> tuple[Array, Array]:
-    """Return this site's matrix and right sides in units of h: the step, and its derivative with respect to h."""
+    """Return this site's matrix and right sides, in units of h: of the step, and of the derivative by h."""
     below = expit(-u)
     weight = below * expit(u)
     return (Z.T * weight) @ Z, np.column_stack([Z.T @ (q - below), Z.T @ (-weight * u)])
@@ -113,9 +117,9 @@ def _solution(engine: Engine, A: Array, b: Array, n: int) -> SecretArray:
 
 
 def _reach(run: Analysis, largest: float, part: int) -> float:
-    """Open the power of two above the largest of the sites' numbers, which it is a factor of 2 above at most."""
+    """Open the power of two above the largest of the sites' numbers, by a factor of 2 at most."""
     with run.on_shares() as engine:
-        beyond = np.int64(largest > 2.0**REACH)
+        beyond = (largest > 2.0**REACH).astype(np.int64)
         nobody = is_zero(inputs.sum_shares(engine, beyond, bound=1))
     powers = run.reveal({"reach": nobody.sum()}, part=part)["reach"]
     return float(2.0 ** REACH[min(len(REACH) - int(powers), len(REACH) - 1)])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PUBLISHED: Mapping[str, str] = {"outcome": "that each site's outcomes are 0 or 1"}
 #: What `fit` opens.
 AGGREGATE: Mapping[str, str] = {
-    "standardisation": "rows and cases of each fold; Σz, Σz² and Σzy of the scaled columns z, y being the outcome",
+    "standardisation": "rows and cases of each fold; Σz, Σz² and Σzy of the scaled columns z and outcomes y",
     "steps": "for each fold left out and each alpha, at each step: Σwxx', Σx(y − μ) with the fitted μ and "
     "w = μ(1 − μ), and the deviance, over all other rows",
     "held-out deviance": "for each alpha, the deviance over each fold's rows of all sites",
@@ -123,10 +123,10 @@ def _newton(
     b = np.zeros((len(which), q))
     b[:, 0] = np.log(rate / (1 - rate))
     before, least = b.copy(), np.full(len(which), np.inf)
-    parts = [(X[mask], y[mask]) for mask in rows]
+    mine = [(X[mask], y[mask]) for mask in rows]
     active = np.arange(len(which))
     for step in range(_STEPS):
-        local = np.stack([_sums(*parts[which[i]], b[i]) for i in active])
+        local = np.stack([_sums(*mine[fit], one) for fit, one in zip(which[active], b[active], strict=True)])
         opened = run.sum("steps", local, part=step) / count[which[active], np.newaxis]
         now = b[active]
         absolute, square = np.abs(now[:, 1:]).sum(axis=1), np.square(now[:, 1:]).sum(axis=1)

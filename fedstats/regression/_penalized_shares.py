@@ -1,12 +1,13 @@
-"""Ridge, lasso and elastic net on shares of pooled cross-products: nothing is opened but errors and coefficients.
+"""Ridge, lasso and elastic net on shares: nothing is opened but errors and chosen coefficients.
 
 All fits of all folds and penalties are computed at once, so that rounds depend on none of their numbers.
 
 - *Standardising*: W'FW for each fold's cross-products F, with W of secret means and standard deviations.
-- *Squares alone*: (A + l2)⁻¹c is a Chebyshev series in A with public coefficients, since l2 and a bound on A's
-  eigenvalues are public. The same vectors T_j(A)c serve all penalties, by local sums; a round for each j.
-- *Absolute values*: Douglas and Rachford's splitting [1]_, which needs one secret inverse for each fold. A step is a
-  matrix product and a soft threshold, two secret comparisons for each coefficient. After every
+- *Squares alone*: (A + l2)⁻¹c is a Chebyshev series in A with public coefficients, since l2 and a bound on
+  A's eigenvalues are public. The same vectors T_j(A)c serve all penalties, by local sums; each takes a
+  round.
+- *Absolute values*: Douglas and Rachford's splitting [1]_, which needs one secret inverse for each fold. A
+  step is a matrix product and a soft threshold, two secret comparisons for each coefficient. After every
   `BLOCK` steps, whether any moved is opened: one bit. The signs of the chosen fit's coefficients, which are
   part of the result, are then opened, and its coefficients solved for exactly.
 
@@ -330,7 +331,7 @@ def _ball(problems: _Problems, l1: Array, l2: Array) -> float:
 
 def _step_matrices(problems: _Problems, fraction: int) -> tuple[SecretArray, SecretArray]:
     """Return what moves (z, v), shape ``(k, p, 2p)``, and what is always added, shape ``(k, p, 1)``."""
-    engine, (k, p) = problems.A.engine, problems.c.shape
+    k, p = problems.c.shape
     shifted = problems.A + STEP * np.eye(p)
     inverses = [
         linalg.inverse(one, bound=1.01 / STEP, fraction=fraction, definite=True)

@@ -39,8 +39,8 @@ CovStruct: TypeAlias = Literal["independence", "exchangeable"]
 _FAMILIES: Mapping[str, Family] = {"gaussian": Gaussian(), "binomial": Binomial(), "poisson": Poisson()}
 _CLUSTERS = {"clusters": "the numbers of clusters, and of pairs of rows within them"}
 _MOMENTS = {
-    "moments": "at each step Σr² of the Pearson residuals r, and Σrr' over pairs of rows within clusters, from "
-    "which scale and working correlation follow; how many clusters are too large for this"
+    "moments": "at each step Σr² of the Pearson residuals r, and Σrr' over pairs of rows within clusters, "
+    "from which scale and working correlation follow; how many clusters are too large for this"
 }
 DECLARATION = Declaration(
     "gee",
@@ -117,11 +117,11 @@ def gee(
 
     Notes
     -----
-    **Leakage.** Every site learns how many rows and clusters there are, and pairs of rows within them; scale
-    and working correlation, and coefficients, at every step; and the variances of the estimates. In the aggregate
-    mode also the sums that these are made of, over all sites together. Of each single site it learns
-    which levels of the categorical columns occur there. A coalition of t sites learns the same of the
-    other n − t.
+    **Leakage.** Every site learns how many rows and clusters there are, and pairs of rows
+    within them; scale and working correlation, and coefficients, at every step; and the variances of the
+    estimates. In the aggregate mode also the sums that these are made of, over all sites together. Of each
+    single site it learns which levels of the categorical columns occur there. A coalition of t sites learns
+    the same of the other n − t.
 
     Cost: for three sites some 100 rounds a step in the result mode, and four in the aggregate mode.
 
@@ -163,7 +163,9 @@ def gee(
         n, dropped = _frames.open_rows(run, len(y), part.dropped + without)
         p = len(part.names)
         if n <= p:
-            raise EstimationError(f"{n} complete rows over all sites cannot determine {p} terms: use fewer terms")
+            raise EstimationError(
+                f"{n} complete rows over all sites cannot determine {p} terms: use fewer terms"
+            )
         both = np.column_stack([part.X[:, 1:], y])
         frame = _frames.pooled_frame(run, both, (*part.names[1:], str(part.response_name)), n)
         response = frame[p - 1 :] if family == "gaussian" else Frame(np.zeros(1), np.ones(1))
@@ -275,7 +277,7 @@ class _Rows:
         return A, scores - of_d * (shared * of_residual)[:, np.newaxis]
 
     def moments(self, b: Array, correlation: float) -> Array:
-        """Return Σr² of the residuals, Σrr' over pairs within clusters, and how many clusters are too large."""
+        """Return Σr², Σrr' over pairs within clusters, and how many clusters are too large for this."""
         residual = self.standardised(self.Z @ b)[1]
         squares = residual @ residual
         products = (np.square(self.sums(residual)).sum() - squares) / 2

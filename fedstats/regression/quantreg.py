@@ -1,16 +1,16 @@
 """Quantile regression over the rows of all sites: the exact minimiser, standard errors by a kernel's density.
 
-`_check_loss` finds the coefficients. Their covariance is statsmodels' default: a sandwich with the
-density of the residuals at 0, estimated by Epanechnikov's kernel with the bandwidth of Hall and Sheather [1]_,
-of which every part is a sum over rows, but for the residuals' quartiles (`fedstats.quantiles`).
+`_check_loss` finds the coefficients. Their covariance is statsmodels' default: a sandwich with the density
+of the residuals at 0, estimated by Epanechnikov's kernel with the bandwidth of Hall and Sheather [1]_, of
+which every part is a sum over rows, but for the residuals' quartiles (`fedstats.quantiles`).
 
 There is no aggregate mode: towards the end, the matrices of the steps are sums over as many rows as there are
 terms.
 
 References
 ----------
-.. [1] P. Hall, S. J. Sheather, "On the Distribution of a Studentized Quantile", Journal of the Royal Statistical
-   Society B 50, 1988.
+.. [1] P. Hall, S. J. Sheather, "On the Distribution of a Studentized Quantile", Journal of the Royal
+   Statistical Society B 50, 1988.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ def quantreg(
 
     Notes
     -----
-    **Leakage.** Every site learns the coefficients at every step, how far the predictions of all rows then move
-    at most (to a power of two), the quartiles of the residuals, the spread of the response, and the variances of
-    the estimates. The solution goes exactly through as many rows as there are terms, as any does: a site
-    sees which of its own rows it goes through. Of each single site it learns which levels of the
-    categorical columns occur there. A coalition of t sites learns the same.
+    **Leakage.** Every site learns the coefficients at every step, how far the predictions of
+    all rows then move at most (to a power of two), the quartiles of the residuals, the spread of the
+    response, and the variances of the estimates. The solution goes exactly through as many rows as there
+    are terms, as any does: a site sees which of its own rows it goes through. Of each single site it learns
+    which levels of the categorical columns occur there. A coalition of t sites learns the same.
 
     Cost: for three sites some 1,900 rounds.
 
@@ -117,12 +117,16 @@ def quantreg(
             check=lambda: _check(q),
         )
         if not part.has_intercept or len(part.names) < 2:
-            raise DataError(f"a model of quantiles has an intercept and terms: change {formula!r}, or use quantile")
+            raise DataError(
+                f"a model of quantiles has an intercept and terms: change {formula!r}, or use quantile"
+            )
         X, y, names = part.X[:, 1:], cast(Array, part.y), part.names
         n, dropped = _frames.open_rows(run, len(X), part.dropped)
         least = max(len(names) + 1, 4 * run.federation.shared_policy.min_cell + 1)
         if n < least:
-            raise EstimationError(f"{n} complete rows over all sites are too few: {least} are needed at least")
+            raise EstimationError(
+                f"{n} complete rows over all sites are too few: {least} are needed at least"
+            )
         frame = _frames.pooled_frame(run, np.column_stack([X, y]), (*names[1:], str(part.response_name)), n)
         scaled = frame.apply(np.column_stack([X, y]))
         Z, target = np.column_stack([np.ones(len(X)), scaled[:, :-1]]), scaled[:, -1]
@@ -139,9 +143,7 @@ def quantreg(
         residuals[np.abs(residuals) < _THROUGH] = 0.0
         bandwidth, density = _density(run, residuals, target, q, n)
         weights = np.where(residuals > 0, q, 1 - q) ** 2
-        found = covariance(
-            run, "covariance", Z.T @ Z, names, meat=(Z.T * weights) @ Z, combinations=L
-        )
+        found = covariance(run, "covariance", Z.T @ Z, names, meat=(Z.T * weights) @ Z, combinations=L)
         return QuantRegResult(
             **run.finish(),
             formula=part.coding.formula.text,
@@ -175,13 +177,15 @@ def _density(run: Analysis, residuals: Array, response: Array, q: float, n: int)
     )
     if not 0 < q - width < q + width < 1:
         raise EstimationError(
-            f"{n} rows over all sites are too few for standard errors of the quantile {q:g}: they would rest on "
-            f"those from {q - width:.2f} to {q + width:.2f}"
+            f"{n} rows over all sites are too few for standard errors of the quantile {q:g}: they would rest "
+            f"on those from {q - width:.2f} to {q + width:.2f}"
         )
     spread = min(float(np.sqrt(squares - total**2)), (high - low) / 1.34)
     bandwidth = spread * float(stats.norm.ppf(q + width) - stats.norm.ppf(q - width))
     if not bandwidth > 0:
-        raise EstimationError("half of the rows of all sites lie on the fitted line: there are no standard errors")
+        raise EstimationError(
+            "half of the rows of all sites lie on the fitted line: there are no standard errors"
+        )
     u = residuals / bandwidth
     kernel = 0.75 * (1 - u**2) * (np.abs(u) <= 1)
     return bandwidth, float(scalars(run, "density", np.array([kernel.sum()]))[0]) / (n * bandwidth)

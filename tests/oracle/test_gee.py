@@ -12,7 +12,11 @@ from stat_helpers import pooled
 
 import fedstats as fs
 
-FAMILIES = {"gaussian": sm.families.Gaussian, "binomial": sm.families.Binomial, "poisson": sm.families.Poisson}
+FAMILIES = {
+    "gaussian": sm.families.Gaussian,
+    "binomial": sm.families.Binomial,
+    "poisson": sm.families.Poisson,
+}
 STRUCTURES = {"independence": sm.cov_struct.Independence, "exchangeable": sm.cov_struct.Exchangeable}
 
 
@@ -25,7 +29,9 @@ def by_cluster(frame: pd.DataFrame, groups: str, cuts: list[int]) -> list[pd.Dat
 
 
 def theirs(formula: str, frame: pd.DataFrame, groups: str, family: str, structure: str):
-    model = smf.gee(formula, groups, frame.dropna(), family=FAMILIES[family](), cov_struct=STRUCTURES[structure]())
+    model = smf.gee(
+        formula, groups, frame.dropna(), family=FAMILIES[family](), cov_struct=STRUCTURES[structure]()
+    )
     return model.fit(ctol=1e-9, maxiter=200)
 
 
@@ -58,7 +64,7 @@ EPILEPSY = "y ~ trt + np.log(base) + age + V4"
 def test_aggregate(seizures: pd.DataFrame, family: str, structure: str) -> None:
     # The first of five sites has two patients, who both took the placebo.
     parts = by_cluster(seizures, "subject", [2, 12, 20, 33])
-    assert parts[0].trt.nunique() == 1
+    assert set(parts[0].trt) == {"placebo"}
     options = {"groups": "subject", "family": family, "cov_struct": structure, "disclose": "aggregate"}
     found = pooled(lambda c: fs.gee(EPILEPSY, c, **options), parts)
     expected = theirs(EPILEPSY, seizures, "subject", family, structure)

