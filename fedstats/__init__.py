@@ -17,6 +17,7 @@ check_siblings()
 from fedstats import gwas  # noqa: E402
 from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
+from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
     DataError,
@@ -70,6 +71,7 @@ from fedstats.hypotests import (  # noqa: E402
     ttest_rel,
     wilcoxon,
 )
+from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import (  # noqa: E402
@@ -86,6 +88,7 @@ from fedstats.regression import (  # noqa: E402
 )
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
+from fedstats.table1 import Table1Result, table1  # noqa: E402
 from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
@@ -97,6 +100,8 @@ __all__ = [
     "Chi2Result",
     "Cohort",
     "ConfidenceInterval",
+    "CorrelationResult",
+    "CovarianceResult",
     "CrosstabResult",
     "DataError",
     "DescribeResult",
@@ -108,6 +113,7 @@ __all__ = [
     "GEEResult",
     "HistogramResult",
     "HypothesisTest",
+    "IntervalResult",
     "KruskalResult",
     "MannWhitneyResult",
     "MissingPatternResult",
@@ -122,6 +128,7 @@ __all__ = [
     "RatioResult",
     "RemoteError",
     "TTestResult",
+    "Table1Result",
     "TransportError",
     "ValueCountsResult",
     "anova",
@@ -132,6 +139,8 @@ __all__ = [
     "check",
     "chi2_contingency",
     "cochran_mantel_haenszel",
+    "corr",
+    "cov",
     "crosstab",
     "describe",
     "elastic_net",
@@ -147,6 +156,7 @@ __all__ = [
     "lasso",
     "mannwhitneyu",
     "mcnemar",
+    "mean_ci",
     "median",
     "missing_pattern",
     "multipletests",
@@ -159,9 +169,11 @@ __all__ = [
     "ridge",
     "roc",
     "simulate",
+    "table1",
     "ttest_1samp",
     "ttest_ind",
     "ttest_rel",
     "value_counts",
+    "var_ci",
     "wilcoxon",
 ]

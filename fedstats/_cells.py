@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats._counts import MOST
 from protocols.inputs import sum_shares
 from protocols.secret import SecretArray, stack
 
@@ -43,10 +44,8 @@ if TYPE_CHECKING:
 
 #: Size classes.
 ZERO, SMALL, ENOUGH = range(3)
-#: Public: no site has more rows than this.
-MOST_ROWS = 1 << 40
 
-#: What `open_counts` opens; part of the declaration of every analysis that calls it.
+#: What `open_cells` opens; part of the declaration of every analysis that calls it.
 RESULT: Mapping[str, str] = {
     "cell sizes": "whether each count is 0, below min_cell, or neither",
     "counts": "the counts that are not 0 and not suppressed",
@@ -92,7 +91,7 @@ class Counts:
         return Counts(self.shown.reshape(shape), self.hidden.reshape(shape))
 
 
-def open_counts(
+def open_cells(
     run: Analysis, counts: NDArray[np.int64], lines: Sequence[Line], *, part: int | None = None
 ) -> Counts:
     """Open the sums over all sites of counts, but for those that are suppressed.
@@ -121,7 +120,7 @@ def open_counts(
         hidden = suppress(size_classes(pooled, enough), lines)
         return Counts(np.where(hidden, -1, pooled), hidden)
     with run.on_shares() as engine:
-        secret = sum_shares(engine, counts, bound=MOST_ROWS)
+        secret = sum_shares(engine, counts, bound=MOST)
         classes = run.reveal({"cell sizes": secret_size_classes(secret, enough)}, part=part)["cell sizes"]
         hidden = suppress(classes, lines)
         shown = np.flatnonzero(~hidden & (classes > ZERO))

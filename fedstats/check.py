@@ -429,7 +429,7 @@ class CheckResult(Result):
         for finding in self.findings:
             where = "" if finding.site is None else f" at site {finding.site}"
             lines += textwrap.wrap(
-                f"{finding.column}{where}: {finding.message}", 110, subsequent_indent="    "
+                f"{finding.column}{where}: {finding.message}", 100, subsequent_indent="    "
             )
         lines += [] if self.findings else ["Nothing differs by the measures of this check."]
         if self.here:

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from fedstats import _cells, _plot, _table
-from fedstats._cells import Counts, lines_of, open_counts, with_margins
+from fedstats._cells import Counts, lines_of, open_cells, with_margins
+from fedstats._counts import open_counts
 from fedstats._selection import PUBLISHED, Wanted, select
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.quantiles import RESULT as QUANTILES
-from fedstats.quantiles import grouped, narrowed, open_numbers, ordered
+from fedstats.quantiles import grouped, narrowed, ordered
 from fedstats.results import Result
 from fedstats.schema import Schema
 from fedstats.tables import ALL, nullable, suppression_line
@@ -38,7 +39,6 @@ DERIVED = Declaration(
     "histogram",
     result={
         **_cells.RESULT,
-        "enough values": QUANTILES["enough values"],
         "numbers of values": QUANTILES["numbers of values"],
         "range": "two order statistics, each with 2·min_cell values and a hundredth of all beyond it, to a "
         "quarter of a bin's width",
@@ -125,7 +125,7 @@ def histogram(
         rows = [used & mine for mine in grouped(chosen, by).values()]
         counts = np.array([np.histogram(values[mine], edges)[0] for mine in rows], np.int64)
         table = with_margins(counts) if by is not None else with_margins(counts[0])
-        opened = open_counts(run, table.ravel(), lines_of(table.shape))
+        opened = open_cells(run, table.ravel(), lines_of(table.shape))
         return HistogramResult(
             **run.finish(),
             column=column,
@@ -149,7 +149,7 @@ def _check_edges(bins: object) -> None:
 def _derived(run: Analysis, values: Array, bins: int) -> Array:
     """Return the edges of so many bins of one width, and of one more on either side."""
     enough = run.federation.shared_policy.min_cell
-    number = int(open_numbers(run, np.array([len(values)]))[0])
+    number = int(open_counts(run, "numbers of values", np.array([len(values)]), enough)[0])
     beyond = max(2 * enough, number // 100)
     if number < 2 * beyond + 2:
         raise EstimationError(

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _cells, _plot, _table
-from fedstats._cells import Counts, Line, open_counts
+from fedstats._cells import Counts, Line, open_cells
+from fedstats._counts import MOST
 from fedstats._selection import check_distinct
 from fedstats.design import check_same_call
 from fedstats.disclosure import Declaration, Disclose
@@ -110,7 +111,7 @@ def missing_pattern(
                 lines += [
                     Line(at, 2 * k + 1 + parts) for at, parts in zip((column, k + column), where, strict=True)
                 ]
-        opened = open_counts(run, counts, lines)
+        opened = open_cells(run, counts, lines)
         return MissingPatternResult(
             **run.finish(),
             columns=tuple(gaps),
@@ -130,7 +131,7 @@ def _incomplete(run: Analysis, gaps: Mapping[str, NDArray[np.bool_]]) -> list[st
         found = run.sum("incomplete columns", counts)
     else:
         with run.on_shares() as engine:
-            some = sum_shares(engine, counts, bound=_cells.MOST_ROWS) > 0
+            some = sum_shares(engine, counts, bound=MOST) > 0
         found = run.reveal({"incomplete columns": some})["incomplete columns"]
     return [name for name, many in zip(gaps, found.tolist(), strict=True) if many]
 

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _cells, _plot, _table
-from fedstats._cells import Counts, lines_of, open_counts, with_margins
+from fedstats._cells import Counts, lines_of, open_cells, with_margins
 from fedstats._selection import PUBLISHED, Wanted, check_distinct, select
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
@@ -84,7 +84,7 @@ def value_counts(
         if not dropna:
             counts = np.append(counts, np.count_nonzero(chosen.codes[column] < 0))
             levels.append(np.nan)
-        opened = open_counts(run, with_margins(counts), lines_of([len(counts) + 1]))
+        opened = open_cells(run, with_margins(counts), lines_of([len(counts) + 1]))
         return ValueCountsResult(
             **run.finish(),
             column=column,
@@ -142,7 +142,7 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
                 f"margins included, more than {MAX_CELLS:,}: group levels, or leave out a column"
             )
         table = with_margins(chosen.table(names))
-        opened = open_counts(run, table.ravel(), lines_of(shape)).reshape(*shape)
+        opened = open_cells(run, table.ravel(), lines_of(shape)).reshape(*shape)
         return CrosstabResult(
             **run.finish(),
             columns=tuple(names),

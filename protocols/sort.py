@@ -161,6 +161,11 @@ def quantiles(x: SecretArray, q: Sequence[float | Fraction]) -> SecretArray:
     q
         Public: between 0 and 1.
 
+    Raises
+    ------
+    TypeError
+        A quantile is between two integers, which have no fractional bits. Nothing was sent.
+
     Notes
     -----
     **Leakage.** Nothing. **Cost.** `sort_by` of the ranks that are needed, and a rounding.
@@ -170,9 +175,11 @@ def quantiles(x: SecretArray, q: Sequence[float | Fraction]) -> SecretArray:
     places = [Fraction(one) * (x.size - 1) for one in q]
     low = [math.floor(place) for place in places]
     high = [math.ceil(place) for place in places]
+    share = np.array([float(place - floor) for place, floor in zip(places, low, strict=True)])
+    if share.any() and not x.format.fraction:
+        raise TypeError("quantiles between integers need fractional bits: rescale them first")
     (found,) = sort_by(x, ranks=[*low, *high])
     below, above = found[: len(q)], found[len(q) :]
-    share = np.array([float(place - floor) for place, floor in zip(places, low, strict=True)])
     if not share.any():
         return below
     between = below + (above - below) * share

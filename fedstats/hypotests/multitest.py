@@ -17,7 +17,6 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fedstats.expressions import Array
 
@@ -64,7 +63,7 @@ def multipletests(
         raise ValueError("alpha lies between 0 and 1")
     series = pd.Series(dict(pvals) if isinstance(pvals, Mapping) else pvals, dtype=float, name="pvalue")
     made = series.notna().to_numpy()
-    p = series.to_numpy(np.float64)[made]
+    p: Array = np.asarray(series, np.float64)[made]
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("p-values lie between 0 and 1")
     corrected = np.full(len(series), np.nan)
@@ -72,7 +71,7 @@ def multipletests(
     return pd.DataFrame({"pvalue": series, "pvalue_corrected": corrected, "reject": corrected <= alpha})
 
 
-def _corrected(p: NDArray[np.float64], method: Correction) -> NDArray[np.float64]:
+def _corrected(p: Array, method: Correction) -> Array:
     m = len(p)
     if method == "bonferroni":
         return np.minimum(p * m, 1.0)

@@ -72,9 +72,9 @@ def test_random_values_of_five_parties() -> None:
     np.testing.assert_allclose(found, np.quantile(pooled, q), rtol=1e-15)
 
 
-def test_steps_fill_one_message_of_comparisons() -> None:
-    assert compute(3, lambda engine: widths(engine, 1))["a"] == [11, 11, 11, 11, 10, 10]
-    assert compute(3, lambda engine: widths(engine, 200))["a"] == [6] * 9 + [5] * 2
+def test_the_more_quantiles_the_shorter_the_steps() -> None:
+    assert compute(3, lambda engine: widths(engine, 1))["a"] == [10] + [9] * 6
+    assert compute(3, lambda engine: widths(engine, 20))["a"] == [6] * 9 + [5] * 2
     assert set(compute(3, lambda engine: widths(engine, 10**6))["a"]) == {4}
 
 

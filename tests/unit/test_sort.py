@@ -149,6 +149,10 @@ def test_what_makes_no_sense():
                 refused()
         with pytest.raises(IndexError):
             sort.sort_by(x, ranks=[3])
+        before = engine.party.mesh.traffic.copy()
+        with pytest.raises(TypeError, match="rescale"):
+            sort.quantiles(x, [0.3])
+        assert engine.party.mesh.traffic == before
 
     compute_alike(3, program)
 
