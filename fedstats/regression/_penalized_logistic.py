@@ -126,7 +126,8 @@ def _newton(
     mine = [(X[mask], y[mask]) for mask in rows]
     active = np.arange(len(which))
     for step in range(_STEPS):
-        local = np.stack([_sums(*mine[fit], one) for fit, one in zip(which[active], b[active], strict=True)])
+        fits = zip(which[active].tolist(), b[active], strict=True)
+        local = np.stack([_sums(*mine[fit], one) for fit, one in fits])
         opened = run.sum("steps", local, part=step) / count[which[active], np.newaxis]
         now = b[active]
         absolute, square = np.abs(now[:, 1:]).sum(axis=1), np.square(now[:, 1:]).sum(axis=1)
