@@ -126,8 +126,8 @@ def _newton(
     mine = [(X[mask], y[mask]) for mask in rows]
     active = np.arange(len(which))
     for step in range(_STEPS):
-        fits = zip(which[active].tolist(), b[active], strict=True)
-        local = np.stack([_sums(*mine[fit], one) for fit, one in fits])
+        its = zip([mine[fit] for fit in which[active].tolist()], b[active], strict=True)
+        local = np.stack([_sums(fit, coefficients) for fit, coefficients in its])
         opened = run.sum("steps", local, part=step) / count[which[active], np.newaxis]
         now = b[active]
         absolute, square = np.abs(now[:, 1:]).sum(axis=1), np.square(now[:, 1:]).sum(axis=1)
@@ -146,8 +146,9 @@ def _newton(
     )
 
 
-def _sums(X: Array, y: Array, b: Array) -> Array:
-    """Return Σwxx' (its upper triangle), Σx(y − μ) and the deviance."""
+def _sums(rows: tuple[Array, Array], b: Array) -> Array:
+    """Return Σwxx' (its upper triangle), Σx(y − μ) and the deviance, over rows (X, y)."""
+    X, y = rows
     mu = expit(X @ b)
     information = (X.T * (mu * (1 - mu))) @ X
     return np.concatenate([information[np.triu_indices(X.shape[1])], X.T @ (y - mu), [_deviance(X, y, b)]])

@@ -34,7 +34,7 @@ from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.regression._path import Curve
 from fedstats.regression._penalty import Fitted, Penalty
-from protocols import field, inputs, linalg
+from protocols import inputs, linalg
 from protocols.compare import is_zero, negative
 from protocols.divide import inverse_sqrt, reciprocal
 from protocols.engine import Engine
@@ -123,14 +123,17 @@ def fit(run: Analysis, products: Array, penalty: Penalty, unit: float, n: int, *
             _require_bounded(run, b)
             curve = _curve(run, columns.products, problems, b, alphas, unit)
             chosen = penalty.choose(curve)
-        which = None if signs is None else run.reveal({"signs": signs[:, chosen]})["signs"]
-        best = _solved(problems.A[-1], problems.c[-1], float(l1[chosen]), float(l2[chosen]), which)
-        fraction = fraction_for(engine, math.sqrt(3 * MOST), terms=len(best))
-        best, scale, mean = (x.rescale(fraction) for x in (best, columns.scale, columns.mean))
-        slopes = multiply(best, scale)
-        intercept = mean[-1:] - inner(slopes, mean[:-1]).reshape(1)
-        opened = run.reveal({"coefficients": concatenate([intercept, slopes])})["coefficients"]
-    return Fitted(alphas, opened[np.newaxis], chosen, curve)
+        p = len(columns.scale)
+        sign = np.ones(p) if signs is None else run.reveal({"signs": signs[:, chosen]})["signs"]
+        active = np.flatnonzero(sign)
+        pull = float(l1[chosen]) * sign[active]
+        best = _solved(
+            problems.A[-1][np.ix_(active, active)], problems.c[-1][active], pull, float(l2[chosen])
+        )
+        opened = run.reveal({"coefficients": _in_frame(best, columns, active)})["coefficients"]
+    coefficients = np.zeros((1, 1 + p))
+    coefficients[0, 0], coefficients[0, 1 + active] = opened[0], opened[1:]
+    return Fitted(alphas, coefficients, chosen, curve)
 
 
 # --- Sums in standardised columns ------------------------------------------------------------------------
@@ -405,26 +408,22 @@ def _curve(
     return Curve(alphas, opened[0] * unit * unit, opened[1] * unit * unit)
 
 
-def _solved(
-    A: SecretArray, c: SecretArray, l1: float, l2: float, signs: NDArray[np.int64] | None
-) -> SecretArray:
-    """Return the minimiser that has these signs, of all terms if None. Cost: 20 rounds."""
-    engine, p = A.engine, len(c)
-    signs = np.ones(p, np.int64) if signs is None else signs
-    active = np.flatnonzero(signs)
-    fraction = A.format.fraction
-    shares = field.zeros((p,))
-    if active.size:
-        right = c[active] - l1 * signs[active]
-        found = linalg.solve(
-            A[np.ix_(active, active)] + l2 * np.eye(active.size),
-            right,
-            bound=MOST,
-            fraction=fraction,
-            definite=True,
-        )
-        shares[active] = found.shares
-    return SecretArray(engine, shares, A.format).assume(MOST)
+def _solved(A: SecretArray, c: SecretArray, pull: Array, l2: float) -> SecretArray:
+    """Return the coefficients that are not 0, which the penalty pulls in known directions. 20 rounds."""
+    if not len(c):
+        return c
+    matrix = A + l2 * np.eye(len(c))
+    return linalg.solve(matrix, c - pull, bound=MOST, fraction=A.format.fraction, definite=True)
+
+
+def _in_frame(best: SecretArray, columns: _Columns, active: NDArray[np.intp]) -> SecretArray:
+    """Return intercept and slopes of framed columns, given those of standardised ones."""
+    fraction = fraction_for(best.engine, math.sqrt(3 * best.format.magnitude), terms=max(len(best), 1))
+    mean = columns.mean.rescale(fraction)
+    if not len(best):
+        return mean[-1:]
+    slopes = multiply(best.rescale(fraction), columns.scale[active].rescale(fraction))
+    return concatenate([mean[-1:] - inner(slopes, mean[:-1][active]).reshape(1), slopes])
 
 
 def _too_small(alpha: float) -> str:

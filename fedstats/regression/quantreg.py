@@ -127,6 +127,7 @@ def quantreg(
             raise EstimationError(
                 f"{n} complete rows over all sites are too few: {least} are needed at least"
             )
+        width = _bandwidth(n, q)
         frame = _frames.pooled_frame(run, np.column_stack([X, y]), (*names[1:], str(part.response_name)), n)
         scaled = frame.apply(np.column_stack([X, y]))
         Z, target = np.column_stack([np.ones(len(X)), scaled[:, :-1]]), scaled[:, -1]
@@ -141,7 +142,7 @@ def quantreg(
         params[0] += frame.centre[-1]
         residuals = target - Z @ b
         residuals[np.abs(residuals) < _THROUGH] = 0.0
-        bandwidth, density = _density(run, residuals, target, q, n)
+        bandwidth, density = _density(run, residuals, target, q, width, n)
         weights = np.where(residuals > 0, q, 1 - q) ** 2
         found = covariance(run, "covariance", Z.T @ Z, names, meat=(Z.T * weights) @ Z, combinations=L)
         return QuantRegResult(
@@ -165,10 +166,8 @@ def _check(q: float) -> None:
         raise DataError(f"q is a number between 0 and 1, not {q!r}")
 
 
-def _density(run: Analysis, residuals: Array, response: Array, q: float, n: int) -> tuple[float, float]:
-    """Return the kernel's bandwidth, and the density of the residuals at 0, in the frame."""
-    ((low, high),) = find_quantiles(run, [np.sort(residuals)], np.array([n]), np.array([0.25, 0.75]))
-    total, squares = scalars(run, "response spread", np.array([response.sum(), response @ response])) / n
+def _bandwidth(n: int, q: float) -> float:
+    """Return Hall and Sheather's bandwidth, in terms of q."""
     z = stats.norm.ppf(q)
     width = float(
         n ** (-1 / 3)
@@ -180,6 +179,15 @@ def _density(run: Analysis, residuals: Array, response: Array, q: float, n: int)
             f"{n} rows over all sites are too few for standard errors of the quantile {q:g}: they would rest "
             f"on those from {q - width:.2f} to {q + width:.2f}"
         )
+    return width
+
+
+def _density(
+    run: Analysis, residuals: Array, response: Array, q: float, width: float, n: int
+) -> tuple[float, float]:
+    """Return the kernel's bandwidth, and the density of the residuals at 0, in the frame."""
+    ((low, high),) = find_quantiles(run, [np.sort(residuals)], np.array([n]), np.array([0.25, 0.75]))
+    total, squares = scalars(run, "response spread", np.array([response.sum(), response @ response])) / n
     spread = min(float(np.sqrt(squares - total**2)), (high - low) / 1.34)
     bandwidth = spread * float(stats.norm.ppf(q + width) - stats.norm.ppf(q - width))
     if not bandwidth > 0:

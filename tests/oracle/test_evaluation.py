@@ -13,6 +13,10 @@ from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 from stat_helpers import split
 
 import fedstats as fs
+from fedstats.evaluation.brier import DECLARATION as BRIER
+from fedstats.evaluation.calibration import DECLARATION as CALIBRATION
+from fedstats.evaluation.calibration import WITH_EDGES
+from fedstats.evaluation.roc import DECLARATION as ROC
 
 
 def cohort() -> pd.DataFrame:
@@ -46,6 +50,10 @@ def test_roc_and_brier(sites: int) -> None:
     found, error = fs.simulate(run, split(cohort(), SIZES[sites]))[0]
     known = cohort().dropna()
     score, case = known.risk.to_numpy(), known.died.to_numpy()
+    assert found.leakage.labels == {*ROC.result, *ROC.published}
+    assert error.leakage.labels == {*BRIER.result, *BRIER.published}
+    assert found.cost.rounds < 190
+    assert error.cost.rounds < 70
     assert (found.nobs, found.cases) == (len(known), case.sum())
     assert found.auc == pytest.approx(roc_auc_score(case, score), rel=1e-14)
     assert found.bse**2 == pytest.approx(delong(score, case), rel=1e-8)
@@ -103,6 +111,9 @@ def test_calibration(edges: list[float] | None) -> None:
     found = fs.simulate(run, split(cohort(), SIZES[3]))[0]
     known = cohort().dropna()
     cut = pd.qcut(known.risk, 10, duplicates="drop") if edges is None else pd.cut(known.risk, [0, *edges, 1])
+    declaration = CALIBRATION if edges is None else WITH_EDGES
+    assert found.leakage.labels == {*declaration.result, *declaration.published}
+    assert found.cost.rounds < (800 if edges else 1000)
     table = found.to_frame()
     assert table["rows"].tolist() == known.groupby(cut, observed=True).size().tolist()
     assert table["cases"].tolist() == known.groupby(cut, observed=True).died.sum().tolist()

@@ -11,6 +11,8 @@ import statsmodels.formula.api as smf
 from stat_helpers import pooled
 
 import fedstats as fs
+from fedstats.design import AGGREGATE as TRANSFORMS
+from fedstats.regression.gee import DECLARATION
 
 FAMILIES = {
     "gaussian": sm.families.Gaussian,
@@ -69,6 +71,8 @@ def test_aggregate(seizures: pd.DataFrame, family: str, structure: str) -> None:
     found = pooled(lambda c: fs.gee(EPILEPSY, c, **options), parts)
     expected = theirs(EPILEPSY, seizures, "subject", family, structure)
     assert_agrees(found, expected, 1e-8)
+    declared = {*DECLARATION.aggregate, *DECLARATION.published} - {*TRANSFORMS, "transforms"}
+    assert found.leakage.labels == declared
     assert found.n_clusters == seizures.subject.nunique()
     assert (found.nobs, found.n_missing) == (len(seizures) - 4, 4)
     rows = seizures.dropna()
@@ -81,4 +85,6 @@ def test_result(seizures: pd.DataFrame) -> None:
     options = {"groups": "subject", "family": "binomial", "cov_struct": "exchangeable"}
     found = pooled(lambda c: fs.gee("frequent ~ trt + age", c, **options), parts)
     assert_agrees(found, theirs("frequent ~ trt + age", frame, "subject", "binomial", "exchangeable"), 1e-6)
+    declared = {*DECLARATION.result, *DECLARATION.published} - {*TRANSFORMS, "transforms"}
+    assert found.leakage.labels == declared
     assert found.cost.rounds < 110 * (found.iterations + 2)

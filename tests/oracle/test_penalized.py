@@ -15,6 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from stat_helpers import pooled, split
 
 import fedstats as fs
+from fedstats.design import AGGREGATE as TRANSFORMS
+from fedstats.regression._penalty import Penalty
+from fedstats.regression.penalized import declare
 
 DIABETES = "target ~ age + sex + bmi + bp + s1 + s2 + s3 + s4 + s5 + s6"
 
@@ -43,6 +46,21 @@ def theirs(Z, y, alpha: float, l1_ratio: float, family: str):
         else:
             model = ElasticNet(alpha=alpha, l1_ratio=l1_ratio, tol=1e-14, max_iter=1_000_000).fit(Z, y)
     return np.array([model.intercept_, *model.coef_])
+
+
+def declared(family: str = "gaussian", disclose: str = "result", **options: object) -> set[str]:
+    """Return the labels of a call without center and scale."""
+    defaults = {
+        "alpha": None,
+        "alphas": None,
+        "n_alphas": 9,
+        "eps": 0.1,
+        "cv": 5,
+        "rule": "min",
+        "random_state": 0,
+    }
+    declaration = declare(Penalty(**defaults | options), family)
+    return {*declaration.opened(disclose), *declaration.published} - {*TRANSFORMS, "transforms"}
 
 
 def in_units(b: np.ndarray, scaler: StandardScaler) -> np.ndarray:
@@ -85,7 +103,8 @@ def curve(Z, y, fold, alphas, l1_ratio: float, family: str) -> tuple[np.ndarray,
 def test_cross_validated_path(sizes: list[int], l1_ratio: float) -> None:
     frame = load_diabetes(as_frame=True, scaled=False).frame
     parts = split(frame, sizes)
-    found = pooled(lambda c: fs.elastic_net(DIABETES, c, l1_ratio=l1_ratio, n_alphas=6, rule="1se"), parts)
+    options = {"l1_ratio": l1_ratio, "n_alphas": 6, "rule": "1se", "disclose": "aggregate"}
+    found = pooled(lambda c: fs.elastic_net(DIABETES, c, **options), parts)
     rows = pd.concat(parts)
     Z, scaler = standardised(rows, found.params.index[1:].tolist())
     y = rows.target.to_numpy()
@@ -102,6 +121,7 @@ def test_cross_validated_path(sizes: list[int], l1_ratio: float) -> None:
     largest = np.abs(Z.T @ (y - y.mean())).max() / len(y) / max(l1_ratio, 1e-3)
     assert found.path.index[0] == pytest.approx(largest, rel=1e-12)
     assert found.cost.rounds == 10
+    assert found.leakage.labels == declared(disclose="aggregate", l1_ratio=l1_ratio)
     prediction = found.predict(rows)
     np.testing.assert_allclose(
         prediction, found.params.iloc[0] + rows[found.params.index[1:]] @ found.params.iloc[1:]
@@ -125,13 +145,21 @@ def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float) -> None:
     others = pbc.drop(first.index)
     parts = [first, *split(others, [40, 60, 90])]
     formula = "died ~ age + albumin + protime + edema + spiders"
-    options = {"family": "binomial", "l1_ratio": l1_ratio, "n_alphas": 3, "eps": 0.05, "cv": 3}
+    options = {
+        "family": "binomial",
+        "l1_ratio": l1_ratio,
+        "n_alphas": 3,
+        "eps": 0.05,
+        "cv": 3,
+        "disclose": "aggregate",
+    }
     found = pooled(lambda c: fs.elastic_net(formula, c, **options), parts)
     names = ["age", "albumin", "protime", "edema", "spiders", "died"]
     whole = [part[names].dropna() for part in parts]
     rows = pd.concat(whole)
     assert found.nobs == len(rows)
     assert found.n_missing == len(pbc) - len(rows)
+    assert found.leakage.labels == declared("binomial", "aggregate", l1_ratio=l1_ratio)
     columns = rows.assign(some=rows.edema == "some", yes=rows.edema == "yes", spiders=rows.spiders == "yes")
     order = ["age", "albumin", "protime", "some", "yes", "spiders"]
     terms = ["age", "albumin", "protime", "edema[T.some]", "edema[T.yes]", "spiders[T.yes]"]
@@ -143,3 +171,69 @@ def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float) -> None:
     for alpha, ours in found.path.iterrows():
         expected = in_units(theirs(Z, y, alpha, l1_ratio, "binomial"), scaler)
         np.testing.assert_allclose(ours[["Intercept", *terms]], expected, rtol=1e-6, atol=1e-8)
+
+
+def test_ridge_on_shares() -> None:
+    frame = load_diabetes(as_frame=True, scaled=False).frame
+    parts = split(frame, [3, 30, 60, 200])
+    alphas = [0.05, 1.0, 20.0]
+    found = pooled(lambda c: fs.ridge(DIABETES, c, alphas=alphas), parts)
+    rows = pd.concat(parts)
+    Z, scaler = standardised(rows, found.params.index[1:].tolist())
+    y = rows.target.to_numpy()
+    mean, se = curve(Z, y, dealt(parts, 5), alphas[::-1], 0.0, "gaussian")
+    np.testing.assert_allclose(found.cv_frame()["mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(found.cv_frame()["se"], se, rtol=1e-6)
+    assert found.alpha == alphas[::-1][int(np.argmin(mean))]
+    assert found.path is None
+    expected = in_units(theirs(Z, y, found.alpha, 0.0, "gaussian"), scaler)
+    np.testing.assert_allclose(found.params, expected, rtol=1e-6)
+    assert found.cost.rounds < 600
+    assert found.leakage.labels == declared(l1_ratio=0.0, alphas=(1.0, 2.0))
+
+
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.6])
+def test_leaving_sites_out_on_shares(l1_ratio: float) -> None:
+    frame = load_diabetes(as_frame=True, scaled=False).frame
+    # The smallest site has young patients only, and some pressures are missing.
+    frame.loc[frame.index[::40], "bp"] = np.nan
+    young = frame[frame.age < 30].iloc[:20]
+    parts = [young, *split(frame.drop(young.index), [120])]
+    options = {"l1_ratio": l1_ratio, "n_alphas": 4, "eps": 0.1, "cv": "sites", "rule": "1se"}
+    found = pooled(lambda c: fs.elastic_net("target ~ age + bmi + bp + s3", c, **options), parts)
+    whole = [part.dropna() for part in parts]
+    rows = pd.concat(whole)
+    assert (found.nobs, found.n_missing) == (len(rows), len(frame) - len(rows))
+    Z, scaler = standardised(rows, ["age", "bmi", "bp", "s3"])
+    y = rows.target.to_numpy()
+    largest = np.abs(Z.T @ (y - y.mean())).max() / len(y) / l1_ratio
+    table = found.cv_frame()
+    np.testing.assert_allclose(table.index, np.geomspace(largest, largest / 10, 4), rtol=1e-8)
+    mean, se = curve(
+        Z, y, np.repeat([0, 1, 2], [len(part) for part in whole]), table.index, l1_ratio, "gaussian"
+    )
+    np.testing.assert_allclose(table["mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(table["se"], se, rtol=1e-6)
+    assert found.alpha == table.index[np.argmax(mean <= mean.min() + se[np.argmin(mean)])]
+    expected = in_units(theirs(Z, y, found.alpha, l1_ratio, "gaussian"), scaler)
+    np.testing.assert_allclose(found.params, expected, rtol=1e-6)
+    assert found.n_nonzero == np.count_nonzero(expected[1:])
+    assert found.leakage.labels == declared(l1_ratio=l1_ratio, cv="sites")
+
+
+def test_a_given_alpha_in_both_modes() -> None:
+    frame = load_diabetes(as_frame=True, scaled=False).frame
+    Z, scaler = standardised(frame, ["sex", "bmi", "s5"])
+    expected = in_units(theirs(Z, frame.target.to_numpy(), 9.0, 1.0, "gaussian"), scaler)
+    assert expected[1] == 0
+    for disclose in ("aggregate", "result"):
+        found = pooled(
+            lambda c, d=disclose: fs.lasso("target ~ sex + bmi + s5", c, alpha=9.0, disclose=d),
+            split(frame, [5, 90]),
+        )
+        np.testing.assert_allclose(found.params, expected, rtol=1e-8)
+        assert found.params["sex"] == 0
+        assert found.curve is None
+        assert found.leakage.labels == declared(l1_ratio=1.0, alpha=9.0, disclose=disclose)
+        with pytest.raises(ValueError, match="no cross-validation"):
+            found.cv_frame()
