@@ -1,10 +1,54 @@
-"""A risk score: ridge regression cross-validated over hospitals, and its ROC curve in patients it has not seen.
+"""A risk score: ridge regression cross-validated over hospitals, and its ROC curve in new patients.
 
     python examples/risk_model.py
 
-Three hospitals fit how far diabetes progresses within a year, each of them left out in turn to choose the penalty.
-They learn the coefficients, and of the cross-validation one mean error for each penalty; no hospital's own. Every
-hospital then scores its new patients itself, and all together draw the ROC curve for fast progression.
+Three hospitals model how far diabetes progresses within a year. To choose the penalty, each of them is left
+out in turn. They learn the chosen coefficients, and of the cross-validation a mean error for each penalty;
+nothing of a single hospital. Each then scores its new patients itself, and all together draw the ROC curve
+for fast progression. What it prints, among other things::
+
+    Penalised regression: progression ~ age + sex + bmi + bp + s1 + s2 + s3 + s4 + s5 + s6
+
+    Response                 progression    Share of l1                                 0
+    Rows                             294    Coefficients not zero                10 of 10
+    Rows left out (missing)            0    Held out                    each site in turn
+    Sites                              3    Rule                                      min
+    Family                      gaussian    Error (mean squared error)               2915
+    Alpha                      0.0026367    Its standard error                     141.19
+
+                  coef
+    ──────────────────
+    Intercept  -316.48
+    age         0.1562
+    sex        -17.714
+    bmi         5.2291
+    bp          1.0714
+    s1         -1.0488
+    s2         0.58564
+    s3         0.64956
+    s4          12.048
+    s5          60.646
+    s6         0.14886
+
+    ROC curve of fast
+
+    Rows   148    Area under the curve           0.87145
+    Cases   59    Standard error                0.027528
+    Sites    3    95 % interval         0.8175 to 0.9254
+
+            fpr     tpr
+    ───────────────────
+    0         0       0
+    1         0  0.2542
+    2   0.03371  0.4576
+    3    0.1236  0.5593
+    4    0.2022  0.6949
+    5    0.2809  0.8305
+    6     0.382  0.9322
+    7    0.5169  0.9831
+    8    0.6629       1
+    9    0.8315       1
+    10        1       1
 """
 
 import numpy as np

@@ -19,8 +19,6 @@ import numpy as np
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 
-#: The share of the l1 penalty that the largest alpha is computed with, if there is less of it; as in glmnet.
-LEAST_L1 = 1e-3
 #: Sweeps between two looks at whether the zeros are found, and how many looks are taken.
 _SWEEPS, _LOOKS = 10, 400
 #: A gradient may exceed its bound by this share of the largest one, for rounding.
@@ -70,11 +68,6 @@ def curve_of(alphas: Array, errors: Array, sizes: Array) -> Curve:
     mean = errors.sum(axis=0) / total
     spread = np.square(errors / sizes[:, np.newaxis] - mean)
     return Curve(alphas, mean, np.sqrt(sizes @ spread / total / (len(sizes) - 1)))
-
-
-def geometric_grid(largest: float, count: int, eps: float) -> Array:
-    """Return so many alphas, from the largest down to its eps-th part."""
-    return np.geomspace(largest, largest * eps, count)
 
 
 def minimise(A: Array, c: Array, l1: Array, l2: Array) -> Array:

@@ -89,7 +89,7 @@ def fit(
         raise EstimationError("the outcome has the same value in all rows outside of a fold: use fewer folds")
     mean = total / n
     scale = np.sqrt(squares / n - mean**2)
-    alphas = penalty.grid(float(np.abs((products / n - mean * rate) / scale).max()))
+    alphas = penalty.grid(float(np.abs((products / n - mean * rate) / scale).max()), Z.shape[1])
     X = np.column_stack([np.ones(len(Z)), (Z - mean) / scale])
     rows = [fold != k for k in range(folds)] if folds > 1 else []
     rows.append(np.ones(len(Z), bool))

@@ -46,8 +46,8 @@ from protocols.secret import SecretArray, concatenate, inner, multiply, public, 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
 
-#: What is opened always, where alphas are to be found, where one is chosen, where folds are sites, and where
-#: absolute values are penalised.
+#: What is opened always, where alphas are to be found, where one is chosen, where folds are sites, where
+#: squares alone are penalised, and where absolute values are.
 COEFFICIENTS: Mapping[str, str] = {"coefficients": "the chosen coefficients"}
 GRID: Mapping[str, str] = {"largest alpha": "the smallest alpha that leaves no term"}
 CURVE: Mapping[str, str] = {
@@ -56,6 +56,9 @@ CURVE: Mapping[str, str] = {
 }
 BY_SITE: Mapping[str, str] = {
     "large fold": "whether a site holds more than nine tenths of all rows (one bit)"
+}
+SQUARES: Mapping[str, str] = {
+    "eigenvalues": "a power of two above the norms of the correlation matrices of all folds"
 }
 ABSOLUTE: Mapping[str, str] = {
     "settled": "whether coefficients still move, after every 25 steps of their computation (one bit)",
@@ -107,17 +110,19 @@ def fit(run: Analysis, products: Array, penalty: Penalty, unit: float, n: int, *
         folds = len(products)
         columns = _standardise(_share(engine, products / n, by_site=by_site))
         least = LEAST_LEFT if by_site else 1 - 1 / folds - engine.n / n
+        if folds > 1 and least < LEAST_LEFT:
+            raise EstimationError(f"{n} complete rows over all sites are too few for {folds} folds")
         problems = _problems(run, columns.products, least if folds > 1 else 1.0, check=by_site)
         largest = 1.0
-        if penalty.alpha is None and penalty.alphas is None:
+        if penalty.needs_largest:
             largest = float(run.reveal({"largest alpha": abs(problems.c[-1]).max()})["largest alpha"])
-        alphas = penalty.grid(largest * unit)
+        alphas = penalty.grid(largest * unit, problems.A.shape[-1])
         l1, l2 = penalty.split(alphas, unit)
         signs: SecretArray | None = None
         if l1.any():
             b, signs = _by_splitting(run, problems, l1, l2)
         elif folds > 1:
-            b = _by_series(problems, l2)
+            b = _by_series(run, problems, l2)
         chosen, curve = 0, None
         if folds > 1:
             _require_bounded(run, b)
@@ -209,11 +214,6 @@ class _Problems:
         """What no |c| exceeds."""
         return math.sqrt(VARIANCE) / self.least
 
-    @property
-    def eigenvalue(self) -> float:
-        """What no eigenvalue of A exceeds: its trace."""
-        return self.A.shape[-1] * 1.01 / self.least
-
 
 def _problems(run: Analysis, products: SecretArray, least: float, *, check: bool) -> _Problems:
     """Return the problems of all folds. Cost: without folds none; else a reciprocal and two rounds."""
@@ -243,20 +243,20 @@ def _problems(run: Analysis, products: SecretArray, least: float, *, check: bool
 # --- Squares alone ------------------------------------------------------------------------------------
 
 
-def _by_series(problems: _Problems, l2: Array) -> SecretArray:
+def _by_series(run: Analysis, problems: _Problems, l2: Array) -> SecretArray:
     """Return (A + l2)⁻¹c for all problems and penalties, shape ``(k, p, alphas)``.
 
     With A = e/2·(1 + S), where e bounds its eigenvalues, 1/(s + a) for a = 1 + 2·l2/e is the series
     (1 + 2·Σ (−τ)^j·T_j(s)) / √(a² − 1), τ = a − √(a² − 1) < 1 [2]_.
 
-    Cost: a round for each degree, and two.
+    Cost: a round for each degree, and 25.
 
     References
     ----------
     .. [2] J. C. Mason, D. C. Handscomb, "Chebyshev Polynomials", 2003, section 5.
     """
     engine, (k, p) = problems.A.engine, problems.c.shape
-    e = problems.eigenvalue
+    e = _largest_eigenvalue(run, problems)
     a = 1 + 2 * l2 / e
     root = np.sqrt(a * a - 1)
     tau = 1 / (a + root)
@@ -269,13 +269,26 @@ def _by_series(problems: _Problems, l2: Array) -> SecretArray:
     bound = problems.covariance * math.sqrt(p) * 1.01
     largest = max(bound, float(np.abs(weights).max()))
     fraction = fraction_for(engine, largest, terms=max(degree + 1, p)) - 3
-    S = (problems.A * (2 / e)).rescale(fraction) - np.eye(p)
+    S = problems.A.rescale(fraction) * (2 / e) - np.eye(p)
     doubled = (2 * S).assume(2.001)
     first = problems.c.rescale(fraction).reshape(k, p, 1).assume(bound)
     vectors = [first, (S.assume(1.001) @ first).assume(bound)]
     while len(vectors) <= degree:
         vectors.append((doubled @ vectors[-1] - vectors[-2]).assume(bound))
     return concatenate(vectors, axis=2) @ weights
+
+
+def _largest_eigenvalue(run: Analysis, problems: _Problems) -> float:
+    """Open the power of two above the Frobenius norms of all A, and so above their eigenvalues."""
+    engine, (k, p) = problems.A.engine, problems.c.shape
+    most = problems.A.format.magnitude
+    entries = problems.A.reshape(k, p * p)
+    entries = entries.rescale(min(entries.format.fraction, fraction_for(engine, most, terms=p * p)))
+    powers = 2.0 ** np.arange(1, math.ceil(math.log2(p / problems.least)) + 1)
+    squares = inner(entries, entries).reshape(k, 1)
+    nobody = is_zero(negative(-(squares - 0.99 * powers**2)).sum(axis=0))
+    within = int(run.reveal({"eigenvalues": nobody.sum()})["eigenvalues"])
+    return float(powers[-1] * 1.01 if not within else powers[len(powers) - within])
 
 
 # --- Absolute values ------------------------------------------------------------------------------------

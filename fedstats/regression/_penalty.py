@@ -10,9 +10,12 @@ import numpy as np
 from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.regression._folds import Folds, check_folds
-from fedstats.regression._path import LEAST_L1, Curve, geometric_grid
+from fedstats.regression._path import Curve
 
 Rule: TypeAlias = Literal["min", "1se"]
+
+#: A grid's smallest alpha as a part of its largest, with absolute values penalised and without.
+EPS_L1, EPS_RIDGE = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Penalty:
     l1_ratio
         Share of absolute values.
     n_alphas, eps
-        Length of the grid, and its smallest alpha as a part of its largest.
+        Length of the grid, and its smallest alpha as a part of its largest; a default if None.
     cv, random_state
         How rows are held out.
     rule
@@ -37,7 +40,7 @@ class Penalty:
     l1_ratio: float
     alphas: tuple[float, ...] | None
     n_alphas: int
-    eps: float
+    eps: float | None
     cv: Folds
     rule: Rule
     random_state: int
@@ -55,19 +58,35 @@ class Penalty:
             raise DataError("alphas is empty")
         if self.alpha is not None and self.alphas is not None:
             raise DataError("give alpha, or alphas to choose from, not both")
-        if not (isinstance(self.n_alphas, int) and self.n_alphas > 1 and 0 < self.eps < 1):
+        if not (isinstance(self.n_alphas, int) and self.n_alphas > 1 and 0 < (self.eps or EPS_L1) < 1):
             raise DataError("n_alphas is two at least, and eps lies between 0 and 1")
         if self.rule not in get_args(Rule):
             raise DataError(f"rule must be one of {', '.join(get_args(Rule))}, not {self.rule!r}")
         check_folds(self.cv)
 
-    def grid(self, largest: float) -> Array:
-        """Return the alphas, descending; `largest` is the smallest one that leaves no term in a lasso."""
+    @property
+    def needs_largest(self) -> bool:
+        """Whether the grid begins where no term is left: there is none given, and absolute values count."""
+        return self.alpha is None and self.alphas is None and self.l1_ratio > 0
+
+    def grid(self, largest: float, terms: int) -> Array:
+        """Return the alphas, descending.
+
+        Parameters
+        ----------
+        largest
+            Where `needs_largest`, the smallest alpha that leaves no term in a lasso.
+        terms
+            How many are penalised. It is the sum of the eigenvalues of their correlation matrix, beside
+            which a penalty on squares alone is large or small.
+        """
         if self.alpha is not None:
             return np.array([self.alpha])
         if self.alphas is not None:
             return np.sort(np.array(self.alphas))[::-1]
-        return geometric_grid(largest / max(self.l1_ratio, LEAST_L1), self.n_alphas, self.eps)
+        first = largest / self.l1_ratio if self.l1_ratio else float(terms)
+        eps = self.eps or (EPS_L1 if self.l1_ratio else EPS_RIDGE)
+        return np.geomspace(first, first * eps, self.n_alphas)
 
     def split(self, alphas: Array, unit: float) -> tuple[Array, Array]:
         """Return the penalties on absolute values and on squares for a response in a unit."""

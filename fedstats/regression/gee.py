@@ -138,6 +138,7 @@ def gee(
             ):
                 if value not in known:
                     raise DataError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+            cohort.schema.require(groups)
             cohort.texts(groups)
             return ~cohort.missing(groups)
 

@@ -21,7 +21,7 @@ from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _penalized_logistic as logistic
 from fedstats.regression import _penalized_shares as on_shares
-from fedstats.regression._folds import Folds, deal, fold_count, products_by_fold
+from fedstats.regression._folds import PUBLISHED, Folds, check_site, deal, fold_count, products_by_fold
 from fedstats.regression._path import curve_of, minimise
 from fedstats.regression._penalized_results import Family, PenalizedResult
 from fedstats.regression._penalty import Fitted, Penalty, Rule
@@ -47,8 +47,9 @@ def declare(penalty: Penalty, family: Family) -> Declaration:
     parts = [
         (on_shares.COEFFICIENTS, True),
         (on_shares.CURVE, chooses),
-        (on_shares.GRID, chooses and penalty.alphas is None),
+        (on_shares.GRID, penalty.needs_largest),
         (on_shares.BY_SITE, chooses and penalty.cv == "sites"),
+        (on_shares.SQUARES, chooses and penalty.l1_ratio == 0),
         (on_shares.ABSOLUTE, penalty.l1_ratio > 0),
     ]
     result = {label: text for part, is_opened in parts if is_opened for label, text in part.items()}
@@ -56,7 +57,7 @@ def declare(penalty: Penalty, family: Family) -> Declaration:
         "elastic_net",
         aggregate={**design.AGGREGATE, **_frames.AGGREGATE, "fold products": _PRODUCTS},
         result={**design.AGGREGATE, **_frames.RESULT, **result},
-        published=design.PUBLISHED,
+        published={**design.PUBLISHED, **(PUBLISHED if chooses and penalty.cv == "sites" else {})},
     )
 
 
@@ -69,7 +70,7 @@ def elastic_net(
     family: Family = "gaussian",
     alphas: Sequence[float] | None = None,
     n_alphas: int = 50,
-    eps: float = 1e-3,
+    eps: float | None = None,
     cv: Folds = 5,
     rule: Rule = "min",
     random_state: int = 0,
@@ -99,8 +100,9 @@ def elastic_net(
     family
         ``"gaussian"``, or ``"binomial"`` for a response of 0 and 1.
     alphas, n_alphas, eps
-        What is chosen from: these, or so many from the smallest alpha that leaves no term (of an
-        l1_ratio of 0.001 at least) down to its eps-th part.
+        What is chosen from: these, or so many in equal ratios from the smallest alpha that leaves no term
+        down to its eps-th part, a thousandth by default. For ridge regression, which keeps all terms, from
+        their number down to a ten-thousandth of that.
     cv
         A number of folds to which each site deals its own rows, so that each fold has rows of all
         sites; or ``"sites"``: each site is held out in turn.
@@ -179,6 +181,8 @@ def elastic_net(
         n, dropped = _frames.open_rows(run, len(X), part.dropped)
         folds = 1 if alpha is not None else fold_count(run, cv)
         _refuse_few(n, folds, run)
+        if folds > 1 and cv == "sites":
+            check_site(run, len(X))
         fold = np.zeros(len(X), np.intp) if folds == 1 else deal(run, cv, len(X), random_state)
         if family == "binomial":
             frame = _frames.pooled_frame(run, X, names, n)
@@ -204,7 +208,7 @@ class Options(TypedDict, total=False):
     family: Family
     alphas: Sequence[float] | None
     n_alphas: int
-    eps: float
+    eps: float | None
     cv: Folds
     rule: Rule
     random_state: int
@@ -263,7 +267,7 @@ def _from_products(products: Array, penalty: Penalty, unit: float) -> Fitted:
     )
     A, c = moments[:, :-1, :-1], moments[:, :-1, -1]
 
-    alphas = penalty.grid(float(np.abs(c[-1]).max()) * unit)
+    alphas = penalty.grid(float(np.abs(c[-1]).max()) * unit, A.shape[1])
     k, m, p = len(train), len(alphas), A.shape[1]
     problems = np.repeat(np.arange(k), m)
     l1, l2 = penalty.split(np.tile(alphas, k), unit)

@@ -118,7 +118,7 @@ def test_cross_validated_path(sizes: list[int], l1_ratio: float) -> None:
     assert found.alpha_min == found.path.index[best]
     assert found.alpha == found.alpha_1se == found.path.index[np.argmax(mean <= mean[best] + se[best])]
     np.testing.assert_array_equal(found.params, found.path.loc[found.alpha])
-    largest = np.abs(Z.T @ (y - y.mean())).max() / len(y) / max(l1_ratio, 1e-3)
+    largest = np.abs(Z.T @ (y - y.mean())).max() / len(y) / l1_ratio if l1_ratio else 10
     assert found.path.index[0] == pytest.approx(largest, rel=1e-12)
     assert found.cost.rounds == 10
     assert found.leakage.labels == declared(disclose="aggregate", l1_ratio=l1_ratio)
