@@ -26,7 +26,6 @@ from fedstats.regression._penalty import Fitted, Penalty
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
 
-PUBLISHED: Mapping[str, str] = {"outcome": "that each site's outcomes are 0 or 1"}
 #: What `fit` opens.
 AGGREGATE: Mapping[str, str] = {
     "standardisation": "rows and cases of each fold; Σz, Σz² and Σzy of the scaled columns z and outcomes y",
@@ -40,18 +39,13 @@ _TOLERANCE = 1e-8
 _STEPS = 100
 
 
-def check_outcome(run: Analysis, name: str, y: Array) -> None:
-    """Let all sites stop together unless the outcome is 0 or 1 everywhere; it is published as `PUBLISHED`."""
-
-    def check() -> Mapping[str, object]:
-        if not np.isin(y, (0.0, 1.0)).all():
-            raise DataError(
-                f"{name!r} has values other than 0 and 1 at this site: a binomial response is an indicator, "
-                "such as I(stage > 2)"
-            )
-        return {}
-
-    run.agree("outcome", check, max_bytes=1 << 10)
+def check_outcome(y: Array, name: str) -> None:
+    """Raise DataError unless outcomes are 0 or 1."""
+    if not np.isin(y, (0.0, 1.0)).all():
+        raise DataError(
+            f"{name!r} has values other than 0 and 1 at this site: a binomial response is an indicator, such "
+            "as I(stage > 2)"
+        )
 
 
 def fit(

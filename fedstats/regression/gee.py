@@ -60,7 +60,7 @@ DECLARATION = Declaration(
         "steps": "the change of the coefficients at each step",
         "covariance": "variances of the estimates",
     },
-    published={**design.PUBLISHED, "responses": "that each site's responses can be of the family"},
+    published=design.PUBLISHED,
 )
 
 #: Steps end when coefficients change by less than this; the correlation has then settled too.
@@ -131,7 +131,7 @@ def gee(
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
 
-        def check() -> NDArray[np.bool_]:
+        def check() -> None:
             for name, value, known in (
                 ("family", family, _FAMILIES),
                 ("cov_struct", cov_struct, get_args(CovStruct)),
@@ -140,7 +140,9 @@ def gee(
                     raise DataError(f"{name} must be one of {', '.join(known)}, not {value!r}")
             cohort.schema.require(groups)
             cohort.texts(groups)
-            return ~cohort.missing(groups)
+
+        def check_rows(y: Array | None, _: Mapping[str, Array]) -> None:
+            _FAMILIES[family].check(cast(Array, y), formula.split("~")[0].strip())
 
         part = design.agree_design(
             run,
@@ -150,18 +152,13 @@ def gee(
             needs_response=True,
             missing=missing,
             check=check,
+            needed=(groups,),
+            check_rows=check_rows,
         )
         if not part.has_intercept or len(part.names) < 2:
             raise DataError(f"a model for gee has an intercept and terms: change {formula!r}")
         y, its = cast(Array, part.y), _FAMILIES[family]
-
-        def can_be() -> Mapping[str, object]:
-            its.check(y, str(part.response_name))
-            return {}
-
-        run.agree("responses", can_be, max_bytes=1 << 10)
-        without = int(cohort.missing(groups).sum())
-        n, dropped = _frames.open_rows(run, len(y), part.dropped + without)
+        n, dropped = _frames.open_rows(run, len(y), part.dropped)
         p = len(part.names)
         if n <= p:
             raise EstimationError(

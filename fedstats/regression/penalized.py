@@ -8,7 +8,7 @@ in it, is computed from these: in public (``disclose="aggregate"``, this file), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict, Unpack, cast, get_args
 
 import numpy as np
@@ -41,7 +41,7 @@ def declare(penalty: Penalty, family: Family) -> Declaration:
         return Declaration(
             "elastic_net",
             aggregate={**design.AGGREGATE, **_frames.AGGREGATE, **opened},
-            published={**design.PUBLISHED, **logistic.PUBLISHED},
+            published=design.PUBLISHED,
         )
     chooses = penalty.alpha is None
     parts = [
@@ -164,6 +164,10 @@ def elastic_net(
                     "each site's: use disclose='result', or folds within sites (cv=5)"
                 )
 
+        def check_rows(y: Array | None, _: Mapping[str, Array]) -> None:
+            if family == "binomial":
+                logistic.check_outcome(cast(Array, y), formula.split("~")[0].strip())
+
         part = design.agree_design(
             run,
             cohort,
@@ -172,12 +176,11 @@ def elastic_net(
             needs_response=True,
             missing=missing,
             check=check,
+            check_rows=check_rows,
         )
         if not part.has_intercept or len(part.names) < 2:
             raise DataError(f"a penalised model has an intercept and terms to penalise: change {formula!r}")
         X, y, names = part.X[:, 1:], cast(Array, part.y), part.names[1:]
-        if family == "binomial":
-            logistic.check_outcome(run, str(part.response_name), y)
         n, dropped = _frames.open_rows(run, len(X), part.dropped)
         folds = 1 if alpha is not None else fold_count(run, cv)
         _refuse_few(n, folds, run)
