@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from fedstats import _table, design
+from fedstats import _plot, _table, design
 from fedstats.formula import Coding
 from fedstats.regression._path import Curve
 from fedstats.regression._penalty import Rule
@@ -130,10 +130,8 @@ class PenalizedResult(Result):
         ValueError
             There was no cross-validation.
         """
-        import matplotlib.pyplot as plt
-
         table = self.cv_frame()
-        axes: Axes = plt.subplots()[1] if ax is None else ax
+        axes = _plot.axes(ax)
         axes.errorbar(table.index, table["mean"], table["se"], fmt=".", color="#1d3f66", ecolor="#7ba3cc")
         for alpha in (self.alpha_min, self.alpha_1se):
             axes.axvline(cast(float, alpha), color="#6b7280", linewidth=0.9, linestyle=(0, (5, 4)))

@@ -38,7 +38,7 @@ from protocols import inputs, linalg
 from protocols.compare import is_zero, negative
 from protocols.divide import inverse_sqrt, reciprocal
 from protocols.engine import Engine
-from protocols.fixed import fraction_for
+from protocols.fixed import Format, fraction_for
 from protocols.floating import floating, sqrt
 from protocols.floating import stack as stack_floats
 from protocols.secret import SecretArray, concatenate, inner, multiply, public, stack
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 COEFFICIENTS: Mapping[str, str] = {"coefficients": "the chosen coefficients"}
 GRID: Mapping[str, str] = {"largest alpha": "the smallest alpha that leaves no term"}
 CURVE: Mapping[str, str] = {
-    "bounded": "whether all coefficients of all fits are below 64 standard deviations (one bit)",
+    "bounded": "whether all coefficients of all fits are below 16 standard deviations (one bit)",
     "errors": "for each alpha, the mean squared error of held-out rows, and its standard error over folds",
 }
 BY_SITE: Mapping[str, str] = {
@@ -76,7 +76,7 @@ BLOCK, LOOKS = 25, 120
 #: A coefficient has settled if it moves by less in a step.
 SETTLED = 2.0**-27
 #: Coefficients of standardised columns, in units of the response, must stay below.
-MOST = 64.0
+MOST = 16.0
 #: Error of a Chebyshev series relative to its first term, and its largest degree.
 ACCURACY, DEGREE = 1e-11, 3000
 #: Least fractional bits of coefficients while they are computed.
@@ -265,17 +265,29 @@ def _by_series(run: Analysis, problems: _Problems, l2: Array) -> SecretArray:
         raise EstimationError(_too_small(float(l2.min())))
     weights = (2 / e) / root * (-tau) ** np.arange(degree + 1)[:, np.newaxis]
     weights[1:] *= 2
-    # |T_j(S)c| ≤ |c| in the Euclidean norm.
-    bound = problems.covariance * math.sqrt(p) * 1.01
-    largest = max(bound, float(np.abs(weights).max()))
-    fraction = fraction_for(engine, largest, terms=max(degree + 1, p)) - 3
+    # |T_j(S)c| ≤ |c| in the Euclidean norm, and |c|² ≤ e·(variance of the response).
+    bound = math.sqrt(e * VARIANCE / problems.least) * 1.01
+    fraction = fraction_for(engine, 1.5 * math.sqrt(bound), terms=p)
     S = problems.A.rescale(fraction) * (2 / e) - np.eye(p)
     doubled = (2 * S).assume(2.001)
     first = problems.c.rescale(fraction).reshape(k, p, 1).assume(bound)
     vectors = [first, (S.assume(1.001) @ first).assume(bound)]
     while len(vectors) <= degree:
         vectors.append((doubled @ vectors[-1] - vectors[-2]).assume(bound))
-    return concatenate(vectors, axis=2) @ weights
+    return _weighted(concatenate(vectors, axis=2), weights)
+
+
+def _weighted(vectors: SecretArray, weights: Array) -> SecretArray:
+    """Return vectors @ weights, with the weights exact to 2^−48: in two parts that leave room for masks."""
+    fraction, engine = vectors.format.fraction, vectors.engine
+    coarse = np.rint(weights * 2.0**24)
+    fine = np.rint((weights - coarse / 2.0**24) * 2.0**48)
+    parts = []
+    for factor, places in ((coarse, 24), (fine, 48)):
+        exact = vectors @ factor.astype(np.int64)
+        finer = Format(fraction + places, exact.format.bound)
+        parts.append(SecretArray(engine, exact.shares, finer).rescale(fraction))
+    return parts[0] + parts[1]
 
 
 def _largest_eigenvalue(run: Analysis, problems: _Problems) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,8 @@ from fedstats.evaluation.brier import DECLARATION as BRIER
 from fedstats.evaluation.calibration import DECLARATION as CALIBRATION
 from fedstats.evaluation.calibration import WITH_EDGES
 from fedstats.evaluation.roc import DECLARATION as ROC
+
+mpl.use("Agg")
 
 
 def cohort() -> pd.DataFrame:
@@ -65,6 +68,8 @@ def test_roc_and_brier(sites: int) -> None:
     assert points <= vertices
     assert 12 <= len(points) <= 21
     assert (np.diff(found.fpr) >= 0).all()
+    assert f"{found.auc:.5g}" in found.summary()
+    assert len(found.plot().lines) == 2
     assert error.brier == pytest.approx(brier_score_loss(case, score), rel=1e-8)
     rate = case.mean()
     assert error.brier_scaled == pytest.approx(1 - error.brier / (rate - rate**2), rel=1e-12)
@@ -122,6 +127,8 @@ def test_calibration(edges: list[float] | None) -> None:
     assert found.hosmer_lemeshow == pytest.approx(statistic, rel=1e-7)
     assert found.pvalue() == pytest.approx(stats.chi2.sf(statistic, len(table) - 2), rel=1e-6)
     assert found.pvalue(external=True) == pytest.approx(stats.chi2.sf(statistic, len(table)), rel=1e-6)
+    assert f"{found.slope:.5g}" in found.summary()
+    assert len(found.plot().lines) == 2
     line = sm.Logit(known.died, sm.add_constant(logit(known.risk))).fit(disp=0, tol=1e-14)
     np.testing.assert_allclose([found.intercept, found.slope], line.params, rtol=1e-7)
     np.testing.assert_allclose([found.intercept_bse, found.slope_bse], line.bse, rtol=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,8 @@ import fedstats as fs
 from fedstats.design import AGGREGATE as TRANSFORMS
 from fedstats.regression._penalty import Penalty
 from fedstats.regression.penalized import declare
+
+mpl.use("Agg")
 
 DIABETES = "target ~ age + sex + bmi + bp + s1 + s2 + s3 + s4 + s5 + s6"
 
@@ -122,6 +125,8 @@ def test_cross_validated_path(sizes: list[int], l1_ratio: float) -> None:
     assert found.path.index[0] == pytest.approx(largest, rel=1e-12)
     assert found.cost.rounds == 10
     assert found.leakage.labels == declared(disclose="aggregate", l1_ratio=l1_ratio)
+    assert f"{found.alpha:.5g}" in found.summary()
+    assert len(found.plot().get_lines()) == 3
     prediction = found.predict(rows)
     np.testing.assert_allclose(
         prediction, found.params.iloc[0] + rows[found.params.index[1:]] @ found.params.iloc[1:]
