@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats.errors import DataError
+from fedstats.gwas.members import Members
+from fedstats.gwas.packed import PackedBlock, Ploidy
 from fedstats.gwas.plink import BedFile
+from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.varianttable import VariantTable
 
 if TYPE_CHECKING:
@@ -48,6 +51,19 @@ class Genotypes:
     def table(self) -> VariantTable:
         """The list of variants in normal form."""
         return VariantTable.from_frame(self.bed.variants)
+
+    def members(self, samples: NDArray[np.int64]) -> Members:
+        """Return those samples of the file as members of an analysis."""
+        return Members(samples, self.bed.samples["sex"].to_numpy(np.int64))
+
+    def block(self, shared: Reconciled, part: slice, members: Members) -> PackedBlock:
+        """Read consecutive variants that the sites share, all counting their effect allele."""
+        site = self.federation.site
+        chromosome = shared.variants["chromosome"].iloc[part]
+        ploidy = np.select([chromosome == "X", chromosome == "Y"], [Ploidy.X, Ploidy.Y], Ploidy.DIPLOID)
+        return self.bed.block(
+            shared.index[site][part], members, flip=shared.flip[site][part], ploidy=ploidy.astype(np.int8)
+        )
 
     def match(self, cohort: Cohort) -> NDArray[np.int64]:
         """Return, for each of this site's rows of a cohort, its sample in the files, or -1.

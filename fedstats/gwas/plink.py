@@ -34,6 +34,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedstats.errors import DataError
 from fedstats.gwas._plink_tables import lines, read_bim, read_fam, write_bim, write_fam
+from fedstats.gwas.members import Members
+from fedstats.gwas.packed import PackedBlock
 
 #: The genotype of a sample without a call, in every int8 genotype array.
 MISSING: Final = -1
@@ -144,6 +146,17 @@ class BedFile:
             counts = np.empty((rows.size, columns.size), np.int8)
             _decode_selected(self._packed, rows, flipped, _COUNTS_OF_BYTE, columns, counts)
         return counts
+
+    def block(
+        self,
+        variants: NDArray[np.int64],
+        members: Members,
+        *,
+        flip: NDArray[np.bool_],
+        ploidy: NDArray[np.int8],
+    ) -> PackedBlock:
+        """Read variants for sums over samples, without decoding them; see `PackedBlock`."""
+        return PackedBlock(self._packed, variants, flip, ploidy, members)
 
     def locate(self, iids: Sequence[str]) -> NDArray[np.int64]:
         """Find samples by individual id.
