@@ -2,27 +2,34 @@
 
 An analysis function opens one at its start and closes it at its end. It first calls `agree`,
 where each site checks its own input and its own policy, and where all sites stop together if one
-of them must; then it calls `sum`, which opens sums over all sites and nothing else.
+of them must. Then it calls `sum`, which opens sums over all sites and nothing else; or it computes on shares
+of such sums, by its `engine`, and calls `reveal` for what comes out. Either way only what the analysis has
+declared for the disclosure mode passes, and all that passes is recorded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, Leakage, Reveal
-from fedstats.errors import DataError, DisclosureError, FedStatsError, PolicyError, RemoteError, translated
+from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.results import Cost
 from protocols import codec
 from protocols.confirm import confirm
+from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.publish import MAX_BYTES, publish
+from protocols.reveal import reveal
 from protocols.ring import Ring
+from protocols.secret import SecretArray
 from protocols.sum import secure_sum
 from transport.errors import AbortCode
 
@@ -42,26 +49,26 @@ class Analysis:
     declaration
         What it may reveal.
     disclose
-        The disclosure mode that the caller asked for.
+        The disclosure mode that the caller asked for; None for what opens nothing.
     label
         Its name and its number in the session, the same at every site.
     """
 
-    def __init__(self, federation: Federation, declaration: Declaration, disclose: str, label: str) -> None:
+    def __init__(
+        self, federation: Federation, declaration: Declaration, disclose: str | None, label: str
+    ) -> None:
         self.federation = federation
         self.declaration = declaration
         self.disclose = disclose
         self._label = label
         self._reveals: list[Reveal] = []
         self._agreed = False
+        self._engine: Engine | None = None
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         self._traffic = self.federation.traffic.copy()
-        if self.disclose != "aggregate":
-            raise DisclosureError(
-                f"{self.declaration.name} knows no disclosure mode {self.disclose!r}; it offers 'aggregate'"
-            )
+        self._declared = {} if self.disclose is None else self.declaration.opened(self.disclose)
         return self
 
     def __exit__(
@@ -141,7 +148,7 @@ class Analysis:
     def sum(
         self, label: str, values: NDArray[Any], *, ring: Ring | None = None, part: int | None = None
     ) -> NDArray[Any]:
-        """Open the sum over all sites of an array; the only way in which statistics leave.
+        """Open the sum over all sites of an array.
 
         Parameters
         ----------
@@ -159,15 +166,61 @@ class Analysis:
         numpy.ndarray
             The sum, bit for bit the same at every site.
         """
-        meaning = self.declaration.aggregate[label]
-        if not self._agreed:
-            raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
-        step = self.step(label if part is None else f"{label} {part}")
         array = np.asarray(values)
-        # Recorded first: should the sum fail on its way, other sites may hold it already.
-        self._reveals.append(Reveal(label, "pooled", array.size, meaning))
+        self._record(label, "pooled", array.size)
+        step = self.step(label if part is None else f"{label} {part}")
         with translated():
             return secure_sum(self.federation.party, step, array, ring=ring)
+
+    @property
+    def engine(self) -> Engine:
+        """What computes on shares. Making it takes three sites, and one round."""
+        if self._engine is None:
+            self._engine = Engine(self.federation.party, self.step("engine"), gate=self._admit)
+        return self._engine
+
+    @contextmanager
+    def on_shares(self) -> Iterator[Engine]:
+        """Compute on shares: the engine, in a block that raises errors of protocols as those of fedstats."""
+        with translated():
+            yield self.engine
+
+    def reveal(
+        self, results: Mapping[str, SecretArray], *, part: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Open results that were computed on shares, all in one go.
+
+        Parameters
+        ----------
+        results
+            Arrays by labels that the declaration lists for this disclosure mode.
+        part
+            Number of the block or iteration, where one quantity is opened in several.
+
+        Returns
+        -------
+        dict
+            Numbers by label, bit for bit the same at every site; see `protocols.reveal`.
+        """
+        suffix = "" if part is None else f"/{part}"
+        with translated():
+            opened = reveal(self.engine, {f"{label}{suffix}": secret for label, secret in results.items()})
+        return {label: opened[f"{label}{suffix}"] for label in results}
+
+    def _admit(self, label: str, shape: tuple[int, ...]) -> None:
+        """Let a result pass that the engine is about to open; its label may end in the number of a part."""
+        self._record(label.split("/")[0], "result", prod(shape))
+
+    def _record(self, label: str, kind: Literal["pooled", "result"], size: int) -> None:
+        """Let one quantity pass, or refuse it: an analysis opens what it has declared, and once all agree.
+
+        Recorded before it is opened: should that fail on its way, other sites may hold it already.
+        """
+        if label not in self._declared:
+            raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
+        if not self._agreed:
+            raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
+        self._reveals.append(Reveal(label, kind, size, self._declared[label]))
 
     def step(self, label: str) -> str:
         """Return the full name of a step, unique in the session and the same at every site."""

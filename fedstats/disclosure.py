@@ -12,7 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Disclose: TypeAlias = Literal["aggregate"]
+from fedstats.errors import DisclosureError
+
+#: ``"aggregate"``: pooled sufficient statistics are opened to every site. ``"result"``: they stay shared
+#: among the sites, which open what they compute of them. ``"gated"``: of these results, only those that pass
+#: a test that is made on shares.
+Disclose: TypeAlias = Literal["result", "aggregate"]
+DiscloseGated: TypeAlias = Literal["result", "aggregate", "gated"]
 
 
 @dataclass(frozen=True)
@@ -23,16 +29,34 @@ class Declaration:
     ----------
     name
         Name of the analysis, as in ``"gwas.linear"``.
-    aggregate
-        Label → meaning of each pooled quantity that ``disclose="aggregate"`` opens to every site.
+    aggregate, result, gated
+        For each disclosure mode, label → meaning of everything that it opens to every site. An analysis
+        offers the modes whose mapping is not empty.
     published
         Label → meaning of what each site tells every other site of itself: metadata, no rows and
         no statistics.
     """
 
     name: str
-    aggregate: Mapping[str, str]
+    aggregate: Mapping[str, str] = field(default_factory=dict)
+    result: Mapping[str, str] = field(default_factory=dict)
+    gated: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
+
+    def opened(self, disclose: str) -> Mapping[str, str]:
+        """Return what a disclosure mode opens.
+
+        Raises
+        ------
+        DisclosureError
+            The analysis does not offer that mode.
+        """
+        modes = {"result": self.result, "aggregate": self.aggregate, "gated": self.gated}
+        offered = [mode for mode, labels in modes.items() if labels]
+        if disclose not in offered:
+            known = ", ".join(map(repr, offered))
+            raise DisclosureError(f"{self.name} knows no disclosure mode {disclose!r}; it offers {known}")
+        return modes[disclose]
 
 
 @dataclass(frozen=True)
@@ -44,7 +68,8 @@ class Reveal:
     label
         Its declared label.
     kind
-        ``"pooled"``: a sum over all sites, opened to all. ``"published"``: each site's own.
+        ``"pooled"``: a sum over all sites, opened to all. ``"result"``: computed on shares of such sums, and
+        opened to all. ``"published"``: each site's own.
     size
         How many numbers; for what is published, how many bytes this site sent.
     meaning
@@ -52,7 +77,7 @@ class Reveal:
     """
 
     label: str
-    kind: Literal["pooled", "published"]
+    kind: Literal["pooled", "result", "published"]
     size: int
     meaning: str
 
@@ -89,6 +114,7 @@ class Leakage(tuple[Reveal, ...]):
 _HEADINGS = {
     "published": "Told by each site of itself (bytes):",
     "pooled": "Opened to every site, as sums over all sites (numbers):",
+    "result": "Opened to every site, as computed on shares (numbers):",
 }
 
 

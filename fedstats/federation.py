@@ -139,8 +139,11 @@ class Federation:
         path = self._data.get(os.fspath(source))
         return Path(source) if path is None else path
 
-    def analysis(self, declaration: Declaration, disclose: str = "aggregate") -> Analysis:
-        """Open the gate for one analysis; for methods developers, see CONTRIBUTING.md."""
+    def analysis(self, declaration: Declaration, disclose: str | None = None) -> Analysis:
+        """Open the gate for one analysis; for methods developers, see CONTRIBUTING.md.
+
+        `disclose` is None for what opens nothing, as agreeing on a schema.
+        """
         return Analysis(self, declaration, disclose, f"{declaration.name}#{next(self._calls)}")
 
     def record(self, reveals: Iterable[Reveal]) -> None:

@@ -72,14 +72,19 @@ class SitePolicy:
         policy: Self = _from_table(cls, table, where)
         return policy
 
-    def check(self, analysis: str, disclose: str, sites: int) -> None:
-        """Raise PolicyError unless this site may take part in `analysis`."""
+    def check(self, analysis: str, disclose: str | None, sites: int) -> None:
+        """Raise PolicyError unless this site may take part in `analysis`, which opens nothing for None."""
         if disclose == "aggregate" and not self.allow_aggregate:
             raise PolicyError(
                 f"{analysis}: this site's rule allow_aggregate = false forbids disclose='aggregate'; "
                 "its steward can change [policy] in site.toml"
             )
-        if sites == 2 and not self.allow_two_site_sums:
+        if sites == 2 and disclose not in (None, "aggregate"):
+            raise PolicyError(
+                f"{analysis}: disclose={disclose!r} computes on shares, which hide nothing between two "
+                "sites: invite a third one, or use disclose='aggregate'"
+            )
+        if sites == 2 and disclose is not None and not self.allow_two_site_sums:
             raise PolicyError(
                 f"{analysis}: a sum over two sites tells each the other's; invite a third site, or let "
                 "both stewards set allow_two_site_sums = true in [policy] of their site.toml"

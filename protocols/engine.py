@@ -97,9 +97,9 @@ class Engine:
         LabelReused
             Another result had this label.
         """
-        self.party.claim(f"{self._names[0]}/reveal {label}")
         if self._gate is not None:
             self._gate(label, shape)
+        self.party.claim(f"{self._names[0]}/reveal {label}")
 
     def confirm(self) -> None:
         """Compare with all parties everything that was opened so far; see `confirm.confirm`. One round."""

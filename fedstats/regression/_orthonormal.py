@@ -25,6 +25,7 @@ from scipy.linalg import solve_triangular
 from fedstats._moments import Frame, location_sums, power_sums
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
+from fedstats.regression._cholesky import TOLERANCE, cholesky, refuse_aliases, symmetric
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -38,9 +39,6 @@ AGGREGATE: Mapping[str, str] = {
     "responses, and sums and sums of squares of these",
 }
 
-#: A column is aliased if what is left of it, after projection on the columns before it, is less than
-#: this part of its centred length; as in R's lm.
-TOLERANCE = 1e-7
 #: A column is constant if its centred length is less than this part of its length.
 CONSTANT = 1e-13
 
@@ -132,19 +130,19 @@ def orthonormalise(
     A, B = columns.apply(X), responses.apply(Y)
 
     upper = np.triu_indices(p)
-    gram = _symmetric(run.sum("cross-products", (A.T @ A)[upper]), p) / n
+    gram = symmetric(run.sum("cross-products", (A.T @ A)[upper]), p) / n
     _refuse_constants(gram, columns, names, has_intercept=has_intercept)
-    first = _cholesky(gram, names)
+    first = cholesky(gram, names)
     Q = solve_triangular(first, A.T, trans="T").T
 
     sums = [(Q.T @ Q)[upper], Q.sum(axis=0), (Q.T @ B).ravel(), power_sums(B, 2).ravel()]
     opened = run.sum("orthonormal products", np.concatenate(sums)) / n
     square, mean, products, y_moments = np.split(opened, np.cumsum([part.size for part in sums])[:-1])
-    second = _cholesky(_symmetric(square, p), names)
+    second = cholesky(symmetric(square, p), names)
     triangle = second @ first
     # The first pass knows the length of what is left of a column to 1e-8 at best, the second exactly.
     left = np.diag(triangle) / np.linalg.norm(triangle, axis=0)
-    _refuse_aliases(triangle, np.flatnonzero(left <= TOLERANCE).tolist(), names)
+    refuse_aliases(triangle, np.flatnonzero(left <= TOLERANCE).tolist(), names)
     return Orthonormal(
         n=n,
         dropped=dropped,
@@ -156,13 +154,6 @@ def orthonormalise(
         mean=solve_triangular(second, mean, trans="T"),
         y_sums=n * y_moments.reshape(2, k),
     )
-
-
-def _symmetric(upper: Array, p: int) -> Array:
-    """Return the symmetric matrix of which the upper triangle is given, row by row."""
-    matrix = np.zeros((p, p))
-    matrix[np.triu_indices(p)] = upper
-    return matrix + np.triu(matrix, 1).T
 
 
 def _uncentring(columns: Frame) -> Array:
@@ -183,54 +174,3 @@ def _refuse_constants(gram: Array, columns: Frame, names: tuple[str, ...], *, ha
             f"the design is singular: {which} has {what} in all rows of all sites; leave it out, or merge "
             "levels that no row has"
         )
-
-
-def _cholesky(gram: Array, names: tuple[str, ...]) -> Array:
-    """Return the upper triangular R with R'R = gram, or name the columns that are combinations of others.
-
-    Columns are taken in their order, and one that adds nothing to those before it is set aside.
-
-    Raises
-    ------
-    EstimationError
-        Some columns are combinations of others.
-    """
-    p = len(names)
-    scale = np.sqrt(np.diag(gram))
-    rest = gram / np.outer(scale, scale)
-    factor = np.zeros((p, p))
-    aliased: list[int] = []
-    for j in range(p):
-        if rest[j, j] <= TOLERANCE**2:
-            aliased.append(j)
-            continue
-        factor[j, j:] = rest[j, j:] / np.sqrt(rest[j, j])
-        rest = rest - np.outer(factor[j], factor[j])
-    _refuse_aliases(factor, aliased, names)
-    return factor * scale
-
-
-def _refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) -> None:
-    """Raise EstimationError if columns are aliased, naming for each the others that make it up.
-
-    Parameters
-    ----------
-    factor
-        Upper triangular factor in which the rows of aliased columns are of no account.
-    aliased
-        Positions of these columns.
-    names
-        Of all columns.
-    """
-    if not aliased:
-        return
-    kept = [j for j in range(len(names)) if j not in aliased]
-    combinations: Array = np.asarray(
-        solve_triangular(factor[np.ix_(kept, kept)], factor[np.ix_(kept, aliased)])
-    )
-    said = "; ".join(
-        f"{names[j]!r} is a combination of "
-        + ", ".join(repr(names[i]) for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-4)
-        for j, weights in zip(aliased, combinations.T, strict=True)
-    )
-    raise EstimationError(f"the design is singular: {said}; leave out one of each")
