@@ -11,17 +11,16 @@ Rounds: two or three to agree, eight for covariates and traits, two or four a bl
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedstats._progress import progress
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.gwas import _traits, _variants, linear_kernel
+from fedstats.gwas._ahead import blocks
 from fedstats.gwas._pvalue import neg_log10_p
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.genotypes import Genotypes
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas._traits import Traits
 
-#: Variants whose sums travel together: enough that rounds cost little, few enough to hold easily.
-BLOCK = 2048
 #: Chromosomes of which everybody who has a call has one copy.
 HAPLOID = ("Y", "MT")
 
@@ -213,8 +210,8 @@ def _scan(
 ) -> linear_kernel.Scan:
     """Open the sums of all variants, block by block, and solve each block."""
 
-    def local(start: int) -> tuple[linear_kernel.Block, Floats]:
-        block = genotypes.block(shared, slice(start, start + BLOCK), members)
+    def local(part: slice) -> tuple[linear_kernel.Block, Floats]:
+        block = genotypes.block(shared, part, members)
         sums = linear_kernel.first_sums(block, numbers)
         if site_intercepts:
             sums = linear_kernel.centre_here(sums, block, members, numbers).to_array()
@@ -242,20 +239,9 @@ def _scan(
             centred = linear_kernel.centre(pooled, n, which, of_missing)
         return linear_kernel.solve(centred, which, deficit, n, numbers)
 
-    starts = range(0, len(shared), BLOCK)
-    scans: list[linear_kernel.Scan] = []
-    with (
-        ThreadPoolExecutor(1) as ahead,
-        progress(run.federation, run.declaration.name, len(starts)) as advance,
-    ):
-        coming = ahead.submit(local, 0)
-        for number, start in enumerate(starts):
-            block, mine = coming.result()
-            if start + BLOCK < len(shared):
-                coming = ahead.submit(local, start + BLOCK)
-            scans.append(pool(number, block, mine))
-            advance()
-    return linear_kernel.Scan.concatenate(scans)
+    return linear_kernel.Scan.concatenate(
+        [pool(number, *its) for number, _, its in blocks(run, len(shared), local)]
+    )
 
 
 def _result(

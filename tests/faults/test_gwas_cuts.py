@@ -13,6 +13,7 @@ from test_cuts import behind_proxies
 from transport_helpers import connect_all
 
 import fedstats as fs
+from fedstats.gwas import _ahead
 from fedstats.federation import Federation
 from transport.threads import run_peers
 
@@ -27,7 +28,7 @@ def scan(federation: Federation, rows: pd.DataFrame, bed: Path) -> pd.DataFrame:
 
 
 def test_twenty_cuts_during_a_scan(tmp_path: Path, loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fs.gwas.linear.__globals__, "BLOCK", 256)
+    monkeypatch.setattr(_ahead, "BLOCK", 256)
     parts = make_panel(150, 6_000).deal(tmp_path, [40, 50])
     whole = fs.simulate(lambda federation, part: scan(federation, *part), parts, names=SITES)[0]
 

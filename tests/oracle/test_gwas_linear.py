@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from gwas_helpers import Panel, assert_equal_scan, least_squares, make_panel, sc
 from stat_helpers import refused
 
 import fedstats as fs
+from fedstats.gwas import _ahead
 from fedstats.gwas.plink import BedFile
 
-LINEAR = importlib.import_module("fedstats.gwas.linear")  # the name is the function's in its package
 MAIZE = Path(__file__).parents[3] / "shared" / "data" / "maize"
 
 
@@ -30,7 +29,7 @@ def dummies(panel: Panel) -> np.ndarray:
 def test_pooled_regression(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool, missing: str, site_intercepts: bool
 ) -> None:
-    monkeypatch.setattr(LINEAR, "BLOCK", 100)
+    monkeypatch.setattr(_ahead, "BLOCK", 100)
     panel = make_panel(700, 450)
     panel.genotypes[7, :11] = -1  # nobody at the first site has a call
     panel.genotypes[8] = -1
@@ -200,7 +199,7 @@ def test_maize_panel(tmp_path: Path, alike: bool) -> None:
 
 @pytest.mark.parametrize("block", [40, 4096])
 def test_cost_is_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(LINEAR, "BLOCK", block)
+    monkeypatch.setattr(_ahead, "BLOCK", block)
     panel = make_panel(200, 1200)
     blocks = -(-1200 // block)
     rel = 0.1 if blocks == 1 else 0.25  # what frames the messages
