@@ -139,8 +139,11 @@ def least_squares(
                 g, keep = np.where(keep, g, (sums / known)[site]), known[site] > 0
         groups = site[keep, np.newaxis] == np.unique(site[keep])
         x = np.column_stack([design[keep][:, 1:], groups, g[keep]])
+        # Covariates that are combinations of others take no part; the genotype, last, must be none.
+        _, r = np.linalg.qr(x)
+        x = x[:, (np.abs(np.diag(r)) > 1e-8 * np.linalg.norm(x, axis=0)) if len(r) == x.shape[1] else []]
         df = len(x) - x.shape[1]
-        if df < 1 or np.ptp(g[keep]) == 0 or np.linalg.matrix_rank(x, tol=1e-8) < x.shape[1]:
+        if df < 1 or np.ptp(g[keep]) == 0 or (g[keep] != x[:, -1:].T).any():
             estimates.append((np.nan, np.nan, keep.sum()))
             continue
         q, r = np.linalg.qr(x)

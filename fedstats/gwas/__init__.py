@@ -1,7 +1,8 @@
 """Genome-wide association over unpooled genotypes."""
 
 from fedstats.gwas.linear import linear
+from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
-__all__ = ["GWASResult", "SiteFiles", "SyntheticCohort", "linear", "simulate_cohort"]
+__all__ = ["GWASResult", "QCResult", "SiteFiles", "SyntheticCohort", "linear", "qc", "simulate_cohort"]

@@ -36,7 +36,10 @@ def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterato
         The block's number and place, and what `local` returned.
     """
     parts = [slice(start, min(start + BLOCK, variants)) for start in range(0, variants, BLOCK)]
-    with ThreadPoolExecutor(1) as ahead, progress(run.federation, run.declaration.name, len(parts)) as advance:
+    with (
+        ThreadPoolExecutor(1) as ahead,
+        progress(run.federation, run.declaration.name, len(parts)) as advance,
+    ):
         coming = ahead.submit(local, parts[0])
         for number, part in enumerate(parts):
             result = coming.result()

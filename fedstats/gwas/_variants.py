@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats.errors import DataError
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
 
 Ambiguous: TypeAlias = Literal["keep", "drop"]
 
+#: Columns that tell one variant from another; alleles in the order of the results.
+KEY: Final = ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
+#: Chromosomes that not everybody has two copies of.
+SPECIAL: Final = ("X", "Y", "MT")
 #: Longest variant list accepted from a site: some 30 million variants.
 MAX_LISTING = 1 << 30
 
 #: What `agree_variants` publishes; part of the declaration of every method that calls it.
 PUBLISHED: Mapping[str, str] = {
-    "genotypes": "number and SHA-256 of each site's list of variants",
+    "genotypes": "number and SHA-256 of each site's list of variants, and SHA-256 of the variants= that it "
+    "was given",
     "variants": "each site's list of variants, if the lists differ: positions, names, alleles in order",
 }
 
@@ -34,7 +41,9 @@ def agree_variants(
     genotypes: Genotypes,
     cohort: Cohort,
     ambiguous: Ambiguous,
-    check: Callable[[], None],
+    *,
+    variants: pd.DataFrame | None = None,
+    check: Callable[[], None] | None = None,
 ) -> tuple[NDArray[np.int64], Reconciled]:
     """Match this site's rows to its samples, and its variants to those of the other sites.
 
@@ -46,6 +55,8 @@ def agree_variants(
         Of the same federation.
     ambiguous
         Whether A/T and C/G variants are kept.
+    variants
+        Only these: columns `KEY`, as a result has them.
     check
         Checks whatever else the analysis needs of this site. May raise DataError.
 
@@ -76,11 +87,17 @@ def agree_variants(
             )
         if ambiguous not in ("keep", "drop"):
             raise DataError(f"ambiguous={ambiguous!r}: 'keep' or 'drop'")
-        check()
+        if check is not None:
+            check()
         matched.append(genotypes.match(cohort))
-        return {"variants": len(genotypes.table), "sha256": genotypes.table.fingerprint()}
+        return {
+            "variants": len(genotypes.table),
+            "sha256": genotypes.table.fingerprint(),
+            "only": _fingerprint(variants),
+        }
 
     told = run.agree("genotypes", local)
+    _refuse_differing(told, run.federation.site)
     if all(its == told[run.federation.site] for its in told.values()):
         tables = dict.fromkeys(run.sites, genotypes.table)
     else:
@@ -92,4 +109,28 @@ def agree_variants(
         raise DataError(
             f"the sites share no variant ({reasons}): compare genome build, chromosome names and alleles"
         )
+    if variants is not None:
+        shared = shared.only(variants)
+        if not len(shared):
+            raise DataError("none of the given variants is among those that the sites share")
     return matched[0], shared
+
+
+def _fingerprint(variants: pd.DataFrame | None) -> bytes:
+    """Return what two sites compare to know that they were given the same variants."""
+    if variants is None:
+        return b""
+    absent = [name for name in KEY if name not in variants]
+    if absent:
+        raise DataError(f"variants has no column {', '.join(absent)}: give rows of a result's table")
+    text = variants[KEY].astype(str).sort_values(KEY).to_csv(index=False)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _refuse_differing(told: Mapping[str, Mapping[str, Any]], me: str) -> None:
+    """Raise DataError, at every site alike, unless all sites restrict the variants alike."""
+    differing = [site for site, its in told.items() if its.get("only") != told[me]["only"]]
+    if differing:
+        raise DataError(
+            f"site {differing[0]} gives other variants than site {me}: pass the same variants= everywhere"
+        )

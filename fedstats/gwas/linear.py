@@ -65,6 +65,7 @@ def linear(
     covariates: Sequence[str] = (),
     missing: Missing = "exact",
     site_intercepts: bool = False,
+    variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: Disclose = "aggregate",
 ) -> GWASResult: ...
@@ -79,6 +80,7 @@ def linear(
     covariates: Sequence[str] = (),
     missing: Missing = "exact",
     site_intercepts: bool = False,
+    variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: Disclose = "aggregate",
 ) -> dict[str, GWASResult]: ...
@@ -92,6 +94,7 @@ def linear(
     covariates: Sequence[str] = (),
     missing: Missing = "exact",
     site_intercepts: bool = False,
+    variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: Disclose = "aggregate",
 ) -> GWASResult | dict[str, GWASResult]:
@@ -112,12 +115,15 @@ def linear(
         Terms as in the formula of `ols`: ``["age", "C(centre)", "pc1"]``. An intercept is added, and
         cannot be taken away.
     missing
-        ``"exact"`` regresses each variant on the samples that have a call, as PLINK does; ``"impute"``
+        ``"exact"`` regresses each variant on the samples that have a call, as PLINK does, with those of
+        the covariates that are no combination of others among these samples; ``"impute"``
         sets missing calls to the variant's mean, which is as good where few are missing at random, and
         tells less.
     site_intercepts
         Whether each site has an intercept of its own, which takes up whatever makes sites differ. Trait,
         covariates and calls are then centred at each site, and missing calls set to the site's own mean.
+    variants
+        Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
         flagged, or dropped.
@@ -142,10 +148,10 @@ def linear(
 
     Notes
     -----
-    **Sex chromosomes** are read as PLINK 2 does by default: on X a man has 0 or 2 copies, and his
-    heterozygous calls count as missing; on Y so do all calls of those who are not known to be men. On Y
-    and MT the one copy counts as one. Sexes are those of the .fam file. Put sex among the
-    covariates when X is scanned; PLINK does so by itself.
+    **Sex chromosomes** are read as PLINK 2 does by default: on X a man has 0 or 2 copies, on Y there are
+    no calls but those of men, and on Y and MT the one copy counts as one. Heterozygous calls of men on X and
+    Y are errors, and count as missing. Sexes are those of the .fam file. Put sex among the covariates
+    when X is scanned; PLINK does so by itself.
 
     **Leakage.** Every site learns, of all sites together: counts, sums and cross-products of the traits
     and the covariates, as from `ols`; and of each variant the sums that `DECLARATION` lists, allele
@@ -177,7 +183,9 @@ def linear(
         _traits.check_traits(traits, covariates)
 
     with cohort.federation.analysis(DECLARATION, disclose) as run:
-        samples, shared = _variants.agree_variants(run, genotypes, cohort, ambiguous, check)
+        samples, shared = _variants.agree_variants(
+            run, genotypes, cohort, ambiguous, variants=variants, check=check
+        )
         model = _traits.agree_traits(
             run,
             cohort,

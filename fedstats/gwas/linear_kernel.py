@@ -28,8 +28,8 @@ from fedstats.gwas.members import Members, Numbers
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: A variant, or a covariate on the calls of a variant, is collinear with the covariates before it if they
-#: leave less than this part of its variation.
+#: A variant, or a covariate among the calls of a variant, is a combination of the covariates before it if
+#: they leave less than this part of its variation.
 TOLERANCE = 1e-8
 
 
@@ -194,10 +194,13 @@ def solve(sums: Centred, which: Integers, missing: Floats | None, n: int, number
         rest = np.full(slope.shape, float(n))
         called = n - sums.missing
         size = np.full(len(slope), float(n))
+        aliased = np.zeros(len(slope))
         if missing is not None:
-            _complete_cases(which, missing, sums.squares, sums.products, float(n), p, left, slope, rest)
+            _complete_cases(
+                which, missing, sums.squares, sums.products, float(n), p, left, slope, rest, aliased
+            )
             size = called
-        df = size - p - sums.groups - 1
+        df = size - p + aliased - sums.groups - 1
         left = np.where((left > TOLERANCE * sums.squares) & (df > 0), left, np.nan)[:, np.newaxis]
         beta = slope / left
         residual = np.maximum(rest - beta * slope, 0.0)
@@ -217,8 +220,9 @@ def _complete_cases(
     left: Floats,
     slope: Floats,
     rest: Floats,
+    aliased: Floats,
 ) -> None:
-    """Project on the covariates by a Cholesky factor of S_QQ for each variant; NaN where there is none."""
+    """Project on the covariates by a Cholesky factor of S_QQ for each variant."""
     columns = products.shape[1]
     # Of T, and in its last column of g: what is left after the covariates before.
     rows = np.empty((terms, columns + 1))
@@ -238,12 +242,12 @@ def _complete_cases(
             whole = rows[a, a]
             for b in range(a):
                 whole += rows[b, a] ** 2
-            if not rows[a, a] > TOLERANCE * whole:
-                left[v] = np.nan
-                break
-            pivot = np.sqrt(rows[a, a])
+            # A covariate that is a combination of others among the calls takes no part, as in R's lm.
+            known = rows[a, a] > TOLERANCE * whole
+            aliased[v] += not known
+            scale = 1 / np.sqrt(rows[a, a]) if known else 0.0
             for b in range(a, columns + 1):
-                rows[a, b] /= pivot
+                rows[a, b] *= scale
             for b in range(a + 1, terms):
                 for c in range(b, columns + 1):
                     rows[b, c] -= rows[a, b] * rows[a, c]

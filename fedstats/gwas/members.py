@@ -41,19 +41,25 @@ class Members:
         Words of 64 bits that hold the genotypes of all samples.
     mask
         The members, as `bits` has them.
+    is_male
+        Which samples of the file are known to be male.
     """
 
     def __init__(self, samples: Integers, sex: Integers) -> None:
         self.samples = samples
-        self.size = sex.size
         self.words = -(-sex.size // PER_WORD)
         chosen = np.zeros(sex.size, np.bool_)
         chosen[samples] = True
         self.mask = self.bits(chosen)
         self.is_male = sex == 1
+        self._sex = sex
 
     def __len__(self) -> int:
         return self.samples.size
+
+    def among(self, chosen: NDArray[np.bool_]) -> Members:
+        """Return the members among the chosen samples of the file."""
+        return Members(self.samples[chosen[self.samples]], self._sex)
 
     @cached_property
     def males(self) -> Words:

@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
+#: Copies of allele 1 that the four codes stand for, −1 for no call.
+_COPIES: Final = np.array([2, -1, 1, 0], np.int8)
 #: The lower bit of each genotype of a word.
 _LOW: Final = np.uint64(0x5555555555555555)
 #: Words of each row that are transposed at a time: a cache line.
@@ -74,6 +76,7 @@ class PackedBlock:
     ) -> None:
         self.counts = np.empty((rows.size, 3), np.int64)
         self._mask = members.mask
+        self._samples = members.samples
         self._words = np.empty((rows.size, members.words), np.uint64)
         _orient(packed, rows, flip, ploidy, members.males, members.mask, self._words, self.counts)
 
@@ -84,6 +87,13 @@ class PackedBlock:
         """Return missing calls, Σg and Σg² over calls: shape ``(variants, 3)``."""
         one, two, missing = self.counts.T
         return np.column_stack([missing, one + 2 * two, one + 4 * two]).astype(np.float64)
+
+    def calls(self) -> NDArray[np.int8]:
+        """Decode the members' genotypes, −1 where missing: shape ``(variants, members)``."""
+        codes = self._words.view(np.uint8)[:, self._samples // 4] >> (2 * (self._samples % 4)).astype(
+            np.uint8
+        )
+        return np.asarray(_COPIES[codes & 3])
 
     def products(self, numbers: Numbers) -> Floats:
         """Return Σ g·x over calls for every column x: shape ``(variants, columns)``."""

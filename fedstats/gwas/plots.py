@@ -127,6 +127,34 @@ def qq(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def frequencies(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw how many variants have which minor allele frequency.
+
+    Parameters
+    ----------
+    frame
+        Column `effect_allele_frequency`; variants without one are left out.
+    ax
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    ax = _axes(ax, (6, 4))
+    frequency = frame["effect_allele_frequency"].dropna().to_numpy()
+    ax.hist(np.minimum(frequency, 1 - frequency), np.linspace(0, 0.5, 51).tolist(), color=_CHROMOSOMES[0])
+    ax.set_xlim(0, 0.5)
+    ax.set_xlabel("Minor allele frequency")
+    ax.set_ylabel("Variants")
+    return ax
+
+
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     if ax is None:
         try:

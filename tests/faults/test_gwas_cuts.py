@@ -13,8 +13,8 @@ from test_cuts import behind_proxies
 from transport_helpers import connect_all
 
 import fedstats as fs
-from fedstats.gwas import _ahead
 from fedstats.federation import Federation
+from fedstats.gwas import _ahead
 from transport.threads import run_peers
 
 SITES = ("a", "b", "c")

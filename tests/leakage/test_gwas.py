@@ -41,7 +41,40 @@ def test_recorded_equals_declared(tmp_path: Path) -> None:
     unused = {"transform sums", "transform squares", "transforms"}
     assert plain.leakage.labels == result.leakage.labels - unused
     [sums] = [reveal for reveal in plain.leakage if reveal.label == "variant sums"]
-    assert sums.size == 12 * (1 + 2 * 3)
+    assert sums.size == 12 * (3 + 2)
+
+
+def test_quality_opens_counts_alone(tmp_path: Path) -> None:
+    found = scan(small(tmp_path), fs.gwas.qc)
+    declaration = importlib.import_module("fedstats.gwas.qc").DECLARATION
+    assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    assert {reveal.label: reveal.size for reveal in found.leakage if reveal.kind == "pooled"} == {
+        "samples": 2,
+        "genotype counts": 12 * 5,
+    }
+    assert found.cost.rounds == 2 + 2 + 2 + 1
+    found.samples["id"] = CANARY
+    assert CANARY not in repr(found) + found.summary()
+
+
+def test_variants_that_differ_between_sites(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    good = scan(parts, fs.gwas.qc).passing(maf=0.1, call_rate=0.5, hwe=0)
+    assert 0 < len(good) < 12
+    found = scan(parts, trait="ldl", variants=good).to_frame()
+    pd.testing.assert_frame_equal(found[good.columns], good.reset_index(drop=True))
+
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
+        cohort = federation.cohort(data[0], id="iid")
+        mine = good.iloc[1:] if federation.site == "site2" else good
+        with pytest.raises(fs.DataError, match="pass the same variants"):
+            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", variants=mine)
+
+    fs.simulate(program, parts)
+    for unusable, message in ((good[["chromosome"]], "no column"), (good.iloc[:0], "none of the given")):
+        for error in refusals(parts, variants=unusable):
+            with pytest.raises(fs.DataError, match=message):
+                raise error
 
 
 def test_equal_lists_are_not_sent(tmp_path: Path) -> None:

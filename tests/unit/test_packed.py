@@ -102,7 +102,7 @@ def test_variants_without_variation_have_no_estimate_and_no_warning() -> None:
         found = linear_kernel.solve(centred, which, deficit, 50, numbers)
         assert np.isnan(found.beta[:3]).all()
         assert np.isfinite(found.beta[3]).all()
-        assert np.isnan(found.beta[4]).all() == (deficit is not None)
+        assert np.isnan(found.beta[4]).all() == (deficit is not None)  # as many calls as terms
         assert found.frequency[0] == 0.0
         assert np.isnan(found.frequency[1])
         assert found.frequency[2] == 1.0
