@@ -120,11 +120,14 @@ def least_squares(
     design: NDArray[np.float64],
     missing: str = "exact",
     site: NDArray[np.int64] | None = None,
+    *,
+    intercepts: bool = True,
 ) -> pd.DataFrame:
     """Return beta, standard error and n of each variant's allele 1, by rsid, on the pooled complete rows.
 
     Each variant has a regression of its own, with the whole design, by Householder QR. With `site`, the rows'
-    sites, the design has an indicator of each, and imputes each site's own mean.
+    sites, each site's own mean is imputed, and the design has an indicator of each unless `intercepts` is
+    False.
     """
     complete = ~np.isnan(np.column_stack([panel.rows[trait], design])).any(axis=1)
     y, design = panel.rows[trait].to_numpy()[complete], design[complete]
@@ -138,6 +141,8 @@ def least_squares(
             with np.errstate(invalid="ignore"):
                 g, keep = np.where(keep, g, (sums / known)[site]), known[site] > 0
         groups = site[keep, np.newaxis] == np.unique(site[keep])
+        if not intercepts:
+            groups = np.ones((keep.sum(), 1))
         x = np.column_stack([design[keep][:, 1:], groups, g[keep]])
         # Covariates that are combinations of others take no part; the genotype, last, must be none.
         _, r = np.linalg.qr(x)

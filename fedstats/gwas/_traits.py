@@ -49,8 +49,10 @@ class Traits:
         The unit of each residual, in its trait's.
     n, dropped
         Rows of all sites that are used, and that were left out.
-    intercepts
-        How many intercepts were taken out: one, or one a site.
+    site_intercepts
+        Whether each site has an intercept of its own.
+    df_resid
+        Residual degrees of freedom of a variant's regression, if nobody lacks a call.
     """
 
     names: Sequence[str]
@@ -60,7 +62,8 @@ class Traits:
     unit: Array
     n: int
     dropped: int
-    intercepts: int
+    site_intercepts: bool
+    df_resid: int
 
 
 def check_traits(traits: Sequence[str], covariates: Sequence[str]) -> None:
@@ -167,7 +170,8 @@ def agree_traits(
         unit=spread * basis.frame.unit,
         n=basis.n,
         dropped=basis.dropped,
-        intercepts=intercepts,
+        site_intercepts=site_intercepts,
+        df_resid=basis.n - (len(covariate) - 1) - intercepts - 1,
     )
 
 

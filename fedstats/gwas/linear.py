@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedstats.disclosure import Declaration, Disclose
+from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError
-from fedstats.gwas import _traits, _variants, linear_kernel
+from fedstats.gwas import _traits, _variants, linear_kernel, linear_shares
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._pvalue import neg_log10_p
 from fedstats.gwas._variants import Ambiguous
@@ -52,6 +52,16 @@ DECLARATION = Declaration(
         "missing calls": "of each variant that lacks calls: Σ over these of each orthonormalised covariate "
         "and residual and, for exact regressions, of their products",
     },
+    result={
+        **_traits.AGGREGATE,
+        "associations": "of each variant: its variation that the covariates leave, and its product with each "
+        "trait's residual, which is to say effect and standard error",
+    },
+    gated={
+        **_traits.AGGREGATE,
+        "passing": "which variants pass the threshold with which trait",
+        "associations": "the same as of a result, of variants that pass",
+    },
     published={**_variants.PUBLISHED, **_traits.PUBLISHED},
 )
 
@@ -67,7 +77,8 @@ def linear(
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "aggregate",
+    disclose: DiscloseGated = "aggregate",
+    threshold: float = 5e-8,
 ) -> GWASResult: ...
 
 
@@ -82,7 +93,8 @@ def linear(
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "aggregate",
+    disclose: DiscloseGated = "aggregate",
+    threshold: float = 5e-8,
 ) -> dict[str, GWASResult]: ...
 
 
@@ -96,7 +108,8 @@ def linear(
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "aggregate",
+    disclose: DiscloseGated = "aggregate",
+    threshold: float = 5e-8,
 ) -> GWASResult | dict[str, GWASResult]:
     """Test every variant that the sites share for association with quantitative traits.
 
@@ -128,13 +141,18 @@ def linear(
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
         flagged, or dropped.
     disclose
-        ``"aggregate"``: each variant's pooled sums are opened to every site.
+        ``"aggregate"``: each variant's pooled sums are opened to every site. ``"result"``: they stay shared
+        among the sites, which open each variant's association alone; with ``missing="impute"``, each
+        site's own mean. ``"gated"``: the same, but only for variants that pass the threshold.
+    threshold
+        P value below which a gated scan opens a variant.
 
     Returns
     -------
     GWASResult
-        One row a variant; NaN where a variant does not vary beyond the covariates. For a list of traits
-        a dict of them, by trait, in their order.
+        One row a variant; NaN where a variant does not vary beyond the covariates, or, on shares, where a
+        site has no call at all. Of a gated scan, one row a variant that passes. For a list of traits a
+        dict of them, by trait, in their order.
 
     Raises
     ------
@@ -153,22 +171,34 @@ def linear(
     Y are errors, and count as missing. Sexes are those of the .fam file. Put sex among the covariates
     when X is scanned; PLINK does so by itself.
 
-    **Leakage.** Every site learns, of all sites together: counts, sums and cross-products of the traits
-    and the covariates, as from `ols`; and of each variant the sums that `DECLARATION` lists, allele
-    frequency included. Pooled allele frequencies suffice to tell whether a known genome is among the
-    samples [1]_. Of each single site it learns the list of variants. A coalition of t sites learns the
-    same sums over the other n − t sites; all but one learn the remaining site's.
+    **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
+    sums and cross-products of the traits and the covariates, as from `ols`. Of each variant it learns
 
-    **Cost.** Eleven rounds, one more if the variant lists differ, and two for each block of 2,048
-    variants, or four if calls are missing in it. For k columns of covariates without the intercept and m
-    traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that lacks calls k + m
-    more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about 24·(s − 1)/s bytes
-    for each sum when there are s sites, whatever the number of samples.
+    - as ``"aggregate"``: the sums that `DECLARATION` lists, allele frequency included. Pooled allele
+      frequencies suffice to tell whether a known genome is among the samples [1]_.
+    - as ``"result"``: effect and standard error, to some six digits. A standard error tells the frequency of
+      the rarer allele nearly, and effects of very many variants on a trait that is known of somebody can
+      tell whether they are among the samples [2]_: for few recipients, or few variants.
+    - as ``"gated"``: whether it passes, and effect and standard error if it does. Too few numbers for either.
+
+    A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
+    as t < n/2.
+
+    **Cost.** Eleven rounds, one more if the variant lists differ. As ``"aggregate"``, two rounds for each
+    block of 2,048 variants, or four if calls are missing in it. For k columns of covariates without the
+    intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
+    lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about
+    24·(s − 1)/s bytes for each sum when there are s sites, whatever the number of samples. On shares, a
+    block takes eight rounds and one for each site but the first, or if gated nine more and four more if
+    something passes; and 16 bytes for each of 4 + k + m numbers a variant to about half of the sites, and for
+    a few more to each.
 
     References
     ----------
     .. [1] N. Homer et al., "Resolving individuals contributing trace amounts of DNA to highly complex
        mixtures using high-density SNP genotyping microarrays", PLoS Genetics 4(8), 2008.
+    .. [2] H. K. Im et al., "On sharing quantitative trait GWAS results in an era of multiple-omics data and
+       the limits of genomic privacy", American Journal of Human Genetics 90(4), 2012.
 
     Examples
     --------
@@ -180,6 +210,13 @@ def linear(
     def check() -> None:
         if missing not in get_args(Missing):
             raise DataError(f"missing={missing!r}: 'exact' or 'impute'")
+        if disclose != "aggregate" and missing == "exact":
+            raise DataError(
+                f"disclose={disclose!r} needs missing='impute': regressions on complete cases are opened in "
+                "'aggregate' mode only"
+            )
+        if not 0 < threshold < 1:
+            raise DataError(f"threshold={threshold}: a P value between 0 and 1")
         _traits.check_traits(traits, covariates)
 
     with cohort.federation.analysis(DECLARATION, disclose) as run:
@@ -192,16 +229,23 @@ def linear(
             traits,
             covariates,
             samples,
-            options=f"missing={missing!r}, site_intercepts={site_intercepts}, ambiguous={ambiguous!r}",
+            options=f"missing={missing!r}, site_intercepts={site_intercepts}, ambiguous={ambiguous!r}, "
+            f"disclose={disclose!r}, threshold={threshold}",
             site_intercepts=site_intercepts,
         )
         members = genotypes.members(samples[model.rows])
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
-        scan = _scan(
-            run, genotypes, shared, members, numbers, model.n, missing, site_intercepts=site_intercepts
-        )
+        if disclose == "aggregate":
+            scan = _scan(run, genotypes, shared, members, numbers, model, missing)
+            passes = np.ones(scan.beta.shape, np.bool_)
+        else:
+            gate = threshold if disclose == "gated" else None
+            scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, gate)
         common = run.finish()
-    results = {name: _result(common, model, shared, scan, column) for column, name in enumerate(model.names)}
+    results = {
+        name: _result(common, model, shared, scan, column, passes[:, column])
+        for column, name in enumerate(model.names)
+    }
     return results if isinstance(trait, list) else results[trait]
 
 
@@ -211,12 +255,11 @@ def _scan(
     shared: Reconciled,
     members: Members,
     numbers: Numbers,
-    n: int,
+    model: Traits,
     missing: Missing,
-    *,
-    site_intercepts: bool,
 ) -> linear_kernel.Scan:
     """Open the sums of all variants, block by block, and solve each block."""
+    n, site_intercepts = model.n, model.site_intercepts
 
     def local(part: slice) -> tuple[linear_kernel.Block, Floats]:
         block = genotypes.block(shared, part, members)
@@ -252,8 +295,40 @@ def _scan(
     )
 
 
+def _scan_on_shares(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    numbers: Numbers,
+    traits: Traits,
+    threshold: float | None,
+) -> tuple[linear_kernel.Scan, NDArray[np.bool_]]:
+    """Scan without opening any sum; with a threshold, open what passes it alone."""
+    model = linear_shares.Model(
+        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid
+    )
+
+    def local(part: slice) -> linear_shares.Contribution:
+        return linear_shares.contribution(genotypes.block(shared, part, members), members, numbers, model)
+
+    found = [
+        linear_shares.associations(run, number, mine, model)
+        if threshold is None
+        else linear_shares.passing(run, number, mine, model, threshold)
+        for number, _, mine in blocks(run, len(shared), local)
+    ]
+    scans, passes = zip(*found, strict=True)
+    return linear_kernel.Scan.concatenate(scans), np.concatenate(passes)
+
+
 def _result(
-    common: dict[str, Any], model: Traits, shared: Reconciled, scan: linear_kernel.Scan, column: int
+    common: dict[str, Any],
+    model: Traits,
+    shared: Reconciled,
+    scan: linear_kernel.Scan,
+    column: int,
+    passes: NDArray[np.bool_],
 ) -> GWASResult:
     known = shared.variants
     # The one copy of a haploid chromosome is counted as two.
@@ -281,9 +356,9 @@ def _result(
     return GWASResult(
         **common,
         trait=model.names[column],
-        frame=frame,
+        frame=frame[passes].reset_index(drop=True),
         nobs=model.n,
         n_missing=model.dropped,
-        df_resid=model.n - model.Q.shape[1] - model.intercepts - 1,
+        df_resid=model.df_resid,
         reconciled=shared,
     )

@@ -44,6 +44,24 @@ def test_recorded_equals_declared(tmp_path: Path) -> None:
     assert sums.size == 12 * (3 + 2)
 
 
+@pytest.mark.parametrize("mode", ["result", "gated"])
+def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str) -> None:
+    options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": "impute", "threshold": 0.5}
+    found = scan(small(tmp_path), **options, disclose=mode)
+    assert found.leakage.labels == getattr(DECLARATION, mode).keys() | DECLARATION.published.keys()
+
+
+def test_shares_refuse_what_they_cannot(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    for options, message in (
+        ({"disclose": "result", "missing": "exact"}, "needs missing='impute'"),
+        ({"disclose": "gated", "missing": "impute", "threshold": 5.0}, "a P value between 0 and 1"),
+    ):
+        for error in refusals(parts, **options):
+            with pytest.raises(fs.DataError, match=message):
+                raise error
+
+
 def test_quality_opens_counts_alone(tmp_path: Path) -> None:
     found = scan(small(tmp_path), fs.gwas.qc)
     declaration = importlib.import_module("fedstats.gwas.qc").DECLARATION
