@@ -1,8 +1,18 @@
 """Genome-wide association over unpooled genotypes."""
 
 from fedstats.gwas.linear import linear
+from fedstats.gwas.logistic import logistic
 from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
-__all__ = ["GWASResult", "QCResult", "SiteFiles", "SyntheticCohort", "linear", "qc", "simulate_cohort"]
+__all__ = [
+    "GWASResult",
+    "QCResult",
+    "SiteFiles",
+    "SyntheticCohort",
+    "linear",
+    "logistic",
+    "qc",
+    "simulate_cohort",
+]

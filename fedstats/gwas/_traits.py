@@ -128,11 +128,7 @@ def agree_traits(
         needs_response=True,
         check=lambda: samples >= 0,
     )
-    if not part.has_intercept:
-        raise DataError(
-            f"the covariates {list(covariates)!r} take the intercept away, which the scan needs: leave "
-            "out '0' and '- 1'"
-        )
+    require_intercept(part, covariates)
     for trait in others:
         if trait not in part.names:
             raise DataError(f"trait {trait!r} is not a single number a row")
@@ -173,6 +169,15 @@ def agree_traits(
         site_intercepts=site_intercepts,
         df_resid=basis.n - (len(covariate) - 1) - intercepts - 1,
     )
+
+
+def require_intercept(part: design.Design, covariates: Sequence[str]) -> None:
+    """Raise DataError, at every site alike, if the covariates take the intercept away."""
+    if not part.has_intercept:
+        raise DataError(
+            f"the covariates {list(covariates)!r} take the intercept away, which the scan needs: leave "
+            "out '0' and '- 1'"
+        )
 
 
 def _text(trait: str) -> str:

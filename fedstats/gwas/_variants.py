@@ -25,6 +25,8 @@ Ambiguous: TypeAlias = Literal["keep", "drop"]
 KEY: Final = ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
 #: Chromosomes that not everybody has two copies of.
 SPECIAL: Final = ("X", "Y", "MT")
+#: Those of which everybody who has a call has one copy; effects are of that one.
+HAPLOID: Final = ("Y", "MT")
 #: Longest variant list accepted from a site: some 30 million variants.
 MAX_LISTING = 1 << 30
 

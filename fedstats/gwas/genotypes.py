@@ -56,8 +56,8 @@ class Genotypes:
         """Return those samples of the file as members of an analysis."""
         return Members(samples, self.bed.samples["sex"].to_numpy(np.int64))
 
-    def block(self, shared: Reconciled, part: slice, members: Members) -> PackedBlock:
-        """Read consecutive variants that the sites share, all counting their effect allele."""
+    def block(self, shared: Reconciled, part: slice | NDArray[np.int64], members: Members) -> PackedBlock:
+        """Read some of the variants that the sites share, all counting their effect allele."""
         site = self.federation.site
         chromosome = shared.variants["chromosome"].iloc[part]
         ploidy = np.select([chromosome == "X", chromosome == "Y"], [Ploidy.X, Ploidy.Y], Ploidy.DIPLOID)

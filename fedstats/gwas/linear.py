@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas._traits import Traits
 
-#: Chromosomes of which everybody who has a call has one copy.
-HAPLOID = ("Y", "MT")
 
 Floats: TypeAlias = NDArray[np.float64]
 Missing: TypeAlias = Literal["exact", "impute"]
@@ -332,7 +330,7 @@ def _result(
 ) -> GWASResult:
     known = shared.variants
     # The one copy of a haploid chromosome is counted as two.
-    unit = model.unit[column] * np.where(known["chromosome"].isin(HAPLOID), 2.0, 1.0)
+    unit = model.unit[column] * np.where(known["chromosome"].isin(_variants.HAPLOID), 2.0, 1.0)
     statistic = scan.statistic[:, column]
     minus_log = neg_log10_p(statistic, np.maximum(scan.df, 1.0))
     frame = pd.DataFrame(

@@ -88,19 +88,19 @@ class PackedBlock:
         one, two, missing = self.counts.T
         return np.column_stack([missing, one + 2 * two, one + 4 * two]).astype(np.float64)
 
-    def calls(self) -> NDArray[np.int8]:
+    def calls(self, which: Integers | slice = slice(None)) -> NDArray[np.int8]:
         """Decode the members' genotypes, −1 where missing: shape ``(variants, members)``."""
-        codes = self._words.view(np.uint8)[:, self._samples // 4] >> (2 * (self._samples % 4)).astype(
+        codes = self._words[which].view(np.uint8)[:, self._samples // 4] >> (2 * (self._samples % 4)).astype(
             np.uint8
         )
         return np.asarray(_COPIES[codes & 3])
 
-    def products(self, numbers: Numbers) -> Floats:
-        """Return Σ g·x over calls for every column x: shape ``(variants, columns)``."""
+    def products(self, numbers: Numbers, *, squared: bool = False) -> Floats:
+        """Return Σ g·x over calls, or Σ g²·x, for every column x: shape ``(variants, columns)``."""
         groups = len(numbers.vectors)
         sums = np.zeros((groups, len(self), WIDTH))
         if sums.size:
-            _look_up(self._words, numbers.vectors, sums)
+            _look_up(self._words, numbers.vectors, 4.0 if squared else 2.0, sums)
         return sums.transpose(1, 0, 2).reshape(len(self), groups * WIDTH)[:, : numbers.columns]
 
     def of_missing(self, which: Integers, numbers: Numbers) -> Floats:
@@ -171,8 +171,11 @@ def _orient(
 
 
 @njit(cache=True, nogil=True)
-def _look_up(words: Words, spread: Floats, sums: Floats) -> None:
-    """Add Σ g·x: two bytes of all variants at a time, which keeps both tables in the nearest cache."""
+def _look_up(words: Words, spread: Floats, two: float, sums: Floats) -> None:
+    """Add Σ g·x, with `two` for two copies.
+
+    Two bytes of all variants at a time: both tables stay in the nearest cache.
+    """
     variants = words.shape[0]
     table = np.empty((512, WIDTH))
     scaled = np.zeros((3, WIDTH))
@@ -185,8 +188,8 @@ def _look_up(words: Words, spread: Floats, sums: Floats) -> None:
         for v in range(spread.shape[0]):
             for b in range(0, 8 * width, 2):
                 sample = PER_WORD * start + 4 * b
-                _tabulate(table, 0, spread[v], sample, scaled)
-                _tabulate(table, 256, spread[v], sample + 4, scaled)
+                _tabulate(table, 0, spread[v], sample, two, scaled)
+                _tabulate(table, 256, spread[v], sample + 4, two, scaled)
                 first, second = tile[b], tile[b + 1]
                 for i in range(variants):
                     add_two(sums[v], i, table, np.int64(first[i]), np.int64(256) + np.int64(second[i]))
@@ -228,13 +231,13 @@ def _exchange(a: np.uint64, b: np.uint64, shift: int, mask: int) -> tuple[np.uin
 
 
 @njit(cache=True, nogil=True)
-def _tabulate(table: Floats, base: int, numbers: Floats, sample: int, scaled: Floats) -> None:
-    """Write what each of 256 bytes adds: 2, 0 (missing), 1 or 0 times each of its samples' numbers."""
+def _tabulate(table: Floats, base: int, numbers: Floats, sample: int, two: float, scaled: Floats) -> None:
+    """Write what each of 256 bytes adds: `two`, 0 (missing), 1 or 0 times each of its samples' numbers."""
     table[base] = 0.0
     size = 1
     for s in range(4):
         for k in range(WIDTH):
-            scaled[0, k] = 2.0 * numbers[sample + s, k]
+            scaled[0, k] = two * numbers[sample + s, k]
             scaled[2, k] = numbers[sample + s, k]
         for e in range(size):
             # Codes 01 and 11 add nothing; code 00 comes last, in the place of what the others start from.

@@ -32,8 +32,10 @@ class GWASResult(Result):
     nobs, n_missing
         Samples of all sites that were used; rows of all sites' cohorts that were left out, for want
         of genotypes, of the trait or of a covariate.
+    n_cases
+        Cases among the samples; None of a quantitative trait.
     df_resid
-        Residual degrees of freedom of each variant's regression.
+        Residual degrees of freedom of each variant's regression, if nobody lacks a call.
     reconciled
         How the sites' variant lists were matched: which variants were swapped, flipped or dropped,
         and why.
@@ -41,6 +43,7 @@ class GWASResult(Result):
 
     trait: str
     nobs: int
+    n_cases: int | None = None
     n_missing: int
     df_resid: int
     frame: pd.DataFrame = field(repr=False)
@@ -52,7 +55,8 @@ class GWASResult(Result):
         Columns follow GWAS-SSF [1]_: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`,
         `beta` and `standard_error` (of one copy of the effect allele, in the trait's unit),
         `effect_allele_frequency` (among calls), `p_value` (two-sided; 0 where it underflows), then `rsid`,
-        `n`, `neg_log10_p` (exact however small), `t`, `missing_rate` and `ambiguous` (an A/T or C/G variant).
+        `n`, `neg_log10_p` (exact however small), `t` (or `z` and `test`, see `logistic`), `missing_rate` and
+        `ambiguous` (an A/T or C/G variant).
         Estimates are NaN where a variant does not vary beyond the covariates.
 
         References
@@ -75,6 +79,7 @@ class GWASResult(Result):
         tested = self.frame["p_value"].notna()
         facts: list[tuple[str, object]] = [
             ("Samples", f"{self.nobs:,}"),
+            *([] if self.n_cases is None else [("Cases", f"{self.n_cases:,}")]),
             ("Left out", f"{self.n_missing:,}"),
             ("Sites", len(self.sites)),
             ("Variants tested", f"{int(tested.sum()):,}"),
@@ -98,7 +103,8 @@ class GWASResult(Result):
         )
         return "\n".join(
             [
-                f"Linear association of {self.trait} with each variant",
+                f"{'Linear' if self.n_cases is None else 'Logistic'} association of {self.trait} with each "
+                "variant",
                 *_table.pair_lines(facts),
                 "",
                 *_table.frame_lines(table, digits=4),

@@ -75,6 +75,19 @@ def test_quality_opens_counts_alone(tmp_path: Path) -> None:
     assert CANARY not in repr(found) + found.summary()
 
 
+def test_logistic_opens_what_is_declared(tmp_path: Path) -> None:
+    panel = make_panel(90, 12)
+    panel.rows["case"] = (panel.genotypes[3] > 0) | (np.arange(90) % 5 == 0)
+    panel.rows["case"] = panel.rows["case"].astype(int)
+    panel.genotypes[4] = np.where(panel.rows["case"] == 1, 1, 0)
+    found = scan(small(tmp_path, panel), fs.gwas.logistic, trait="case", covariates=["scale(age)"], refit=0.5)
+    declaration = importlib.import_module("fedstats.gwas.logistic").DECLARATION
+    assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    sizes = {reveal.label: reveal.size for reveal in found.leakage}
+    assert sizes["variant sums"] == 12 * (5 + 2)
+    assert sizes["missing calls"] <= 12 * (2 + 2)
+
+
 def test_variants_that_differ_between_sites(tmp_path: Path) -> None:
     parts = small(tmp_path)
     good = scan(parts, fs.gwas.qc).passing(maf=0.1, call_rate=0.5, hwe=0)

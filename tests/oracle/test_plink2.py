@@ -30,6 +30,9 @@ def panel() -> Panel:
     panel.rows["female"] = (panel.rows["sex"] == 2).astype(float)
     panel.rows["weight"] = (70 + panel.rows["age"].fillna(50) % 7 + 3 * panel.rows["female"]).round(3)
     panel.genotypes[60] = -1
+    chance = 1 / (1 + np.exp(2.5 - np.maximum(panel.genotypes[2], 0) - panel.rows["female"]))
+    panel.rows["case"] = (np.random.default_rng(6).random(400) < chance).astype(int)
+    panel.genotypes[61] = np.where(panel.rows["case"] == 1, 0, panel.genotypes[61])  # separates
     # PLINK 2 counts heterozygous calls of men as half a copy; here, as in sound files, there are none.
     of_men = np.ix_(panel.variants["chromosome"].isin(["X", "Y"]), panel.rows["sex"] == 1)
     panel.genotypes[of_men] = np.where(panel.genotypes[of_men] == 1, 2, panel.genotypes[of_men])
@@ -42,6 +45,7 @@ def pooled(tmp_path_factory: pytest.TempPathFactory, panel: Panel) -> Path:
     write_bed(folder / "all", panel.genotypes, panel.variants, panel.rows[["iid", "sex"]])
     table = panel.rows.rename(columns={"iid": "#IID"})
     table[["#IID", "ldl", "weight"]].to_csv(folder / "traits.txt", sep="\t", index=False)
+    (table[["#IID"]].assign(case=table["case"] + 1)).to_csv(folder / "cases.txt", sep="\t", index=False)
     table[["#IID", "age", "female"]].to_csv(folder / "covariates.txt", sep="\t", index=False, na_rep="NA")
     return folder
 
@@ -87,6 +91,29 @@ def test_linear(parts: list[tuple[pd.DataFrame, Path]], pooled: Path) -> None:
         np.testing.assert_allclose(sign * ours["beta"], theirs["BETA"], rtol=PRINTED)
         np.testing.assert_allclose(sign * ours["t"], theirs["T_STAT"], rtol=PRINTED)
         np.testing.assert_allclose(ours["p_value"], theirs["P"], rtol=PRINTED)
+
+
+def test_logistic(parts: list[tuple[pd.DataFrame, Path]], pooled: Path) -> None:
+    found = scan(parts, fs.gwas.logistic, trait="case", covariates=["age", "female"], refit=1.0)
+    ours = found.to_frame().set_index("rsid")
+    plink(
+        pooled,
+        *["--glm", "no-x-sex", "omit-ref", "hide-covar", "firth-fallback", "--chr", "1,2,X,MT"],
+        *["--pheno", str(pooled / "cases.txt"), "--covar", str(pooled / "covariates.txt")],
+        "--covar-variance-standardize",
+    )
+    theirs = table(pooled / "out.case.glm.logistic.hybrid")
+    theirs = theirs[theirs["OR"].notna()]
+    ours = ours.loc[theirs.index]
+    sign = signs(ours, theirs["A1"])
+    np.testing.assert_array_equal(ours["test"] == "firth", theirs["FIRTH?"] == "Y")
+    assert 5 < (ours["test"] == "firth").sum() < 40
+    for penalised, rtol in ((False, 2e-5), (True, 2e-3)):  # PLINK ends the latter at 1e-4 or so
+        these = (ours["test"] == "firth") == penalised
+        mine, its = ours[these], theirs[these]
+        np.testing.assert_allclose(mine["standard_error"], its["LOG(OR)_SE"], rtol=rtol)
+        np.testing.assert_allclose(np.exp(sign[these] * mine["beta"]), its["OR"], rtol=rtol)
+        np.testing.assert_allclose(mine["p_value"], its["P"], rtol=rtol)
 
 
 def test_quality(parts: list[tuple[pd.DataFrame, Path]], pooled: Path, panel: Panel) -> None:
