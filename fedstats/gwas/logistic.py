@@ -64,8 +64,8 @@ DECLARATION = Declaration(
         "w = μ(1 − μ), and of calls times y − μ, w and each standardised covariate",
         "missing calls": "of each variant that lacks calls: Σ over these of y − μ, w and each standardised "
         "covariate",
-        "saddle points": "of each variant with |z| > 2: the largest and smallest possible score, and at each "
-        "step of the search the cumulant generating function of its score and two derivatives",
+        "saddle points": "of each variant with |z| > 2: the largest and smallest possible score, two "
+        "derivatives of its cumulant generating function at each step, and that function at the last",
         "refits": "of each variant below the threshold, at each step: gradient and information of its "
         "regression",
         "penalties": "the same of Firth's penalty: what it adds to the gradient",
@@ -305,7 +305,9 @@ def _find_saddles(
             if search.found.all():
                 break
         number += 1
-        minus_log = search.neg_log10_p()
+        cumulants = run.sum("saddle points", search.cumulants(h, null), ring=FIXED128, part=number)
+        number += 1
+        minus_log = search.neg_log10_p(cumulants)
         known = which[np.isfinite(minus_log)]
         frame.loc[known, "neg_log10_p"] = minus_log[np.isfinite(minus_log)]
         frame.loc[known, "test"] = "spa"

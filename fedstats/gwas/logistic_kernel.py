@@ -49,6 +49,8 @@ SINGULAR: Final = 1e-10
 CONVERGED: Final = 1e-8
 STRIDE: Final = 5.0
 RUNAWAY: Final = 50.0
+#: Exponents are held below this, where the probability is 1 to the last digit.
+LARGEST: Final = 500.0
 #: Saddle points are taken as found when K' is so near U, in units of its standard deviation.
 NEAR: Final = 1e-6
 
@@ -159,7 +161,7 @@ class Saddles:
         self._beyond = np.zeros(self.t.shape, np.bool_)
         self._low = np.where(self.target > 0, 0.0, -np.inf)
         self._high = np.where(self.target > 0, np.inf, 0.0)
-        self._sums = np.zeros((3, *self.t.shape))
+        self._curvature = np.zeros(self.t.shape)
 
     def reach(self, h: Floats, null: Null) -> Floats:
         """Return the largest and the smallest score that outcomes at this site can make."""
@@ -172,7 +174,7 @@ class Saddles:
         self.found |= self._beyond
 
     def derivatives(self, h: Floats, null: Null) -> Floats:
-        """Return K, K' and K'' at the present points, of this site: ``(3, 2, variants)``.
+        """Return K' and K'' at the present points, of this site: ``(2, 2, variants)``.
 
         Parameters
         ----------
@@ -181,24 +183,38 @@ class Saddles:
         null
             The null model.
         """
-        eta = special.logit(null.mu)
-        sums = np.empty((3, *self.t.shape))
-        at_mu = h @ null.mu
-        nothing = np.logaddexp(0.0, eta).sum()
-        for side, t in enumerate(self.t):
-            x = eta + t[:, np.newaxis] * h
-            q = special.expit(x)
-            sums[0, side] = np.logaddexp(0.0, x).sum(axis=1) - nothing - t * at_mu
-            sums[1, side] = np.einsum("ij,ij->i", h, q) - at_mu
-            sums[2, side] = np.einsum("ij,ij,ij->i", h * h, q, 1 - q)
+        sums = np.zeros((2, 2, len(h)))
+        odd = 1 - null.mu
+        q, rest = np.empty((2, null.mu.size))
+        for side, variant in zip(*np.nonzero(~self.found), strict=True):
+            row = h[variant]
+            # A row at a time, in place: it stays in the nearest caches.
+            np.multiply(row, self.t[side, variant], out=q)
+            np.exp(np.minimum(q, LARGEST, out=q), out=q)
+            q *= null.mu
+            np.add(q, odd, out=rest)
+            q /= rest
+            sums[0, side, variant] = row @ q - row @ null.mu
+            q *= row
+            np.subtract(row, q, out=rest)
+            sums[1, side, variant] = q @ rest
+        return sums
+
+    def cumulants(self, h: Floats, null: Null) -> Floats:
+        """Return K at the points that were found, of this site: ``(2, variants)``."""
+        sums = np.zeros(self.t.shape)
+        for side, variant in zip(*np.nonzero(self.found & ~self._beyond), strict=True):
+            x = np.minimum(self.t[side, variant] * h[variant], LARGEST)
+            log = np.log(1 - null.mu + null.mu * np.exp(x))
+            sums[side, variant] = log.sum() - self.t[side, variant] * (h[variant] @ null.mu)
         return sums
 
     def step(self, sums: Floats) -> None:
         """Take Newton's step, within what is known to enclose the saddle point."""
-        self._sums = sums
-        _, first, second = sums
-        off = first - self.target
-        self.found = self._beyond | (np.abs(off) < NEAR * self.spread)
+        first, second = sums
+        self._curvature = np.where(self.found, self._curvature, second)
+        off = np.where(self.found, 0.0, first - self.target)
+        self.found |= np.abs(off) < NEAR * self.spread
         self._low = np.where(off < 0, self.t, self._low)
         self._high = np.where(off > 0, self.t, self._high)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -208,12 +224,17 @@ class Saddles:
         outside = ~((t > self._low) & (t < self._high))
         self.t = np.where(self.found, self.t, np.where(outside, middle, t))
 
-    def neg_log10_p(self) -> Floats:
-        """Return −log10 of the two-sided P value by Barndorff-Nielsen's formula; NaN where none was found."""
-        cumulant, _, second = self._sums
+    def neg_log10_p(self, cumulants: Floats) -> Floats:
+        """Return −log10 of the two-sided P value by Barndorff-Nielsen's formula; NaN where it has none.
+
+        Parameters
+        ----------
+        cumulants
+            K at the saddle points, over all sites.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
-            r = np.sign(self.t) * np.sqrt(2 * (self.t * self.target - cumulant))
-            v = self.t * np.sqrt(second)
+            r = np.sign(self.t) * np.sqrt(2 * (self.t * self.target - cumulants))
+            v = self.t * np.sqrt(self._curvature)
             z = r + np.log(v / r) / r
         tails = np.where(self._beyond, -np.inf, stats.norm.logsf(np.sign(self.target) * z))
         log_p = np.logaddexp(*tails)
