@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedstats import design
 from fedstats.errors import DataError
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.reconcile import Reconciled, reconcile
@@ -32,8 +33,8 @@ MAX_LISTING = 1 << 30
 
 #: What `agree_variants` publishes; part of the declaration of every method that calls it.
 PUBLISHED: Mapping[str, str] = {
-    "genotypes": "number and SHA-256 of each site's list of variants, and SHA-256 of the variants= that it "
-    "was given",
+    "genotypes": "number and SHA-256 of each site's list of variants, SHA-256 of the variants= that it was "
+    "given, and the text of the call",
     "variants": "each site's list of variants, if the lists differ: positions, names, alleles in order",
 }
 
@@ -45,6 +46,7 @@ def agree_variants(
     ambiguous: Ambiguous,
     *,
     variants: pd.DataFrame | None = None,
+    options: str = "",
     check: Callable[[], None] | None = None,
 ) -> tuple[NDArray[np.int64], Reconciled]:
     """Match this site's rows to its samples, and its variants to those of the other sites.
@@ -59,6 +61,8 @@ def agree_variants(
         Whether A/T and C/G variants are kept.
     variants
         Only these: columns `KEY`, as a result has them.
+    options
+        Whatever else all sites must give alike, as text, if no design is agreed on later.
     check
         Checks whatever else the analysis needs of this site. May raise DataError.
 
@@ -96,6 +100,7 @@ def agree_variants(
             "variants": len(genotypes.table),
             "sha256": genotypes.table.fingerprint(),
             "only": _fingerprint(variants),
+            "call": options,
         }
 
     told = run.agree("genotypes", local)
@@ -131,6 +136,7 @@ def _fingerprint(variants: pd.DataFrame | None) -> bytes:
 
 def _refuse_differing(told: Mapping[str, Mapping[str, Any]], me: str) -> None:
     """Raise DataError, at every site alike, unless all sites restrict the variants alike."""
+    design.check_same_call(told, me)
     differing = [site for site, its in told.items() if its.get("only") != told[me]["only"]]
     if differing:
         raise DataError(

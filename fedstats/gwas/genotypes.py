@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats.errors import DataError
 from fedstats.gwas.members import Members
 from fedstats.gwas.packed import PackedBlock, Ploidy
 from fedstats.gwas.plink import BedFile
-from fedstats.gwas.reconcile import Reconciled
+from fedstats.gwas.reconcile import Reconciled, reconcile
 from fedstats.gwas.varianttable import VariantTable
 
 if TYPE_CHECKING:
@@ -51,6 +52,25 @@ class Genotypes:
     def table(self) -> VariantTable:
         """The list of variants in normal form."""
         return VariantTable.from_frame(self.bed.variants)
+
+    def find(self, variants: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Find the variants of a result in the file: their rows, and whether allele 2 is the effect allele.
+
+        Raises
+        ------
+        DataError
+            The file lacks some of them.
+        """
+        named = variants.rename(columns={"effect_allele": "allele1", "other_allele": "allele2"})
+        # The first in the order of names says which allele is counted.
+        both = reconcile({"1 result": VariantTable.from_frame(named), "2 file": self.table})
+        if len(both) < len(variants):
+            raise DataError(
+                f"{self.bed.path}: lacks {len(variants) - len(both):,} of the {len(variants):,} variants, or "
+                "has them with other alleles, or twice"
+            )
+        order = np.argsort(both.index["1 result"])
+        return both.index["2 file"][order], both.flip["2 file"][order]
 
     def members(self, samples: NDArray[np.int64]) -> Members:
         """Return those samples of the file as members of an analysis."""

@@ -155,6 +155,33 @@ def frequencies(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def components(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw samples by their first two principal components.
+
+    Parameters
+    ----------
+    scores
+        Columns `pc1` and, if there is more than one component, `pc2`, as from `PCAResult.scores`.
+    ax
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    ax = _axes(ax, (5, 5))
+    second = scores["pc2"] if "pc2" in scores else np.zeros(len(scores))
+    ax.scatter(scores["pc1"], second, s=8, linewidths=0, color=_CHROMOSOMES[0], alpha=0.6, rasterized=True)
+    ax.set_xlabel("First component")
+    ax.set_ylabel("Second component")
+    return ax
+
+
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     if ax is None:
         try:

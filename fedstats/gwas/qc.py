@@ -168,7 +168,9 @@ def qc(
     >>> fs.gwas.linear(geno, cohort, trait="ldl", variants=good)  # doctest: +SKIP
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
-        found, shared = _variants.agree_variants(run, genotypes, cohort, ambiguous, variants=variants)
+        found, shared = _variants.agree_variants(
+            run, genotypes, cohort, ambiguous, variants=variants, options=f"ambiguous={ambiguous!r}"
+        )
         rows = np.flatnonzero(found >= 0)
         members = genotypes.members(found[rows])
         men = members.among(members.is_male)

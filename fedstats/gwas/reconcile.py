@@ -81,11 +81,15 @@ class Reconciled:
         key = ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
         wanted = pd.MultiIndex.from_frame(variants[key].astype(str))
         kept = pd.MultiIndex.from_frame(self.variants[key].astype(str)).isin(wanted)
+        return self.take(np.flatnonzero(kept))
+
+    def take(self, which: Integers) -> Reconciled:
+        """Return some of the variants."""
         return replace(
             self,
-            variants=self.variants[kept].reset_index(drop=True),
-            index={site: rows[kept] for site, rows in self.index.items()},
-            flip={site: rows[kept] for site, rows in self.flip.items()},
+            variants=self.variants.iloc[which].reset_index(drop=True),
+            index={site: rows[which] for site, rows in self.index.items()},
+            flip={site: rows[which] for site, rows in self.flip.items()},
         )
 
 
