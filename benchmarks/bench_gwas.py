@@ -99,7 +99,7 @@ def federated(folder: Path, rows: pd.DataFrame, analysis: Callable[..., Any], **
 
     def program(federation: fs.Federation, site: int) -> Any:
         genotypes = federation.genotypes(folder / str(site))
-        ids = genotypes.bed.samples["iid"]
+        ids = genotypes.file.samples["iid"]
         cohort = federation.cohort(rows[rows["iid"].isin(ids)], id="iid")
         return analysis(genotypes, cohort, **options)
 

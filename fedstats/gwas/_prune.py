@@ -62,7 +62,7 @@ def thin(
     band = np.zeros((size, window + 1))
     for number, start in enumerate(range(0, size, BLOCK)):
         stop, end = min(start + BLOCK, size), min(start + BLOCK + window, size)
-        calls = genotypes.bed.read(index[start:end], samples, flip=flip[start:end])
+        calls = genotypes.file.read(index[start:end], samples, flip=flip[start:end])
         X = standard.apply(calls, slice(start, end))
         products = np.pad(X[: stop - start] @ X.T, ((0, 0), (0, window)))
         diagonals = np.arange(stop - start)[:, np.newaxis] + np.arange(window + 1)

@@ -28,12 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from fedstats.gwas.dosages import DosageBlock
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.packed import PackedBlock
 
@@ -87,7 +88,7 @@ class Null:
         return members.numbers(self.w[:, np.newaxis])
 
 
-def score_sums(block: PackedBlock, numbers: Numbers, weights: Numbers) -> Floats:
+def score_sums(block: PackedBlock | DosageBlock, numbers: Numbers, weights: Numbers) -> Floats:
     """Return of each variant missing calls, Σg, Σwg², and g times y − μ, w and WZ."""
     moments = block.moments()[:, :2]
     return np.column_stack([moments, block.products(weights, squared=True), block.products(numbers)])
@@ -242,7 +243,7 @@ class Saddles:
         return np.where(known & np.isfinite(log_p), -log_p / np.log(10), np.nan)
 
 
-def residual_calls(calls: NDArray[np.int8], mean: Floats, projection: Floats, null: Null) -> Floats:
+def residual_calls(calls: NDArray[Any], mean: Floats, projection: Floats, null: Null) -> Floats:
     """Return what the covariates leave of variants at this site, missing calls set to the mean."""
     g = np.where(calls < 0, mean[:, np.newaxis], calls)
     return np.asarray(g - projection @ null.Z.T)
@@ -273,7 +274,7 @@ class Refits:
         """Variants that go on."""
         return np.flatnonzero(~(self.converged | self.failed))
 
-    def sums(self, calls: NDArray[np.int8], null: Null) -> Floats:
+    def sums(self, calls: NDArray[Any], null: Null) -> Floats:
         """Return gradient and Fisher information at the present coefficients, of this site."""
         terms = self.theta.shape[1]
         upper = np.triu_indices(terms)
@@ -284,7 +285,7 @@ class Refits:
             found[row, terms:] = (X.T @ ((mu * (1 - mu))[:, np.newaxis] * X))[upper]
         return found
 
-    def penalties(self, calls: NDArray[np.int8], null: Null) -> Floats:
+    def penalties(self, calls: NDArray[Any], null: Null) -> Floats:
         """Return what Firth's penalty adds to the gradient, of this site: Σ leverage · (½ − μ) · x."""
         found = np.zeros((self.open.size, self.theta.shape[1]))
         for row, variant in enumerate(self.open):
@@ -294,7 +295,7 @@ class Refits:
             found[row] = X.T @ (leverage * (0.5 - mu))
         return found
 
-    def _fitted(self, calls: NDArray[np.int8], null: Null, variant: int) -> tuple[Floats, Floats, Floats]:
+    def _fitted(self, calls: NDArray[Any], null: Null, variant: int) -> tuple[Floats, Floats, Floats]:
         known = calls[variant] >= 0
         X = np.column_stack([null.Z[known], calls[variant, known]])
         return X, null.y[known], special.expit(X @ self.theta[variant])

@@ -95,6 +95,10 @@ class PackedBlock:
         )
         return np.asarray(_COPIES[codes & 3])
 
+    def hard_calls(self) -> NDArray[np.int8]:
+        """Return `calls` of all variants."""
+        return self.calls()
+
     def products(self, numbers: Numbers, *, squared: bool = False) -> Floats:
         """Return Σ g·x over calls, or Σ g²·x, for every column x: shape ``(variants, columns)``."""
         groups = len(numbers.vectors)

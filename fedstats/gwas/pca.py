@@ -120,7 +120,7 @@ class PCAResult(Result):
         scores = np.zeros((rows.size, len(names)))
         for start in range(0, index.size, 1024):
             part = slice(start, start + 1024)
-            calls = genotypes.bed.read(index[part], found[rows], flip=flip[part])
+            calls = genotypes.file.read(index[part], found[rows], flip=flip[part])
             scores += standard.apply(calls, part).T @ self.frame[names].to_numpy(np.float32)[part]
         return _scores(scores, None if cohort.ids is None else cohort.ids[rows])
 
@@ -307,7 +307,7 @@ def _iterate(
     index, flip = shared.index[site], shared.flip[site]
 
     def read(part: slice) -> NDArray[np.float32]:
-        return standard.apply(genotypes.bed.read(index[part], samples, flip=flip[part]), part)
+        return standard.apply(genotypes.file.read(index[part], samples, flip=flip[part]), part)
 
     random = np.random.default_rng(seed)
     start = random.normal(size=(len(shared), width)).astype(np.float32)

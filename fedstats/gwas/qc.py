@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from fedstats.gwas import _variants, plots
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._hardy_weinberg import mid_p
 from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.dosages import DosageBlock
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.members import Members
 from fedstats.gwas.packed import PackedBlock
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
 
 Integers = NDArray[np.int64]
+Block: TypeAlias = PackedBlock | DosageBlock
 
 DECLARATION = Declaration(
     "gwas.qc",
@@ -179,7 +181,7 @@ def qc(
         tally = _Tally(members)
         counted = []
 
-        def local(part: slice) -> tuple[PackedBlock, Integers]:
+        def local(part: slice) -> tuple[Block, Integers]:
             block = genotypes.block(shared, part, members)
             counts = _with_alleles(block.counts, chromosome[part], len(members), len(men))
             on_x = np.flatnonzero(chromosome[part] == "X")
@@ -252,11 +254,9 @@ class _Tally:
         self.heterozygous = np.zeros(len(members))
         self.expected = np.zeros(len(members))
 
-    def add(
-        self, block: PackedBlock, chromosome: NDArray[np.object_], frequency: NDArray[np.float64]
-    ) -> None:
+    def add(self, block: Block, chromosome: NDArray[np.object_], frequency: NDArray[np.float64]) -> None:
         """Add a block, given its variants' chromosomes and pooled frequencies."""
-        calls = block.calls()
+        calls = block.hard_calls()
         everybodys = calls[chromosome != "Y"]
         self.variants += len(everybodys)
         self.missing += np.count_nonzero(everybodys < 0, axis=0)

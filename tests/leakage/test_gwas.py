@@ -181,7 +181,7 @@ def test_reprs_hold_no_person(tmp_path: Path) -> None:
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
         cohort, genotypes = federation.cohort(data[0], id="iid"), federation.genotypes(data[1])
         result = fs.gwas.linear(genotypes, cohort, trait="ldl")
-        shown = [cohort, genotypes, genotypes.bed, result, federation, federation.party, result.leakage]
+        shown = [cohort, genotypes, genotypes.file, result, federation, federation.party, result.leakage]
         assert CANARY not in "".join(map(repr, shown))
         assert not np.isin(data[0]["ldl"].to_numpy(), result.to_frame().select_dtypes(float)).any()
 
