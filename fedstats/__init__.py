@@ -15,7 +15,9 @@ from fedstats._guard import check_siblings
 check_siblings()
 
 from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
+from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
+from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
     DataError,
@@ -28,26 +30,117 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.histograms import HistogramResult, histogram  # noqa: E402
+from fedstats.hypotests import (  # noqa: E402
+    AnovaResult,
+    BinomialResult,
+    Chi2Result,
+    ConfidenceInterval,
+    FTestResult,
+    HypothesisTest,
+    KruskalResult,
+    MannWhitneyResult,
+    ProportionsResult,
+    RatioResult,
+    TTestResult,
+    anova,
+    anova_welch,
+    binomtest,
+    chi2_contingency,
+    cochran_mantel_haenszel,
+    f_oneway,
+    fisher_exact,
+    kruskal,
+    ks_2samp,
+    mannwhitneyu,
+    mcnemar,
+    multipletests,
+    odds_ratio,
+    proportions_ztest,
+    relative_risk,
+    ttest_1samp,
+    ttest_ind,
+    ttest_rel,
+    wilcoxon,
+)
+from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
+from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
+from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
+from fedstats.table1 import Table1Result, table1  # noqa: E402
+from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
+    "AnovaResult",
+    "BinomialResult",
+    "CheckResult",
+    "Chi2Result",
     "Cohort",
+    "ConfidenceInterval",
+    "CorrelationResult",
+    "CovarianceResult",
+    "CrosstabResult",
     "DataError",
     "DescribeResult",
     "DisclosureError",
     "EstimationError",
+    "FTestResult",
     "FedStatsError",
     "Federation",
+    "HistogramResult",
+    "HypothesisTest",
+    "IntervalResult",
+    "KruskalResult",
+    "MannWhitneyResult",
+    "MissingPatternResult",
     "OLSResult",
     "PolicyError",
+    "ProportionsResult",
     "ProtocolError",
+    "QuantileResult",
+    "RatioResult",
     "RemoteError",
+    "TTestResult",
+    "Table1Result",
     "TransportError",
+    "ValueCountsResult",
+    "anova",
+    "anova_welch",
+    "binomtest",
+    "check",
+    "chi2_contingency",
+    "cochran_mantel_haenszel",
+    "corr",
+    "cov",
+    "crosstab",
     "describe",
+    "f_oneway",
+    "fisher_exact",
     "gwas",
+    "histogram",
+    "iqr",
     "join",
+    "kruskal",
+    "ks_2samp",
+    "mannwhitneyu",
+    "mcnemar",
+    "mean_ci",
+    "median",
+    "missing_pattern",
+    "multipletests",
+    "odds_ratio",
     "ols",
+    "proportions_ztest",
+    "quantile",
+    "relative_risk",
     "simulate",
+    "table1",
+    "ttest_1samp",
+    "ttest_ind",
+    "ttest_rel",
+    "value_counts",
+    "var_ci",
+    "wilcoxon",
 ]
