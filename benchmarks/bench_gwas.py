@@ -155,18 +155,34 @@ def glm(folder: Path, modifiers: list[str], traits: int) -> list[str]:
 
 
 def test_linear_exact(benchmark: Any, data: Any) -> None:
-    beside_plink(benchmark, data, glm(data[0], [], 1), fs.gwas.linear, trait="y0", covariates=COVARIATES)
+    beside_plink(
+        benchmark,
+        data,
+        glm(data[0], [], 1),
+        fs.gwas.linear,
+        trait="y0",
+        covariates=COVARIATES,
+        disclose="aggregate",
+    )
 
 
 def test_linear_imputed(benchmark: Any, data: Any) -> None:
     beside_plink(
         benchmark, data, glm(data[0], [], 1), fs.gwas.linear, trait="y0",
-        covariates=COVARIATES, missing="impute",
+        covariates=COVARIATES, missing="impute", disclose="aggregate",
     )  # fmt: skip
 
 
 def test_ten_traits(benchmark: Any, data: Any) -> None:
-    beside_plink(benchmark, data, glm(data[0], [], 10), fs.gwas.linear, trait=TRAITS, covariates=COVARIATES)
+    beside_plink(
+        benchmark,
+        data,
+        glm(data[0], [], 10),
+        fs.gwas.linear,
+        trait=TRAITS,
+        covariates=COVARIATES,
+        disclose="aggregate",
+    )
 
 
 def test_logistic(benchmark: Any, data: Any) -> None:

@@ -101,7 +101,9 @@ def everywhere(
 def scan(
     parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any] = fs.gwas.linear, **options: Any
 ) -> Any:
-    """Scan at every site, check that all hold the same bits, and return the result."""
+    """Scan at every site, check that all hold the same bits, and return the result; sums are opened."""
+    if analysis is fs.gwas.linear:
+        options = {"disclose": "aggregate", **options}
     first, *others = everywhere(parts, analysis, **options)
     for other in others:
         for its, of_first in zip(results(other), results(first), strict=True):

@@ -29,7 +29,7 @@ _SERUM = {
 _MISSING = {"bp": 0.03, "glucose": 0.05}
 _COMPLEMENT = dict(zip("ACGT", "TGCA", strict=True))
 #: What each site registers under [data] in its site.toml.
-REGISTERED = {"patients": "patients.csv", "volunteers": "volunteers.csv", "genotypes": "genotypes.file"}
+REGISTERED = {"patients": "patients.csv", "volunteers": "volunteers.csv", "genotypes": "genotypes.bed"}
 
 
 def clinical_tables() -> dict[str, pd.DataFrame]:
@@ -98,7 +98,7 @@ def write_genotypes(folders: Mapping[str, Path], *, samples: int, variants: int)
 
 def count_rows(folder: Path) -> dict[str, int]:
     """Return how many rows a site has, by what they are."""
-    bed = BedFile(folder / "genotypes.file")
+    bed = BedFile(folder / "genotypes.bed")
     return {
         "patients": len(pd.read_csv(folder / "patients.csv")),
         "volunteers": bed.n_samples,
@@ -134,7 +134,7 @@ def pooled_volunteers(
     """
     parts = []
     for folder in folders.values():
-        bed = BedFile(folder / "genotypes.file")
+        bed = BedFile(folder / "genotypes.bed")
         rows = pd.Index(bed.variants["rsid"]).get_indexer(pd.Index(scan["rsid"]))
         effect = scan["effect_allele"].to_numpy(dtype=object)
         second = bed.variants["allele2"].to_numpy(dtype=object)[rows]

@@ -71,11 +71,11 @@ def linear(
     *,
     trait: str,
     covariates: Sequence[str] = (),
-    missing: Missing = "exact",
+    missing: Missing | None = None,
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: DiscloseGated = "aggregate",
+    disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
 ) -> GWASResult: ...
 
@@ -87,11 +87,11 @@ def linear(
     *,
     trait: list[str],
     covariates: Sequence[str] = (),
-    missing: Missing = "exact",
+    missing: Missing | None = None,
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: DiscloseGated = "aggregate",
+    disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
 ) -> dict[str, GWASResult]: ...
 
@@ -102,11 +102,11 @@ def linear(
     *,
     trait: str | list[str],
     covariates: Sequence[str] = (),
-    missing: Missing = "exact",
+    missing: Missing | None = None,
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: DiscloseGated = "aggregate",
+    disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
 ) -> GWASResult | dict[str, GWASResult]:
     """Test every variant that the sites share for association with quantitative traits.
@@ -128,8 +128,8 @@ def linear(
     missing
         ``"exact"`` regresses each variant on the samples that have a call, as PLINK does, with those of
         the covariates that are no combination of others among these samples; ``"impute"``
-        sets missing calls to the variant's mean, which is as good where few are missing at random, and
-        tells less.
+        sets missing calls to the variant's mean, which is as good where few are missing at random. By
+        default exact as ``"aggregate"``, imputed on shares, where nobody knows which samples lack calls.
     site_intercepts
         Whether each site has an intercept of its own, which takes up whatever makes sites differ. Trait,
         covariates and calls are then centred at each site, and missing calls set to the site's own mean.
@@ -139,9 +139,10 @@ def linear(
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
         flagged, or dropped.
     disclose
-        ``"aggregate"``: each variant's pooled sums are opened to every site. ``"result"``: they stay shared
-        among the sites, which open each variant's association alone; with ``missing="impute"``, each
-        site's own mean. ``"gated"``: the same, but only for variants that pass the threshold.
+        ``"result"``: each variant's pooled sums stay shared among the sites, which open its association
+        alone; a missing call is set to the mean of its own site. ``"gated"``: the same, but only for
+        variants that pass the threshold. ``"aggregate"``: the sums are opened to every site. Shares
+        take three sites or more.
     threshold
         P value below which a gated scan opens a variant.
 
@@ -206,7 +207,7 @@ def linear(
     traits = trait if isinstance(trait, list) else [trait]
 
     def check() -> None:
-        if missing not in get_args(Missing):
+        if missing not in (*get_args(Missing), None):
             raise DataError(f"missing={missing!r}: 'exact' or 'impute'")
         if disclose != "aggregate" and missing == "exact":
             raise DataError(
@@ -234,7 +235,7 @@ def linear(
         members = genotypes.members(samples[model.rows])
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
         if disclose == "aggregate":
-            scan = _scan(run, genotypes, shared, members, numbers, model, missing)
+            scan = _scan(run, genotypes, shared, members, numbers, model, exact=missing != "impute")
             passes = np.ones(scan.beta.shape, np.bool_)
         else:
             gate = threshold if disclose == "gated" else None
@@ -254,7 +255,8 @@ def _scan(
     members: Members,
     numbers: Numbers,
     model: Traits,
-    missing: Missing,
+    *,
+    exact: bool,
 ) -> linear_kernel.Scan:
     """Open the sums of all variants, block by block, and solve each block."""
     n, site_intercepts = model.n, model.site_intercepts
@@ -272,12 +274,12 @@ def _scan(
         deficit: Floats | None = None
         if site_intercepts:
             centred = linear_kernel.Centred.from_array(pooled)
-            if missing == "exact" and which.size:
+            if exact and which.size:
                 here = linear_kernel.deficit_here(block, which, members, numbers)
                 deficit = run.sum("missing calls", here, ring=FIXED128, part=number)
         else:
             of_missing = np.zeros((0, numbers.columns))
-            if which.size and missing == "exact":
+            if which.size and exact:
                 both = np.hstack(block.squares_of_missing(which, numbers))
                 both = run.sum("missing calls", both, ring=FIXED128, part=number)
                 of_missing, squares = np.hsplit(both, [numbers.columns])

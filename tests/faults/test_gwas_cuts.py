@@ -23,7 +23,9 @@ SITES = ("a", "b", "c")
 def scan(federation: Federation, rows: pd.DataFrame, bed: Path) -> pd.DataFrame:
     with federation:
         cohort = federation.cohort(rows, id="iid")
-        hits = fs.gwas.linear(federation.genotypes(bed), cohort, trait="ldl", covariates=["age"])
+        hits = fs.gwas.linear(
+            federation.genotypes(bed), cohort, trait="ldl", covariates=["age"], disclose="aggregate"
+        )
         return hits.to_frame()
 
 

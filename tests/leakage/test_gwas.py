@@ -23,7 +23,9 @@ def refusals(parts: list[tuple[pd.DataFrame, Path]], **options: object) -> list[
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> fs.FedStatsError:
         cohort = federation.cohort(data[0], id="iid")
         with pytest.raises(fs.FedStatsError) as caught:
-            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", **options)
+            fs.gwas.linear(
+                federation.genotypes(data[1]), cohort, trait="ldl", **{"disclose": "aggregate", **options}
+            )
         assert all(reveal.kind == "published" for reveal in federation.leakage)
         return caught.value
 
