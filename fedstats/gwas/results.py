@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,6 +14,7 @@ from fedstats.gwas import plots
 from fedstats.gwas._inflation import lambda_gc
 from fedstats.gwas.plots import GENOME_WIDE
 from fedstats.gwas.reconcile import Reconciled
+from fedstats.gwas.ssf import write_ssf
 from fedstats.results import Result
 
 if TYPE_CHECKING:
@@ -64,6 +67,32 @@ class GWASResult(Result):
         .. [1] A. Hayhurst et al., "A community driven GWAS summary statistics standard", bioRxiv, 2022.
         """
         return self.frame.copy()
+
+    def to_ssf(
+        self, path: str | PathLike[str], *, genome_assembly: str, ancestry: str, description: str = ""
+    ) -> tuple[Path, Path]:
+        """Write the estimates as GWAS-SSF, as the GWAS Catalog takes them: a table, and its metadata.
+
+        Parameters
+        ----------
+        path
+            The table, ``NAME.tsv.gz``: compressed in blocks, to be indexed by
+            ``tabix -S 1 -s 1 -b 2 -e 2``. Chromosomes X, Y and MT become 23, 24 and 25 there.
+        genome_assembly
+            Such as ``"GRCh38"``.
+        ancestry
+            Of the samples, in words.
+        description
+            Of the trait; its name by default.
+
+        Returns
+        -------
+        table, metadata : Path
+            ``NAME.tsv.gz`` and ``NAME.tsv.gz-meta.yaml``.
+        """
+        return write_ssf(
+            self, path, genome_assembly=genome_assembly, ancestry=ancestry, description=description
+        )
 
     @property
     def lambda_gc(self) -> float:
