@@ -17,6 +17,8 @@ import fedstats as fs
 
 @dataclass
 class Report:
+    """What comes out."""
+
     quality: fs.gwas.QCResult
     ancestry: fs.gwas.PCAResult
     ldl: fs.gwas.GWASResult

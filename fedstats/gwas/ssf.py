@@ -1,6 +1,6 @@
 """Summary statistics in the standard of the GWAS Catalog, GWAS-SSF [1]_: a table and its metadata.
 
-The table is compressed in blocks (BGZF), so that `tabix` can index it and anything that reads gzip can read it.
+The table is compressed in blocks (BGZF [2]_): `tabix` can index it, and whatever reads gzip can read it.
 
 References
 ----------
@@ -84,7 +84,7 @@ def write_ssf(
 
 
 def bgzip(data: bytes) -> bytes:
-    """Compress in blocks of gzip, each of which says how long it is [2]_."""
+    """Compress in blocks of gzip, each of which says how long it is."""
     blocks = []
     for start in range(0, len(data), _BLOCK):
         part = data[start : start + _BLOCK]

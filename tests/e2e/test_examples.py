@@ -55,12 +55,7 @@ def test_linear_gwas(tmp_path: Path) -> None:
 
 def test_gwas_pipeline(tmp_path: Path) -> None:
     printed = run("gwas_pipeline.py", tmp_path)
-    for heading in (
-        "Quality of genotypes",
-        "Principal components",
-        "Linear association",
-        "Logistic association",
-    ):
+    for heading in ("Quality of genotypes", "Principal components", "Linear assoc", "Logistic assoc"):
         assert heading in printed
     loci = pd.read_csv(tmp_path / "loci.tsv", sep="\t")
     assert 3 < len(loci) < 200
