@@ -111,6 +111,7 @@ def agree_variants(
         lists = run.agree("variants", genotypes.table.to_wire, max_bytes=MAX_LISTING)
         tables = {site: VariantTable.from_wire(its, site=site) for site, its in lists.items()}
     shared = reconcile(tables, ambiguous=ambiguous)
+    _refuse_other_build(tables, len(shared))
     if not len(shared):
         reasons = ", ".join(f"{count} {reason}" for reason, count in shared.counts.items() if count)
         raise DataError(
@@ -121,6 +122,30 @@ def agree_variants(
         if not len(shared):
             raise DataError("none of the given variants is among those that the sites share")
     return matched[0], shared
+
+
+def _refuse_other_build(tables: Mapping[str, VariantTable], kept: int) -> None:
+    """Raise DataError, at every site alike, if sites place most variants of the same rsid differently.
+
+    Variants that happen to lie where both builds have one would otherwise be all that is left.
+    """
+    first, *others = sorted(tables)
+    place = _places(tables[first])
+    for site in others:
+        both = pd.concat([place, _places(tables[site])], axis=1, join="inner")
+        moved = int((both.iloc[:, 0] != both.iloc[:, 1]).sum())
+        if moved > max(kept, len(both) // 2):
+            raise DataError(
+                f"sites {first} and {site} place {moved:,} of the {len(both):,} rsids that both list "
+                "at different positions: one of them has another genome build; lift it over"
+            )
+
+
+def _places(table: VariantTable) -> pd.Series[int]:
+    """Return the position of each rsid that a table lists once."""
+    named = pd.Series(table.rsid).str.match(r"rs\d+$").to_numpy(np.bool_)
+    places = pd.Series(table.position[named], index=table.rsid[named])
+    return places[~places.index.duplicated(keep=False)]
 
 
 def _fingerprint(variants: pd.DataFrame | None) -> bytes:

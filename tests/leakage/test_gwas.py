@@ -139,11 +139,24 @@ def test_ids_that_fit_no_sample(tmp_path: Path) -> None:
 def test_no_variant_in_common(tmp_path: Path) -> None:
     parts = small(tmp_path)
     panel = make_panel(90, 12)
-    elsewhere = panel.variants.assign(base_pair_location=panel.variants["base_pair_location"] + 1)
+    elsewhere = panel.variants.assign(
+        base_pair_location=panel.variants["base_pair_location"] + 1, rsid=panel.variants["rsid"] + "b"
+    )
     (tmp_path / "moved").mkdir()
     moved = Panel(panel.genotypes, elsewhere, panel.rows).deal(tmp_path / "moved", [20, 30])[2]
     errors = refusals([*parts[:2], moved])
     assert all(type(error) is fs.DataError and "share no variant" in str(error) for error in errors)
+
+
+def test_another_genome_build_at_one_site(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    panel = make_panel(90, 12)
+    lifted = panel.variants.assign(base_pair_location=panel.variants["base_pair_location"] + 50)
+    lifted.loc[0, "base_pair_location"] -= 50  # one lies where it did
+    (tmp_path / "lifted").mkdir()
+    other = Panel(panel.genotypes, lifted, panel.rows).deal(tmp_path / "lifted", [20, 30])[2]
+    errors = refusals([*parts[:2], other])
+    assert all(type(error) is fs.DataError and "11 of the 12 rsids" in str(error) for error in errors)
 
 
 def test_a_cohort_without_ids(tmp_path: Path) -> None:
