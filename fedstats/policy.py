@@ -247,8 +247,9 @@ class FederationPolicy(_Rules):
     allow_aggregate, min_sites, colluders, min_rows, min_pooled_rows, max_parameters, max_digits
         As for `SitePolicy`, whose defaults for the number of sites are the stricter ones.
     min_cell
-        Counts of fewer pooled rows are not shown, and no statistics computed of a group with fewer.
-        Regressions do not look at it: leave out rare levels.
+        Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
+        this; tables hide smaller counts and what they would follow from; quantiles have as many values up to
+        them and from them on. Regressions do not look at it: leave out rare levels.
     """
 
     min_sites: int = 2

@@ -12,9 +12,10 @@ ends is a function of three neighbouring places. It is right, or one place too h
 *To open*, a number must look the same however it was computed, and whatever the masks are. There the bits of
 v are computed, and of these the leading ones chosen, and rounded.
 
-References ---------- .. [1] M. S. Schmookler and K. J. Nowka, "Leading Zero Anticipation and Detection: A
-Comparison of Methods", IEEE
-   Symposium on Computer Arithmetic, 2001.
+References
+----------
+.. [1] M. S. Schmookler and K. J. Nowka, "Leading Zero Anticipation and Detection: A Comparison of Methods",
+   IEEE Symposium on Computer Arithmetic, 2001.
 """
 
 from __future__ import annotations
@@ -42,9 +43,6 @@ SHORT: Ring = ring(294)
 DIGITS = 64
 #: Mantissas of found numbers are 2^−OCTAVES or more.
 OCTAVES = 2
-#: Up to so many places, a bit for each one is converted, above a bit for each group and for each place in a
-#: group.
-DIRECT, GROUP = 80, 32
 #: How shared bits are read.
 BIT = LongFormat(0, 1)
 
@@ -87,7 +85,7 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     exponent
         e: one public integer, or secret ones, of the same shape. Then x, too, is in `SHORT`.
     noise
-        Numbers |v| < 2^noise / 2 count as zero, and may up to 2^noise.
+        Numbers |v| < 2^noise / 4 count as zero, and may up to 2^noise / 2.
 
     Notes
     -----
@@ -96,8 +94,8 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     **Leakage.** Nothing. What is opened is masked to a statistical distance of 2^−κ, or uniform. The openings
     of v and e are of degree t and checked; the rest are passively secure.
 
-    **Cost.** For three parties and integers of T bits 6 + ⌈log2 T⌉ rounds, 12 for mantissas; from 78 bits on,
-    one more.
+    **Cost.** For three parties and integers of T bits 7 + ⌈log2(T + 2)⌉ rounds, 13 for mantissas and e. About
+    2√T + 2 numbers of 40 bytes to one peer, and 3·T·log2 T bits.
     """
     engine, shape, size = x.engine, x.shape, x.size
     doubled = x * 2  # so that −1 − v, too, has its leading bit within
@@ -119,10 +117,9 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     sign ^= pieces(one[-1:] ^ other[-1:])
     highest = _highest(engine, clear)
 
-    width = 1 if length <= DIRECT else GROUP
+    width = 1 << (length.bit_length() // 2)  # about as many places in a group as groups
     groups = -(-length // width)
-    chosen = [places // width == a for a in range(groups)]
-    chosen += [places % width == b for b in range(width) if width > 1]
+    chosen = [places // width == a for a in range(groups)] + [places % width == b for b in range(width)]
     chosen.append(places % 2 == 1)
     ours = np.concatenate([_any(highest, chosen), sign])
     if isinstance(exponent, LongArray):
@@ -132,9 +129,9 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     bits = _converted(engine, ours, shape)
     coarse, fine, odd, below = bits[:groups], bits[groups:-2], bits[-2], bits[-1]
     nonzero = read(coarse.sum(axis=0), BIT)
-    place = _weighted(coarse, np.arange(groups) * width)
+    place = _weighted(coarse, np.arange(groups) * width) + _weighted(fine, np.arange(width))
 
-    prefixes = [_prefix(engine, masked, width * a + (width == 1)) for a in range(groups)]
+    prefixes = [_prefix(engine, masked, width * a) for a in range(groups)]
     wanted: list[Products] = [
         ([(coarse[a], prefix) for a, prefix in enumerate(prefixes)], None),
         ([(nonzero, below)], None),
@@ -142,17 +139,15 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     ]
     if isinstance(exponent, LongArray):
         wanted.append(([(nonzero, exponent)], None))
-    mantissa, below, odd, *rest = jointly("leading digits", *wanted)
+    prefix, below, odd, *rest = jointly("leading digits", *wanted)
     exponents = read(rest[0], exponent.format) if isinstance(exponent, LongArray) else nonzero * exponent
-    if width > 1:
-        # Of all the prefixes, the one that is short was chosen.
-        prefix = read(mantissa, LongFormat(DIGITS + width, (1 << (DIGITS + width)) + engine.prss.count))
-        power = _weighted(fine, [1 << (width - 1 - b) for b in range(width)])
-        power = read(power, LongFormat(0, 1 << (width - 1)))
-        (mantissa,) = jointly("mantissa", ([(prefix, power)], DIGITS))
-        place = place + _weighted(fine, np.arange(width))
+    # Of all the prefixes, the one that is short was chosen.
+    prefix = read(prefix, LongFormat(DIGITS + width, (1 << (DIGITS + width)) + engine.prss.count))
+    power = _weighted(fine, [1 << (width - 1 - b) for b in range(width)])
+    power = read(power, LongFormat(0, 1 << (width - 1)))
+    (mantissa,) = jointly("mantissa", ([(prefix, power)], DIGITS))
     return Leading(
-        unit(read(mantissa, LongFormat(DIGITS, 0))),
+        unit(mantissa),
         read(place, LongFormat(0, length)),
         exponents,
         nonzero,
@@ -173,7 +168,7 @@ def rounded_digits(
     undefined
         Secret counts, not negative; what is not 0 there is opened as NaN.
     noise
-        As for `leading_digits`.
+        Numbers |v| < 2^noise / 2 count as zero.
     digits
         Bits of the rounded number.
 
@@ -184,8 +179,11 @@ def rounded_digits(
         M + 2^(digits + 1)·sign + 2^(digits + 3)·(place − DIGITS + e); 2^(digits + 2) for what is not defined.
         See `reveal.compose`.
 
-    Notes ----- Magnitudes are rounded to the nearest; a tie away from zero, of negative numbers towards it.
-    What is opened is a function of the numbers v·2^e, up to 2^noise in v, and of nothing else.
+    Notes
+    -----
+    Magnitudes are rounded to the nearest, ties away from zero; those of negative numbers as if v were larger
+    by half a unit, which only shows in ties and where v has no more than so many bits. What is opened is a
+    function of v·2^e and of nothing else.
 
     **Leakage.** Nothing; see `leading_digits`. **Cost.** 8 + 2·⌈log2 T⌉ rounds for three parties and integers
     of T bits, 20 for mantissas. digits + 11 elements an entry to one peer.
