@@ -6,9 +6,8 @@ of them must. Then it calls `sum`, which opens sums over all sites and nothing e
 of such sums, by its `engine`, and calls `reveal` for what comes out. Either way only what the analysis has
 declared for the disclosure mode passes, and all that passes is recorded.
 
-Rules (`fedstats.policy`) look at the analysis, and at the columns and rows that it has asked cohorts for by
-the time its input was checked: nothing is opened of an analysis that asked for others later. Rules on what
-all sites have together are decided on shares, at the end of `agree`.
+Rules that a site decides alone are checked in `agree` (`fedstats._rules`). Rules on the rows of all sites
+together are decided on shares, before anything else is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,11 +23,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
-from fedstats.policy import Demands, Use
+from fedstats.policy import Demands
 from fedstats.results import Cost, Provenance
-from fedstats.rowsets import RowSet
 from protocols import codec
 from protocols.compare import negative
 from protocols.confirm import confirm
@@ -84,17 +82,13 @@ class Analysis:
         self._agreed = False
         self._call: str | None = None
         self._engine: Engine | None = None
-        self._columns: frozenset[str] = frozenset()
-        self._members: Members | None = None
-        self._demands: dict[str, Demands] = {}
         self._decided: set[str] = set()
-        self._row_sets: list[RowSet] = []
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         self._traffic = self.federation.traffic.copy()
         self._declared = {} if self.disclose is None else dict(self.declaration.opened(self.disclose))
-        self.federation.asked_columns.clear()
+        self._rules = Rules(self.federation, self.declaration.name, self.disclose)
         self.federation.log("analysis.start", **self._named, disclose=self.disclose)
         return self
 
@@ -149,19 +143,17 @@ class Analysis:
         refusal: DataError | PolicyError | None = None
         message: dict[str, Any]
         try:
-            self._check_call()
+            self._rules.check_call()
             message = {"metadata": dict(local())}
-            self._check_input()
-            if demands := self._own_demands():
+            self._rules.check_input(label)
+            if demands := self._rules.to_tell():
                 message["demands"] = demands
         except (DataError, PolicyError) as error:
             refusal = error
             message = {"refused": int(error.code)}
         if refusal is None:
             size = len(codec.encode(message))
-            self.federation.log(
-                "agree", **self._named, label=label, columns=sorted(self._columns), bytes=size
-            )
+            self.federation.log("agree", **self._named, label=label, columns=self._rules.columns, bytes=size)
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
             with translated():
@@ -186,10 +178,8 @@ class Analysis:
                 "the message at that site says what to do",
                 site=next(iter(others)),
             )
-        for row_set in self._row_sets:
-            self.federation.row_sets.remember(row_set)
+        self._rules.agreed({site: Demands(**reply.get("demands", {})) for site, reply in replies.items()})
         self._agreed = True
-        self._demands = {site: Demands(**reply.get("demands", {})) for site, reply in replies.items()}
         self._decide_rows()
         told = {site: reply["metadata"] for site, reply in replies.items()}
         call = told[self.federation.site].get("call")
@@ -198,7 +188,7 @@ class Analysis:
 
     def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
         """Tell the rules which rows of this site take part, if not all; called by what `agree` is given."""
-        self._members = Members(cohort, positions)
+        self._rules.takes(cohort, positions)
 
     def check_parameters(self, count: Callable[[], int]) -> None:
         """Refuse, at every site alike, a model with more parameters than a site's rule allows.
@@ -213,77 +203,24 @@ class Analysis:
         PolicyError
             There are more than the part `max_parameters` of the rows of all sites.
         """
-        part = Demands.strictest(self._demands.values()).max_parameters
-        if self.disclose is not None and part < 1:
+        part = self._rules.demands.max_parameters
+        if part < 1:
             parameters = count()
             if self._are_fewer("max_parameters", math.ceil(parameters / part)):
-                raise PolicyError(
-                    f"{self.declaration.name}: {self._holders('max_parameters', part)} allows fewer than "
-                    f"{parameters} parameters for so many rows over all sites: leave out terms, merge rare "
-                    "levels, or use more rows"
+                raise self._rules.refusal(
+                    "max_parameters",
+                    f"allows fewer than {parameters} parameters for so many rows over all sites: leave out "
+                    "terms, merge rare levels, or use more rows",
                 )
-
-    def _check_call(self) -> None:
-        """Raise PolicyError if a rule of this site or of all forbids the analysis itself."""
-        if self.federation.records is not None:
-            self.federation.records.check_approval()
-        use = Use(self.declaration.name, self.disclose, len(self.sites))
-        policy, shared = self.federation.policy, self.federation.shared_policy
-        policy.check_call(use)
-        shared.check_call(use)
-        policy.check_shared(use, shared)
-
-    def _check_input(self) -> None:
-        """Raise PolicyError if a rule forbids the columns or rows that were asked for."""
-        asked = self.federation.asked_columns
-        self._columns = frozenset(name for names in asked.values() for name in names)
-        use = Use(self.declaration.name, self.disclose, len(self.sites), self._columns, self._rows)
-        self.federation.policy.check_input(use)
-        self.federation.shared_policy.check_input(use)
-        self._check_difference(use)
-
-    def _check_difference(self, use: Use) -> None:
-        """Raise PolicyError if nearly the same rows of this site were analysed before."""
-        least = self.federation.policy.min_difference
-        self._row_sets = []
-        if use.disclose is None or least < 2:
-            return
-        for cohort, columns in self.federation.asked_columns.items():
-            rows = cohort.identities(sorted(columns))
-            if self._members is not None and self._members.cohort is cohort:
-                rows = [rows[position] for position in self._members.positions]
-            row_set = self.federation.row_sets.hashed(use.analysis, columns, rows)
-            if time := self.federation.row_sets.near(row_set, least):
-                raise self.federation.policy.refusal(
-                    use,
-                    "min_difference",
-                    f"forbids it, as rows that differ from these by fewer were analysed on {time}: use "
-                    "the same rows as then, or others",
-                )
-            self._row_sets.append(row_set)
-
-    @property
-    def _rows(self) -> int | None:
-        """How many rows of this site take part; None before a cohort was asked for anything."""
-        if self._members is not None:
-            return len(self._members.positions)
-        return min((len(cohort) for cohort in self.federation.asked_columns), default=None)
-
-    def _own_demands(self) -> dict[str, Any]:
-        if self.disclose is None:
-            return {}
-        rules = (self.federation.policy, self.federation.shared_policy)
-        return Demands.strictest(its.demands for its in rules).to_wire()
 
     def _decide_rows(self) -> None:
         """Refuse, at every site alike, an analysis of fewer rows than a site's rule asks for; once."""
-        least = Demands.strictest(self._demands.values()).min_pooled_rows
-        if self.disclose is None or not least or self._rows is None or "min_pooled_rows" in self._decided:
+        rule, least = "min_pooled_rows", self._rules.demands.min_pooled_rows
+        if not least or self._rules.rows is None or rule in self._decided:
             return
-        if self._are_fewer("min_pooled_rows", least):
-            raise PolicyError(
-                f"{self.declaration.name}: {self._holders('min_pooled_rows', least)} asks for more rows over "
-                "all sites: use more rows, or columns with fewer gaps"
+        if self._are_fewer(rule, least):
+            raise self._rules.refusal(
+                rule, "asks for more rows over all sites: use more rows, or columns with fewer gaps"
             )
 
     def _are_fewer(self, rule: str, least: int) -> bool:
@@ -291,15 +228,10 @@ class Analysis:
         self._decided.add(rule)
         self._declared[rule] = _DECISIONS[rule]
         with self.on_shares() as engine:
-            few = negative(sum_shares(engine, np.array([self._rows or 0]), bound=_MOST) - least)
+            few = negative(sum_shares(engine, np.array([self._rules.rows or 0]), bound=_MOST) - least)
         opened = self.reveal({rule: few})[rule]
         del self._declared[rule]
         return bool(opened.item())
-
-    def _holders(self, rule: str, value: float) -> str:
-        """Return whose rule it is that has this value."""
-        sites = [site for site, its in self._demands.items() if getattr(its, rule) == value]
-        return f"the rule {rule} = {value} of site {', '.join(sites)}"
 
     def sum(
         self, label: str, values: NDArray[Any], *, ring: Ring | None = None, part: int | None = None
@@ -366,7 +298,7 @@ class Analysis:
             Numbers by label, bit for bit the same at every site; see `protocols.reveal`.
         """
         suffix = "" if part is None else f"/{part}"
-        digits = min(digits, Demands.strictest(self._demands.values()).bits)
+        digits = min(digits, self._rules.demands.bits)
         with translated():
             labelled = {f"{label}{suffix}": secret for label, secret in results.items()}
             opened = reveal(self.engine, labelled, digits=digits)
@@ -385,24 +317,15 @@ class Analysis:
             raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
-        self._check_complete(label)
+        self._rules.check_complete(label)
+        if self._rules.demands.min_pooled_rows and "min_pooled_rows" not in self._decided:
+            raise self._rules.refusal(
+                "min_pooled_rows",
+                "cannot be applied, as this analysis has no table of rows: use another, or ask these sites "
+                "to change it",
+            )
         self.federation.log("reveal", **self._named, label=label, kind=kind, size=size)
         self._reveals.append(Reveal(label, kind, size, self._declared[label]))
-
-    def _check_complete(self, label: str) -> None:
-        """Refuse to open anything of columns or rows that no rule has looked at."""
-        asked = {name for names in self.federation.asked_columns.values() for name in names}
-        if late := asked - self._columns:
-            raise RuntimeError(
-                f"{self.declaration.name} opens {label!r}, and used {', '.join(map(repr, sorted(late)))} "
-                "after the sites had agreed: ask for every column in what is given to `agree`"
-            )
-        least = Demands.strictest(self._demands.values()).min_pooled_rows
-        if least and "min_pooled_rows" not in self._decided:
-            raise PolicyError(
-                f"{self.declaration.name}: {self._holders('min_pooled_rows', least)} cannot be applied, as "
-                "this analysis has no table of rows: use another, or ask these sites to change it"
-            )
 
     def step(self, label: str) -> str:
         """Return the full name of a step, unique in the session and the same at every site."""
@@ -429,14 +352,6 @@ class Analysis:
                 time.perf_counter() - self._started,
             ),
         }
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Members:
-    """The rows of this site that take part in an analysis: positions in a cohort."""
-
-    cohort: Cohort
-    positions: NDArray[np.intp]
 
 
 def _refusal(site: str, reply: Any) -> AbortCode | None:

@@ -1,9 +1,9 @@
 """Row sets that were analysed before: against learning a few rows from two analyses that differ by them.
 
 A site remembers, for each analysis and the columns it used, which of its rows took part: as hashes under a
-key of its own, in a file of its own (SQLite). Another analysis of the same name and columns is refused where the
-site's rows differ from those of an earlier one by some, but fewer than the rule `min_difference` says. The
-same rows again tell nothing new.
+key of its own, in a file of its own (SQLite). Another analysis of the same name and columns is refused where
+the site's rows differ from those of an earlier one by some, but fewer than the rule `min_difference` says.
+The same rows again tell nothing new.
 
 A row is known by its id, and by which of the columns it misses; where the cohort has no id, by its values in
 these columns. A script that alters ids or values goes unnoticed: against that there are approvals. So do
