@@ -33,7 +33,7 @@ from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
-from protocols.floating import SecretFloat
+from protocols.floating import SecretFloat, floating
 from protocols.inputs import sum_shares
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
@@ -300,9 +300,15 @@ class Analysis:
         suffix = "" if part is None else f"/{part}"
         digits = min(digits, self._rules.demands.bits)
         with translated():
-            labelled = {f"{label}{suffix}": secret for label, secret in results.items()}
+            labelled = {f"{label}{suffix}": self._to_round(secret) for label, secret in results.items()}
             opened = reveal(self.engine, labelled, digits=digits)
         return {label: opened[f"{label}{suffix}"] for label in results}
+
+    def _to_round(self, secret: SecretArray | SecretFloat) -> SecretArray | SecretFloat:
+        """Return fractions as floats, which are opened to so many digits, where a site's rule says so."""
+        if self._rules.demands.max_digits == Demands.max_digits:
+            return secret
+        return floating(secret) if isinstance(secret, SecretArray) and secret.format.fraction else secret
 
     def _admit(self, label: str, shape: tuple[int, ...]) -> None:
         """Let a result pass that the engine is about to open; its label may end in the number of a part."""

@@ -280,7 +280,8 @@ class SitePolicy(_Rules):
         value of one of its columns do not count.
     min_pooled_rows, max_parameters, max_digits
         What all sites act on, see `Demands`. The first two take three sites or more. The third concerns
-        estimates, not counts, and forbids ``disclose="aggregate"``; with few digits, a fit may not converge.
+        fractions: counts, ranks and quantiles, which are values of rows, are opened as they are. It forbids
+        ``disclose="aggregate"``; with few digits, a fit by iterations may not converge.
     allow_two_site_sums
         Whether a sum over two sites alone may be opened: each then learns the other's exact sum
         by subtracting its own. Both sites must allow it.

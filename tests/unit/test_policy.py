@@ -233,18 +233,36 @@ THIRDS = Declaration("thirds", result={"third": "a third of a sum"}, published={
 
 
 def test_digits_are_those_of_the_strictest_site() -> None:
-    def run(federation: fs.Federation, digits: int) -> float:
+    def run(federation: fs.Federation, digits: int) -> list[float]:
         federation.policy = SitePolicy(max_digits=digits)
         with federation.analysis(THIRDS, "result") as run:
             run.agree("question", dict)
             with run.on_shares() as engine:
                 total = sum_shares(engine, np.array([1]), bound=100)
                 ratio = floating(total) / 9
-            return float(run.reveal({"third": ratio}, digits=40)["third"].item())
+                fixed = sum_shares(engine, np.array([1 / 9]), bound=100, fraction=40)
+            opened = [
+                run.reveal({"third": its}, digits=40, part=part) for part, its in enumerate([ratio, fixed])
+            ]
+            assert run.reveal({"third": total * 12345}, part=3)["third"].item() == 37035  # a count
+            return [its["third"].item() for its in opened]
 
     fine, coarse = fs.simulate(run, [17, 17, 17])[0], fs.simulate(run, [17, 4, 6])[0]
-    assert abs(fine - 1 / 3) < 1e-11
-    assert 1e-7 < abs(coarse - 1 / 3) < 1e-4
+    for exact, rounded in zip(fine, coarse, strict=True):
+        assert abs(exact - 1 / 3) < 1e-11
+        assert 1e-7 < abs(rounded - 1 / 3) < 1e-4
+
+
+def test_least_squares_with_few_digits() -> None:
+    def run(federation: fs.Federation, frame: pd.DataFrame) -> fs.OLSResult:
+        return fs.ols("y ~ a + b", federation.cohort(frame))
+
+    found = fs.simulate(run, PARTS, policy=SitePolicy(max_digits=5))[0].params.to_numpy()
+    pooled = pd.concat(PARTS)
+    X = np.column_stack([np.ones(len(pooled)), pooled[["a", "b"]]])
+    exact = np.linalg.lstsq(X, pooled["y"].to_numpy(), rcond=None)[0]
+    assert np.abs(found - exact).max() < 1e-4
+    assert np.abs(found - exact).max() > 1e-9
 
 
 def test_columns_that_no_rule_has_seen_are_not_opened() -> None:
