@@ -26,6 +26,7 @@ def test_every_example_is_tested() -> None:
         "gwas_pipeline.py",
         "trial.py",
         "table1.py",
+        "risk_model.py",
     }
 
 
@@ -84,3 +85,11 @@ def test_readme_shows_the_example_and_what_it_prints() -> None:
     assert source[source.index("import pandas") :] in readme
     seconds = re.compile(r"\d+\.\d+ s$", flags=re.MULTILINE)
     assert seconds.sub("", run("three_hospitals.py")) in seconds.sub("", readme)
+
+
+def test_risk_model() -> None:
+    printed = run("risk_model.py")
+    source = (EXAMPLES / "risk_model.py").read_text(encoding="utf-8")
+    shown = textwrap.dedent(source[source.index("::") + 2 : source.index('"""\n\nimport')]).strip()
+    for part in re.split(r"\n\n", shown):
+        assert part in printed
