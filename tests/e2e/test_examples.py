@@ -23,6 +23,7 @@ def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "three_hospitals.py",
         "linear_gwas.py",
+        "gwas_pipeline.py",
         "trial.py",
         "table1.py",
         "risk_model.py",
@@ -51,6 +52,19 @@ def test_linear_gwas(tmp_path: Path) -> None:
     ]
     assert (table["p_value"] < 5e-8).sum() > 10
     assert (tmp_path / "manhattan.png").stat().st_size > 10_000
+
+
+def test_gwas_pipeline(tmp_path: Path) -> None:
+    printed = run("gwas_pipeline.py", tmp_path)
+    for heading in ("Quality of genotypes", "Principal components", "Linear assoc", "Logistic assoc"):
+        assert heading in printed
+    loci = pd.read_csv(tmp_path / "loci.tsv", sep="\t")
+    assert 3 < len(loci) < 200
+    assert (loci["p_value"] < 5e-8).all()
+    assert f"Opened by the gated scan: {len(loci)} of" in printed
+    assert len(pd.read_csv(tmp_path / "high_ldl.tsv.gz", sep="\t")) > 1_000
+    for plot in ("frequencies", "ancestry", "manhattan", "qq"):
+        assert (tmp_path / f"{plot}.png").stat().st_size > 5_000
 
 
 def test_trial_prints_what_its_docstring_says() -> None:
