@@ -22,6 +22,14 @@ It prints::
     length[T.>6m]                            0.364    1.749  0.208  0.835  -3.109   3.838
     C(treatment, Treatment('TAU'))[T.BtheB] -2.986    1.799 -1.660  0.100  -6.558   0.586
 
+    Odds that the score halves
+
+                                             ratio  lower  upper  pvalue
+    bdi_before                               1.010  0.967  1.055   0.660
+    drug[T.Yes]                              1.703  0.627  4.622   0.296
+    length[T.>6m]                            1.018  0.390  2.658   0.970
+    C(treatment, Treatment('TAU'))[T.BtheB]  1.533  0.566  4.150   0.400
+
 References
 ----------
 .. [1] J. Proudfoot et al., "Computerized, Interactive, Multimedia Cognitive-Behavioural Program for Anxiety
@@ -47,6 +55,7 @@ def analysis(federation: fs.Federation, rows: pd.DataFrame) -> dict[str, fs.resu
             "bdi_after ~ bdi_before + drug + length + C(treatment, Treatment('TAU'))", patients
         ),
         "halved": fs.relative_risk(patients, "halved", event=True, **arms),
+        "odds": fs.logit("halved ~ bdi_before + drug + length + C(treatment, Treatment('TAU'))", patients),
     }
 
 
@@ -69,3 +78,5 @@ if __name__ == "__main__":
     low, high = found["halved"].confidence_interval()
     print(f"Relative risk {found['halved'].ratio:.2f}, 95% from {low:.2f} to {high:.2f}\n")
     print(found["adjusted"].to_frame().round(3).to_string())
+    print("\nOdds that the score halves\n")
+    print(found["odds"].ratios().round(3).to_string())
