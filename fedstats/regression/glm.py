@@ -42,25 +42,15 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.design import Design
 
-_FIT = "deviance, Pearson's statistic, the null model's deviance, and log-likelihoods of both models"
+_OPENED: Mapping[str, str] = {
+    "null model": "Σw and Σwy of the response y with the weights w: the model of a constant, or where its "
+    "iterations start if there is an offset",
+    "fit": "deviance, Pearson's statistic, the null model's deviance, and log-likelihoods of both models",
+}
 DECLARATION = Declaration(
     "glm",
-    aggregate={
-        **design.AGGREGATE,
-        **_rows.AGGREGATE,
-        "null model": "Σw and Σwy of the response y with the weights w, from which the model of a constant "
-        "follows, unless there is an offset",
-        **_newton.AGGREGATE,
-        "fit": _FIT,
-    },
-    result={
-        **design.AGGREGATE,
-        **_rows.RESULT,
-        "null model": "Σw and Σwy of the response y with the weights w, from which the model of a constant "
-        "follows, unless there is an offset",
-        **_newton.RESULT,
-        "fit": _FIT,
-    },
+    aggregate={**design.AGGREGATE, **_rows.AGGREGATE, **_newton.AGGREGATE, **_OPENED},
+    result={**design.AGGREGATE, **_rows.RESULT, **_newton.RESULT, **_OPENED},
     published=design.PUBLISHED,
 )
 CLUSTER_DECLARATION = replace(
@@ -148,15 +138,16 @@ def glm(
     Notes
     -----
     **Leakage.** Of the rows of all sites together: how many are complete and how many are not; the sum of
-    the response and of the weights; what the result holds. With ``"result"`` also the estimates at each
-    iteration, the coarse frame of each column, and, where it must be asked, whether a step makes the
-    likelihood fall and whether rows contradict separation. With ``"aggregate"`` also sums and squares of
+    the response and of the weights; the number of clusters; what the result holds. With ``"result"`` also
+    the estimates at each iteration, the coarse frame of each column, and, where it must be asked, whether a
+    step makes the likelihood fall and whether rows contradict separation. With ``"aggregate"`` also sums and squares of
     columns, and the information matrix and the score at each iteration: weighted cross-products of all
     columns of the model matrix. Of each single site: which levels of the categorical columns occur there.
     A coalition of t sites learns with ``"aggregate"`` the same sums over the other n − t sites, by
     subtracting its own, and with ``"result"`` nothing more if t < n/2.
 
-    Cost: with ``"aggregate"`` 16 rounds and two for each iteration, two more for families with a scale.
+    Cost: with ``"aggregate"`` 16 rounds and two for each iteration, two more for families with a scale. With
+    ``"result"``, for three sites and 20 columns, about 320 rounds and 70 for each iteration, in all 16 MB.
 
     Examples
     --------
