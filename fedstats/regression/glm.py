@@ -110,7 +110,7 @@ def glm(
     groups
         The column that says which rows belong together. Equal values at two sites are two clusters, unless
         the column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster
-        over all sites, which takes ``disclose="aggregate"``.
+        over all sites.
     missing
         ``"drop"`` leaves out rows with a missing value in any column that is used, and counts them in
         ``n_missing``; ``"raise"`` refuses them.
@@ -140,9 +140,10 @@ def glm(
     **Leakage.** Of the rows of all sites together: how many are complete and how many are not; the sum of
     the response and of the weights; the number of clusters; what the result holds. With ``"result"`` also
     the estimates at each iteration, the coarse frame of each column, and, where it must be asked, whether a
-    step makes the likelihood fall and whether rows contradict separation. With ``"aggregate"`` also sums and squares of
-    columns, and the information matrix and the score at each iteration: weighted cross-products of all
-    columns of the model matrix. Of each single site: which levels of the categorical columns occur there.
+    step makes the likelihood fall and whether rows contradict separation. With ``"aggregate"`` also sums
+    and squares of columns, and the information matrix and the score at each iteration: weighted
+    cross-products of all columns of the model matrix. Of each single site: which levels of the categorical
+    columns occur there.
     A coalition of t sites learns with ``"aggregate"`` the same sums over the other n − t sites, by
     subtracting its own, and with ``"result"`` nothing more if t < n/2.
 
@@ -161,7 +162,6 @@ def glm(
         its = family_of(family, alpha=alpha, var_power=var_power)
         chosen.append((its, link_of(its, link)))
         _rows.check_cov_type(cov_type, groups)
-        _rows.check_clusters(cohort, groups, disclose)
         if exposure is not None and chosen[0][1].name != "log":
             raise DataError("exposure= goes with the logarithmic link: use offset= with others")
         _rows.check_maxiter(maxiter)

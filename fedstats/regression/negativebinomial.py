@@ -235,7 +235,6 @@ def negativebinomial(
 
     def check() -> None:
         _rows.check_cov_type(cov_type, groups)
-        _rows.check_clusters(cohort, groups, disclose)
         _rows.check_maxiter(maxiter)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:

@@ -95,7 +95,7 @@ def ols(
     groups
         The column that says which rows are a cluster. Equal values at two sites are two clusters, unless the
         column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster over
-        all sites, which takes ``disclose="aggregate"``.
+        all sites.
     missing
         ``"drop"`` leaves out rows with a missing value in a column of the formula and counts them in
         ``n_missing``; ``"raise"`` refuses them.
@@ -153,7 +153,6 @@ def least_squares(
 
     def check() -> None:
         _check_cov_type(cov_type, groups, disclose)
-        _rows.check_clusters(cohort, groups, disclose)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:  # noqa: ARG001  (any y will do)
         _rows.check_positive(further, "weights")
@@ -238,10 +237,12 @@ def _fit(
     on_q = basis.projections[:, 0] + shift * basis.mean
     residuals = target - basis.Q @ on_q
     of_constant = None if part.has_intercept else how.root - basis.Q @ basis.mean
-    scores, count = None, None
+    of_clusters, count = None, None
     if clusters is not None:
-        scores, count = _rows.by_cluster(run, residuals[:, np.newaxis] * basis.Q, clusters)
-    ssr, correction, left, meat = _residual_sums(run, basis, residuals, of_constant, cov_type, scores)
+        of_clusters, count = _rows.meat_of(run, residuals[:, np.newaxis] * basis.Q, clusters)
+    ssr, correction, left, meat = _residual_sums(
+        run, basis, residuals, of_constant, cov_type, cast("Array | None", of_clusters)
+    )
     if meat is not None:
         meat = meat * _rows.small_sample(cov_type, n, p, count)
     on_q = on_q + correction
@@ -296,7 +297,7 @@ def _residual_sums(
     residuals: Array,
     of_constant: Array | None,
     cov_type: CovType,
-    scores: Array | None,
+    of_clusters: Array | None,
 ) -> tuple[float, Array, float, Array | None]:
     """Open the sums over residuals of the response and, without intercept, of a constant.
 
@@ -316,7 +317,8 @@ def _residual_sums(
         exponent = {"HC2": 1, "HC3": 2}.get(cov_type, 0)
         # Residuals of saturated rows are zero: they take no part in HC0 and HC1.
         weights = np.where(saturated, 0.0, residuals**2 / np.where(saturated, 1.0, slack) ** exponent)
-        meat = basis.Q.T @ (weights[:, np.newaxis] * basis.Q) if scores is None else scores.T @ scores
+        of_rows = basis.Q.T @ (weights[:, np.newaxis] * basis.Q)
+        meat = of_rows if of_clusters is None else of_clusters
         sums += [meat[upper], np.array([float(saturated.sum())])]
     opened = run.sum("residuals", np.concatenate(sums))
     ssr, correction, rest = float(opened[0]), opened[1 : p + 1] / n, opened[p + 1 :]
