@@ -141,7 +141,7 @@ def fit_on_shares(
         centered_tss=how.mean * (unit * (unit * tss)) if constant else float("nan"),
         uncentered_tss=float("nan") if constant else how.mean * (unit * (unit * tss)),
         condition_number=float("nan"),
-        variances=units * (units * variances * factor),
+        bse=pd.Series(units * np.sqrt(variances * factor), index=list(part.names), name="std err"),
         covariance=None,
         wald=float(wald[0]) / factor if len(wald) else None,
         coding=part.coding,

@@ -281,7 +281,7 @@ def _fit(
         centered_tss=how.mean * y_var * (n - 1),
         uncentered_tss=how.mean * (y_var * (n - 1) + n * (centre + unit * basis.y_sums[0, 0] / n) ** 2),
         condition_number=float(np.linalg.cond(basis.R)),
-        variances=np.diag(matrix).copy(),
+        bse=pd.Series(np.sqrt(np.diag(matrix)), index=list(part.names), name="std err"),
         covariance=matrix,
         wald=_equations.wald(matrix[tested, tested], params[tested]) if testable else None,
         coding=part.coding,
