@@ -148,7 +148,7 @@ def glm(
     subtracting its own, and with ``"result"`` nothing more if t < n/2.
 
     Cost: with ``"aggregate"`` 16 rounds and two for each iteration, two more for families with a scale. With
-    ``"result"``, for three sites and 20 columns, about 320 rounds and 70 for each iteration, in all 16 MB.
+    ``"result"``, for three sites, about 320 rounds and 70 for each iteration; 16 MB in all for 20 columns.
 
     Examples
     --------
