@@ -26,7 +26,7 @@ import pandas as pd
 
 from fedstats import design
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError
+from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.formula import INTERCEPT
 from fedstats.regression import _newton, _rows
@@ -58,6 +58,9 @@ CLUSTER_DECLARATION = replace(
     aggregate={**DECLARATION.aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES},
     result={**DECLARATION.result, **_rows.CLUSTERS},
 )
+
+#: A fit whose deviance is less than this part of the null model's is one without error.
+_EXACT = 1e-18
 
 
 def glm(
@@ -277,6 +280,10 @@ def _fit_statistics(
     else:
         deviance, pearson, null_deviance = rows.square * scalars(run, "fit", sums / rows.square, part=0)
         scale = pearson / (n - len(params))
+        if deviance <= _EXACT * null_deviance:
+            raise EstimationError(
+                "the terms explain the response without error: no variance is left to estimate"
+            )
         # As in statsmodels: a linear model's likelihood is the largest over φ.
         concentrated = isinstance(family, Gaussian) and rows.link.name == "identity"
         llf, llnull = scalars(run, "fit", likelihoods(pearson / n if concentrated else scale, scale), part=1)

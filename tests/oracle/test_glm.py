@@ -373,6 +373,7 @@ def test_separation_is_named(name: str) -> None:
         ),
         ("one ~ z", {"family": "binomial"}, "mean of the response 'one'"),
         ("zero ~ z", {"family": "poisson"}, "mean of the response 'zero'"),
+        ("zero ~ z", {"link": "identity"}, "'zero' has the same value in all rows"),
         ("y ~ z", {"family": "binomial", "maxiter": 2}, "no convergence in 2 iterations: .*'z'"),
         ("wild ~ z", {"family": "gamma", "link": "identity"}, "no convergence|mean"),
     ],
@@ -424,6 +425,20 @@ def test_bad_rows_at_one_site_stop_all() -> None:
     errors = refused(lambda c: fs.poisson("n ~ x", c, disclose="aggregate"), parts)
     assert [type(error) for error in errors] == [fs.RemoteError, fs.DataError, fs.RemoteError]
     assert "'n' is not 0 or more in 20 rows of this site" in str(errors[1])
+
+
+def test_all_missing_at_one_site_is_fine() -> None:
+    parts = split(sample(), [10, 60])
+    parts[1] = parts[1].assign(z=np.nan)
+    found = pooled(lambda c: fs.logit("y ~ z + x", c, disclose="aggregate"), parts)
+    assert (found.nobs, found.n_missing) == (90, 60)
+
+
+def test_perfect_fit_has_no_scale_on_shares() -> None:
+    frame = pd.DataFrame({"x": np.arange(30.0)}).assign(y=lambda f: 2 * f.x + 1)
+    for error in refused(lambda c: fs.glm("y ~ x", c), split(frame, [4, 9])):
+        assert isinstance(error, fs.EstimationError)
+        assert "explain the response without error" in str(error)
 
 
 def test_one_cluster_has_no_covariance() -> None:
