@@ -156,19 +156,21 @@ class Clusters:
         return sums
 
 
-def check_cov_type(cov_type: str, groups: str | None) -> None:
+def check_cov_type(cohort: Cohort, cov_type: str, groups: str | None) -> None:
     """Raise DataError unless this is a covariance type, with clusters if it needs any."""
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
-    check_groups(cov_type, groups)
+    check_groups(cohort, cov_type, groups)
 
 
-def check_groups(cov_type: str, groups: str | None) -> None:
+def check_groups(cohort: Cohort, cov_type: str, groups: str | None) -> None:
     """Raise DataError unless clusters are given where they are needed, and only there."""
     if (cov_type == "cluster") != (groups is not None):
         raise DataError(
             "cov_type='cluster' goes with groups=, the column that says which rows belong together"
         )
+    if groups is not None:
+        cohort.texts(groups)
 
 
 def check_positive(further: Mapping[str, Array], name: str) -> None:

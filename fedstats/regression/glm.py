@@ -164,7 +164,7 @@ def glm(
     def check() -> None:
         its = family_of(family, alpha=alpha, var_power=var_power)
         chosen.append((its, link_of(its, link)))
-        _rows.check_cov_type(cov_type, groups)
+        _rows.check_cov_type(cohort, cov_type, groups)
         if exposure is not None and chosen[0][1].name != "log":
             raise DataError("exposure= goes with the logarithmic link: use offset= with others")
         _rows.check_maxiter(maxiter)

@@ -234,7 +234,7 @@ def negativebinomial(
     declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
 
     def check() -> None:
-        _rows.check_cov_type(cov_type, groups)
+        _rows.check_cov_type(cohort, cov_type, groups)
         _rows.check_maxiter(maxiter)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:

@@ -158,7 +158,8 @@ def least_squares(
     """Fit a linear model, with weights if there are any; see `ols` and `wls`."""
 
     def check() -> None:
-        _check_cov_type(cov_type, groups, disclose)
+        _check_cov_type(cov_type, disclose)
+        _rows.check_groups(cohort, cov_type, groups)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:  # noqa: ARG001  (any y will do)
         _rows.check_positive(further, "weights")
@@ -212,10 +213,9 @@ def _declaration(cov_type: str, groups: str | None, weights: str | None) -> Decl
     )
 
 
-def _check_cov_type(cov_type: str, groups: str | None, disclose: str) -> None:
+def _check_cov_type(cov_type: str, disclose: str) -> None:
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
-    _rows.check_groups(cov_type, groups)
     if disclose == "result" and cov_type in ("HC2", "HC3"):
         raise DisclosureError(
             f"{cov_type} needs the leverage of each row, which no site knows with disclose='result': use HC0 "

@@ -407,6 +407,7 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
         ({"cov_type": "HC3"}, "cov_type must be one of nonrobust, HC0, cluster"),
         ({"cov_type": "cluster"}, "goes with groups="),
         ({"groups": "arm"}, "goes with groups="),
+        ({"cov_type": "cluster", "groups": "ward"}, "no site has a column 'ward'"),
         ({"maxiter": 0}, "maxiter must be 1 at least"),
     ],
 )

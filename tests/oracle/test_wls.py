@@ -130,6 +130,7 @@ def test_bad_weights_and_groups(schools: pd.DataFrame) -> None:
         ("weights", "nothing"): "no site has a column 'nothing'",
         ("cov_type", "cluster"): "goes with groups=",
         ("groups", "School"): "goes with groups=",
+        ("groups", "no such"): "goes with groups=",
         ("cov_type", "HC4"): "cov_type must be one of nonrobust, HC0, HC1, HC2, HC3, cluster",
     }.items():
         call = {"weights": "weight", **dict([options])}
