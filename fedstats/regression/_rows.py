@@ -170,6 +170,7 @@ def check_groups(cohort: Cohort, cov_type: str, groups: str | None) -> None:
             "cov_type='cluster' goes with groups=, the column that says which rows belong together"
         )
     if groups is not None:
+        cohort.schema.require(groups)
         cohort.texts(groups)
 
 
