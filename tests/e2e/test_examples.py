@@ -23,8 +23,10 @@ def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "three_hospitals.py",
         "linear_gwas.py",
+        "gwas_pipeline.py",
         "trial.py",
         "table1.py",
+        "risk_model.py",
     }
 
 
@@ -52,6 +54,19 @@ def test_linear_gwas(tmp_path: Path) -> None:
     assert (tmp_path / "manhattan.png").stat().st_size > 10_000
 
 
+def test_gwas_pipeline(tmp_path: Path) -> None:
+    printed = run("gwas_pipeline.py", tmp_path)
+    for heading in ("Quality of genotypes", "Principal components", "Linear assoc", "Logistic assoc"):
+        assert heading in printed
+    loci = pd.read_csv(tmp_path / "loci.tsv", sep="\t")
+    assert 3 < len(loci) < 200
+    assert (loci["p_value"] < 5e-8).all()
+    assert f"Opened by the gated scan: {len(loci)} of" in printed
+    assert len(pd.read_csv(tmp_path / "high_ldl.tsv.gz", sep="\t")) > 1_000
+    for plot in ("frequencies", "ancestry", "manhattan", "qq"):
+        assert (tmp_path / f"{plot}.png").stat().st_size > 5_000
+
+
 def test_trial_prints_what_its_docstring_says() -> None:
     source = (EXAMPLES / "trial.py").read_text(encoding="utf-8")
     shown = source[: source.index("References")].partition("It prints::\n\n")[2]
@@ -70,3 +85,11 @@ def test_readme_shows_the_example_and_what_it_prints() -> None:
     assert source[source.index("import pandas") :] in readme
     seconds = re.compile(r"\d+\.\d+ s$", flags=re.MULTILINE)
     assert seconds.sub("", run("three_hospitals.py")) in seconds.sub("", readme)
+
+
+def test_risk_model() -> None:
+    printed = run("risk_model.py")
+    source = (EXAMPLES / "risk_model.py").read_text(encoding="utf-8")
+    shown = textwrap.dedent(source[source.index("::") + 2 : source.index('"""\n\nimport')]).strip()
+    for part in re.split(r"\n\n", shown):
+        assert part in printed

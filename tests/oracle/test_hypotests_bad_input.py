@@ -1,4 +1,4 @@
-"""Bad input of hypothesis tests, at one site or at all: typed errors with remedies, all sites stop together."""
+"""Bad input of hypothesis tests, at one site or at all: typed errors with remedies; all stop together."""
 
 from __future__ import annotations
 
