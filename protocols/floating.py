@@ -53,7 +53,6 @@ from protocols.engine import Engine
 from protocols.long import LongArray, LongFormat, jointly, lengthen
 from protocols.secret import SecretArray
 
-
 #: Optional parts of a number.
 _FLAGS = ("nonzero", "below", "odd", "undefined")
 
