@@ -22,7 +22,7 @@ from protocols.bits import pieces
 from protocols.convert import convert
 from protocols.crt import Residues, Ring, to_words
 from protocols.dealing import deal
-from protocols.digits import BIT, DIGITS, SHORT, noise_bits, read, unit
+from protocols.digits import BIT, DIGITS, OCTAVES, SHORT, noise_bits, read, unit
 from protocols.engine import Engine
 from protocols.long import (
     LONG,
@@ -168,7 +168,7 @@ def square_root(x: SecretFloat) -> SecretFloat:
         exponent=LongArray(engine, half, LongFormat(0, exponent.format.bound // 2 + 1), SHORT),
         reach=x.reach // 2 + 1,
         zero=x.zero // 2 + 1,
-        octaves=2,
+        octaves=OCTAVES,
         nonzero=x.nonzero,
         undefined=_total(x.undefined, below),
     )

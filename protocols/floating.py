@@ -40,6 +40,7 @@ from protocols import long
 from protocols.compare import BIT
 from protocols.digits import (
     DIGITS,
+    OCTAVES,
     SHORT,
     Leading,
     leading_digits,
@@ -52,7 +53,6 @@ from protocols.engine import Engine
 from protocols.long import LongArray, LongFormat, jointly, lengthen
 from protocols.secret import SecretArray
 
-_BIT = LongFormat(0, 1)
 #: Optional parts of a number.
 _FLAGS = ("nonzero", "below", "odd", "undefined")
 
@@ -392,7 +392,7 @@ def _assembled(found: Leading, lower: int, reach: int, undefined: LongArray | No
         read(exponent, LongFormat(0, zero)),
         reach=reach,
         zero=-zero,
-        octaves=2,
+        octaves=OCTAVES,
         nonzero=found.nonzero,
         below=found.below,
         odd=found.odd,
@@ -442,7 +442,7 @@ def _of_fractions(engine: Engine, values: NDArray[np.object_]) -> SecretFloat:
         of([e if m else -zero for m, e in parts], 0, zero),
         reach=reach,
         zero=-zero,
-        octaves=2,
+        octaves=OCTAVES,
         nonzero=of([m != 0 for m, _ in parts], 0, 1),
         below=of([m < 0 for m, _ in parts], 0, 1),
         odd=of([m != 0 and e % 2 for m, e in parts], 0, 1),
