@@ -1,0 +1,20 @@
+"""Survival analysis over the rows of all sites."""
+
+from fedstats.survival.aalen_johansen import AalenJohansenResult, aalen_johansen
+from fedstats.survival.kaplan_meier import KaplanMeierResult, kaplan_meier
+from fedstats.survival.logrank import LogRankResult, logrank
+from fedstats.survival.nelson_aalen import NelsonAalenResult, nelson_aalen
+from fedstats.survival.rmst import RMSTResult, rmst
+
+__all__ = [
+    "AalenJohansenResult",
+    "KaplanMeierResult",
+    "LogRankResult",
+    "NelsonAalenResult",
+    "RMSTResult",
+    "aalen_johansen",
+    "kaplan_meier",
+    "logrank",
+    "nelson_aalen",
+    "rmst",
+]
