@@ -20,7 +20,7 @@ import numpy as np
 from protocols import codec, field, mersenne
 from protocols.bits import hide, receive
 from protocols.bitslice import Words
-from protocols.dealing import deal, draw
+from protocols.dealing import FIELD, deal
 from protocols.engine import Engine
 from protocols.mersenne import Elements, kernel
 from protocols.prss import coefficient
@@ -79,12 +79,12 @@ def _two_summands(engine: Engine, step: str, ours: Words, size: int) -> Elements
     streams = party.streams(f"{step}/{second}")
     part: Elements | None = None
     if party.me == first:
-        split = field.sub(_elements(ours, size), draw(streams[second], bits))
+        split = field.sub(_elements(ours, size), FIELD.draw(streams[second], bits))
         party.send(third, step, codec.encode(split))
     else:
         _tell(engine, step, ours)
         if party.me == second:
-            part = draw(streams[first], bits)
+            part = FIELD.draw(streams[first], bits)
         elif party.me == third:
             part = unpack(first, step, party.recv(first, step), bits).copy()
         known = _elements(_told(engine, step, ours), size)

@@ -140,15 +140,26 @@ class Ring:
         return self.add(a, self._spread(self.constant(constant), a))
 
     def sum(self, a: Residues) -> Residues:
-        """Return sums over the last axis, of at most sixteen terms."""
+        """Return sums over the last axis."""
+        while a.shape[-1] > _TERMS:  # as many as stay below 2^64
+            short = -a.shape[-1] % _TERMS
+            a = np.concatenate([a, np.zeros((*a.shape[:-1], short), np.uint64)], axis=-1)
+            a = self.sum(a.reshape(*a.shape[:-1], -1, _TERMS))
         total: Residues = a.sum(axis=-1, dtype=np.uint64)
         reduced: Residues = total % self._spread(self._p, total)
         return reduced
 
     def matmul(self, a: Residues, b: Residues) -> Residues:
-        """Return the product of two matrices, of shapes ``(primes, r, k)`` and ``(primes, k, c)``."""
-        out = np.empty((len(self), a.shape[1], b.shape[2]), np.uint64)
-        multiply_matrices(out, np.ascontiguousarray(a), np.ascontiguousarray(b.swapaxes(1, 2)), self._p)
+        """Return products of matrices, ``(primes, …, r, k)`` and ``(primes, …, k, c)``, of equal stacks."""
+        stack, inner = a.shape[1:-2], a.shape[-1]
+        out = np.empty((*a.shape[:-1], b.shape[-1]), np.uint64)
+        primes = np.repeat(self._p, prod(stack))
+        multiply_matrices(
+            out.reshape(len(primes), *out.shape[-2:]),
+            np.ascontiguousarray(a).reshape(len(primes), -1, inner),
+            np.ascontiguousarray(b.swapaxes(-2, -1)).reshape(len(primes), -1, inner),
+            primes,
+        )
         return out
 
     def inverses(self, a: Residues) -> Residues:

@@ -12,17 +12,60 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
 
 from protocols import codec, field, shamir
 from protocols.engine import Engine
 from protocols.mersenne import Elements
 from protocols.prg import Stream
 from protocols.stripes import unpack
+from transport.base import Buffer
+
+
+class Domain(Protocol):
+    """Where values are shared: over F_p, or over a ring of long integers (`wide.Domain`)."""
+
+    def draw(self, stream: Stream, size: int) -> Elements:
+        """Return the next numbers of a stream, uniform."""
+
+    def complete(self, values: Elements, given: Mapping[int, Elements], n: int) -> list[Elements]:
+        """Return the shares of parties 1, …, n of which t are given; see `shamir.complete`."""
+
+    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Elements:
+        """Return the numbers of a peer's message, held against what no honest party sends."""
+
+
+class Field:
+    """F_p, whose elements have shape ``(size, 2)``."""
+
+    def draw(self, stream: Stream, size: int) -> Elements:
+        """See `Domain.draw`."""
+        words = field.empty(size)
+        stream.fill(words)
+        return field.from_random_words(words)
+
+    def complete(self, values: Elements, given: Mapping[int, Elements], n: int) -> list[Elements]:
+        """See `Domain.complete`."""
+        return shamir.complete(values, given, n)
+
+    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Elements:
+        """See `Domain.unpack`."""
+        return unpack(peer, step, message, size)
+
+
+FIELD = Field()
 
 
 def deal(
-    engine: Engine, step: str, dealers: Sequence[int], values: Elements | None, size: int
+    engine: Engine,
+    step: str,
+    dealers: Sequence[int],
+    values: Elements | None,
+    size: int,
+    on: Domain = FIELD,
 ) -> Callable[[], Elements]:
     """Share what some parties hold: send now, and receive later.
 
@@ -35,9 +78,11 @@ def deal(
     dealers
         Positions in the roster, from 0, of those who deal.
     values
-        Shape ``(size, 2)``: this party's elements if it deals.
+        Shape ``(size, 2)``, or what stands for it in another domain: this party's numbers if it deals.
     size
-        How many elements each dealer shares.
+        How many numbers each dealer shares.
+    on
+        Where they are shared.
 
     Returns
     -------
@@ -54,34 +99,27 @@ def deal(
     three parties.
     """
     party = engine.party
-    shares = field.empty((len(dealers), size))
+    shares: dict[int, Elements] = {}
     awaited: list[tuple[int, str]] = []
     for position, dealer in enumerate(dealers):
         name = party.roster[dealer]
         streams = party.streams(f"{step}/{name}")
         drawing = [(dealer + k) % engine.n + 1 for k in range(1, engine.t + 1)]
         if dealer == party.index and values is not None:
-            drawn = {point: draw(streams[party.roster[point - 1]], size) for point in drawing}
-            dealt = shamir.complete(values, drawn, engine.n)
+            drawn = {point: on.draw(streams[party.roster[point - 1]], size) for point in drawing}
+            dealt = on.complete(values, drawn, engine.n)
             shares[position] = dealt[dealer]
             for point, share in enumerate(dealt, start=1):
                 if point not in (engine.point, *drawing):
                     party.send(party.roster[point - 1], step, codec.encode(share))
         elif engine.point in drawing:
-            shares[position] = draw(streams[name], size)
+            shares[position] = on.draw(streams[name], size)
         else:
             awaited.append((position, name))
 
     def receive() -> Elements:
         for position, name in awaited:
-            shares[position] = unpack(name, step, party.recv(name, step), size)
-        return shares
+            shares[position] = on.unpack(name, step, party.recv(name, step), size)
+        return np.stack([shares[position] for position in range(len(dealers))])
 
     return receive
-
-
-def draw(stream: Stream, size: int) -> Elements:
-    """Return the next elements of a stream, uniform in the field."""
-    words = field.empty(size)
-    stream.fill(words)
-    return field.from_random_words(words)

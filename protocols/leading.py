@@ -35,12 +35,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols import codec
 from protocols.crt import Residues, Ring, bit_prefixes, convolve, from_words, ring, to_words
+from protocols.dealing import deal
 from protocols.engine import Engine
-from protocols.errors import CodecError
-from protocols.prg import Stream
-from protocols.wide import Pending, Round, at_point, interpolation, products, uniform
+from protocols.wide import Domain, Pending, Round, at_point, products, uniform
 
 #: One prime: everything is found modulo it, wrongly with a probability of about 2^−60 a position.
 SMALL: Ring = ring(0)
@@ -84,7 +82,11 @@ class Leader:
                 summand += from_words(words[:, :width])[0]
                 place += from_words(words[:, width:])[0]
         known = np.concatenate([self._prefixes(summand, self._size + 1), self._place(place)])
-        shares = [*_deal(engine, known), np.zeros_like(known)]
+        step, domain = engine.step("deal leading"), Domain(SMALL)
+        values = known[np.newaxis] if engine.point < s else None
+        dealt = deal(engine, step, range(engine.t), values, len(known), domain)()
+        engine.party.mesh.traffic.rounds += 1
+        shares = [*dealt[:, 0], np.zeros_like(known)]
         if engine.point >= s:
             shares[-1] = SMALL.scale(known[np.newaxis], at_point(engine.n, last, engine.point, SMALL))[0]
         self._summand = summand if engine.point <= s else 0
@@ -156,57 +158,3 @@ def _convolved(a: Residues, b: Residues) -> Residues:
     out = np.empty_like(a)
     convolve(out[0], np.ascontiguousarray(a[0]), np.ascontiguousarray(b[0]), np.uint64(SMALL.modulus))
     return out
-
-
-def _deal(engine: Engine, values: Residues) -> list[Residues]:
-    """Return shares of what parties 1, …, t hold, all of one size: `dealing.deal` for residues. One round."""
-    party, step = engine.party, engine.step("deal leading")
-    outgoing: dict[str, bytes] = dict.fromkeys(party.peers, b"")
-    shares: list[Residues] = [np.empty(0, np.uint64)] * engine.t
-    awaited: list[int] = []
-    for dealer, name in enumerate(party.roster[: engine.t]):
-        streams = party.streams(f"{step}/{name}")
-        drawing = [(dealer + k) % engine.n + 1 for k in range(1, engine.t + 1)]
-        if name == party.me:
-            drawn = {point: _draw(streams[party.roster[point - 1]], len(values)) for point in drawing}
-            known = {0: values, **drawn}
-            for point in range(1, engine.n + 1):
-                if point not in drawn:
-                    share = _interpolated(known, point)
-                    if point == engine.point:
-                        shares[dealer] = share
-                    else:
-                        outgoing[party.roster[point - 1]] = codec.encode(share)
-        elif engine.point in drawing:
-            shares[dealer] = _draw(streams[name], len(values))
-        else:
-            awaited.append(dealer)
-    received = party.mesh.exchange(step, outgoing)
-    for dealer in awaited:
-        name = party.roster[dealer]
-        share = codec.decode(received[name], peer=name)
-        if (
-            not isinstance(share, np.ndarray)
-            or share.dtype != np.uint64
-            or share.shape != values.shape
-            or not SMALL.canonical(share[np.newaxis])
-        ):
-            raise CodecError(f"site {name} sent no such shares as are due at step {step!r}", peer=name)
-        shares[dealer] = share
-    return shares
-
-
-def _draw(stream: Stream, size: int) -> Residues:
-    words = np.empty((1, size, 2), np.uint64)
-    stream.fill(words)
-    drawn: Residues = SMALL.from_random(words)[0]
-    return drawn
-
-
-def _interpolated(known: dict[int, Residues], point: int) -> Residues:
-    total: Residues = np.zeros((1, len(known[0])), np.uint64)
-    for one, values in known.items():
-        factor = interpolation(tuple(known), one, SMALL, at=point)
-        total = SMALL.add(total, SMALL.scale(values[np.newaxis], factor))
-    share: Residues = total[0]
-    return share

@@ -34,16 +34,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from protocols import field
 from protocols.crt import Residues, Ring, ring
 from protocols.engine import Engine
 from protocols.errors import PrecisionError, SingularError
 from protocols.fixed import Format
 from protocols.leading import SMALL, Leader
-from protocols.opening import open_shares
 from protocols.prg import Stream
 from protocols.secret import SecretArray, public
-from protocols.wide import Masked, Round, at_point, bounded, products, uniform
+from protocols.wide import Masked, Round, bounded, lift, products, uniform
 
 #: Fractional bits of the reciprocal and of what leads to it.
 PRECISION = 64
@@ -191,22 +189,8 @@ def _plan(
 
 
 def _lifted(engine: Engine, on: Ring, A: SecretArray, b: SecretArray, plan: _Plan) -> Residues:
-    """Return shares modulo Q of the integers [A·2^guard + E, b·2^lift], E a random diagonal.
-
-    The integers are opened under a mask r = Σ r_A in F_p. As c = v + h + r does not wrap around, v is
-    c − h − Σ r_A in any other field too, whose shares of the r_A are local. One round.
-    """
-    flat = np.concatenate([A.flat(), b.flat()])
-    label = engine.step("lift")
-    offset = 1 << (engine.room - 1)
-    masked = field.add(flat, field.from_ints(np.array(offset, object)))
-    shares = np.zeros((len(on), len(flat)), np.uint64)
-    for held, r in engine.prss.summands(label, len(flat), engine.prss.bits):
-        field.add_scaled(masked, r, held.coefficient)
-        factor = at_point(engine.n, held.subset, engine.point, on)
-        shares = on.sub(shares, on.scale(on.of_words(r), factor))
-    opened = open_shares(engine, "lift", masked)
-    shares = on.shift(on.add(shares, on.of_words(opened)), -offset)
+    """Return shares modulo Q of the integers [A·2^guard + E, b·2^lift], E a random diagonal."""
+    shares = lift(engine, on, np.concatenate([A.flat(), b.flat()]))
     k = len(A)
     left = _doubled(on, shares[:, : k * k], plan.guard).reshape(-1, k, k)
     right = _doubled(on, shares[:, k * k :], plan.lift).reshape(-1, *b.shape)

@@ -26,6 +26,7 @@ import numpy as np
 from protocols import bitslice, field, limbs, mersenne
 from protocols.adder import carry_save
 from protocols.bits import Bits, deal, known
+from protocols.bitslice import Words
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
@@ -85,9 +86,23 @@ def complement_addends(engine: Engine, shares: Elements, length: int) -> tuple[B
     one for five, two for seven, three for nine and ten. Everybody sends each peer an element an entry;
     parties 1, …, t send m bits to n − t − 1 peers.
     """
-    size, t = len(shares), engine.t
     masked, addend = _masked(engine, shares, length)
-    opened = open_shares(engine, "masked", masked)
+    return addends(engine, open_shares(engine, "masked", masked), addend, length)
+
+
+def addends(engine: Engine, opened: Words, addend: Words, length: int) -> tuple[Bits, Bits]:
+    """Return `complement_addends` of numbers that are opened already.
+
+    Parameters
+    ----------
+    opened
+        c, of shape ``(size, limbs)``.
+    addend
+        The s_i that this party knows, so too; it is changed.
+    length
+        m.
+    """
+    size, t = len(opened), engine.t
     if engine.point == 1:
         limbs.add(addend, np.invert(opened))
     planes = np.empty((length, -(-size // 64)), np.uint64)

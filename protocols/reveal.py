@@ -15,10 +15,13 @@ from protocols.mersenne import Elements
 from protocols.opening import open_shares
 
 if TYPE_CHECKING:
+    from protocols.floating import SecretFloat
     from protocols.secret import SecretArray
 
 
-def reveal(engine: Engine, results: Mapping[str, SecretArray]) -> dict[str, NDArray[Any]]:
+def reveal(
+    engine: Engine, results: Mapping[str, SecretArray | SecretFloat], *, digits: int = 30
+) -> dict[str, NDArray[Any]]:
     """Open results, all in one go: the only way out of a computation.
 
     Parameters
@@ -27,12 +30,14 @@ def reveal(engine: Engine, results: Mapping[str, SecretArray]) -> dict[str, NDAr
         The computation.
     results
         Arrays by the label under which each is known to policy and audit, used once.
+    digits
+        Bits to which mantissas of secret floats are rounded before they are opened, 52 at most.
 
     Returns
     -------
     dict
-        Numbers by label: float64 for fixed point, int64 for integers that fit, Python integers in an
-        array of objects for others, elements of the field among them.
+        Numbers by label: float64 for fixed point and secret floats, int64 for integers that fit, Python
+        integers in an array of objects for others, elements of the field among them.
 
     Raises
     ------
@@ -44,24 +49,36 @@ def reveal(engine: Engine, results: Mapping[str, SecretArray]) -> dict[str, NDAr
     -----
     **Leakage.** All parties learn the results: that is its purpose. Of a number that was rounded just before,
     they learn with it on which side of the exact one it was rounded, by less than (C + 1)/2 units in the
-    last place; the same number rounded anew and revealed again narrows that, so round once.
+    last place; the same number rounded anew and revealed again narrows that, so round once. Of a secret float
+    they learn the rounded number, and nothing of how it was computed; see `floating.rounded`.
 
-    **Cost.** Two rounds: the opening,
-    and the comparison of everything that was opened. An element an entry to each peer, and 37 bytes.
+    **Cost.** Two rounds: the opening, and the comparison of everything that was opened. An element an entry to
+    each peer, and 37 bytes. Secret floats take the rounds of `floating.rounded` before, all of them together,
+    and two elements.
     """
     if any(secret.engine is not engine for secret in results.values()):
         raise ValueError("the secret belongs to another computation, and to its gate")
     for label, secret in results.items():
         engine.admit(label, secret.shape)
-    sizes = [secret.size for secret in results.values()]
-    flat = np.concatenate([secret.flat() for secret in results.values()])
-    opened = open_shares(engine, "reveal", flat)
+    floats = {label: x for label, x in results.items() if not hasattr(x, "shares")}
+    arrays: dict[str, SecretArray] = {label: x for label, x in results.items() if label not in floats}
+    if floats:
+        from protocols.floating import compose, rounded  # it builds on all that builds on this
+
+        arrays[""] = rounded(list(floats.values()), digits)
+    sizes = [array.size for array in arrays.values()]
+    opened = open_shares(engine, "reveal", np.concatenate([array.flat() for array in arrays.values()]))
     engine.confirm()
     parts = np.split(opened, np.cumsum(sizes)[:-1])
-    return {
-        label: decode(part.reshape(secret.shares.shape), secret.format)
-        for (label, secret), part in zip(results.items(), parts, strict=True)
+    found = {
+        label: decode(part.reshape(array.shares.shape), array.format)
+        for (label, array), part in zip(arrays.items(), parts, strict=True)
     }
+    if floats:
+        ends = np.cumsum([x.size for x in floats.values()])
+        values = np.split(compose(found[""], digits), ends[:-1])
+        found |= {label: part.reshape(x.shape) for (label, x), part in zip(floats.items(), values, strict=True)}
+    return {label: found[label] for label in results}
 
 
 def decode(elements: Elements, format: Format) -> NDArray[Any]:  # noqa: A002

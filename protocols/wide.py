@@ -16,7 +16,7 @@ right one: this is secure against passive parties, and transcripts are compared 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -30,8 +30,10 @@ from protocols import codec
 from protocols import field as fp
 from protocols.crt import Residues, Ring, shift_words, to_words
 from protocols.engine import Engine
-from protocols.errors import CodecError
+from protocols.errors import CodecError, Disagreement
 from protocols.fixed import Format
+from protocols.mersenne import Elements
+from protocols.opening import open_shares
 from protocols.prg import Stream
 from protocols.prss import Holding, Subset
 from protocols.secret import SecretArray
@@ -119,7 +121,7 @@ class Masked:
         for held, words in self.summands:
             factor = at_point(engine.n, held.subset, engine.point, target)
             total = target.sub(total, target.scale(read(words), factor))
-        return total.reshape(-1, *self.shape)
+        return total.reshape(len(target), *self.shape)
 
 
 class Round:
@@ -178,20 +180,11 @@ class Round:
         """
         engine = self._engine
         result: Pending[Masked] = Pending()
-        needed = bits + 1 + engine.security
         offset = (1 << (max(bits, above) + 1)) + (1 << above >> 1)
-        room = ((on.modulus - 2 * offset) // engine.prss.count).bit_length() - 1
-        if room < needed:
-            raise ValueError("the modulus is too small to mask integers of this length")
-        width = -(-needed // 64)
-        surplus = np.uint64(max(0, 64 * width - room))
         shape = shares.shape[1:]
+        summands = draw_masks(engine, self._label("mask"), on, prod(shape), bits, offset)
         summand = on.scale(on.shift(shares, offset), weight(engine.n, engine.point, on))
-        summands = []
-        for held, stream in engine.prss.streams(self._label("mask")):
-            words = _words(stream, (prod(shape), width))
-            words[:, -1] >>= surplus
-            summands.append((held, words))
+        for held, words in summands:
             if held.leads:
                 summand = on.add(summand, on.of_words(words).reshape(summand.shape))
 
@@ -230,21 +223,177 @@ class Round:
 
     def _unpack(self, peer: str, payload: Buffer) -> list[Residues]:
         """Return the parts of a peer's message, held against what no honest party sends."""
-        message = codec.decode(payload, peer=peer)
         sizes = [summand.size for _, summand, _ in self._parts]
-        if (
-            not isinstance(message, np.ndarray)
-            or message.dtype != np.uint64
-            or message.shape != (sum(sizes),)
-        ):
-            raise CodecError(f"site {peer} sent no such numbers as are due at step {self._step!r}", peer=peer)
+        message = _received(peer, self._step, payload, (sum(sizes),))
         flat = np.split(message, np.cumsum(sizes)[:-1])
         parts = [a.reshape(own.shape) for a, (_, own, _) in zip(flat, self._parts, strict=True)]
-        if not all(on.canonical(part) for part, (on, _, _) in zip(parts, self._parts, strict=True)):
-            raise CodecError(
-                f"site {peer} sent a number that is no residue at step {self._step!r}", peer=peer
-            )
+        for part, (on, _, _) in zip(parts, self._parts, strict=True):
+            _require_canonical(peer, self._step, on, part)
         return parts
+
+
+# --- Openings of degree t ----------------------------------------------------------------------------
+
+
+def open_masked(
+    engine: Engine,
+    operation: str,
+    on: Ring,
+    shares: Residues,
+    bits: int,
+    summands: list[tuple[Holding, Residues]] | None = None,
+) -> Masked:
+    """Open integers |v| ≤ 2^bits, of degree t, under masks that hide them statistically, and check the shares.
+
+    The offset is 2^bits.
+
+    Parameters
+    ----------
+    engine, operation
+        The computation, and what is opened.
+    on, shares, bits
+        As for `Round.mask`.
+    summands
+        Where they are needed before: those of `draw_masks`, for this length and offset.
+
+    Raises
+    ------
+    Disagreement
+        The shares of all parties do not lie on polynomials of degree t; see `opening.open_shares`.
+
+    Notes
+    -----
+    **Leakage.** Nothing: t parties miss one r_A, which hides v to a statistical distance of 2^−κ.
+
+    **Cost.** One round; 8 bytes for each prime of every number to each peer.
+    """
+    party, step, offset, shape = engine.party, engine.step(operation), 1 << bits, shares.shape[1:]
+    summands = summands or draw_masks(engine, f"{step}/mask", on, prod(shape), bits, offset)
+    masked = on.shift(shares, offset).reshape(len(on), -1)
+    for held, words in summands:
+        factor = at_point(engine.n, held.subset, engine.point, on)
+        masked = on.add(masked, on.scale(on.of_words(words), factor))
+    received = party.mesh.broadcast(step, codec.encode(masked))
+    domain = Domain(on)
+    parts = [
+        masked if name == party.me else domain.unpack(name, step, received[name], prod(shape))
+        for name in party.roster
+    ]
+    known = dict(enumerate(parts[: engine.t + 1], start=1))
+    for point in range(engine.t + 2, engine.n + 1):
+        if not np.array_equal(domain.interpolate(known, point), parts[point - 1]):
+            raise Disagreement(
+                f"at step {step!r} the parties' shares contradict each other: one of the sites sent wrong "
+                "shares; discard this session's results"
+            )
+    opened = domain.interpolate(known, 0)
+    party.absorb(step, opened.data)
+    return Masked(shape, on.words(opened), offset, summands)
+
+
+def draw_masks(
+    engine: Engine, label: str, on: Ring, size: int, bits: int, offset: int
+) -> list[tuple[Holding, Residues]]:
+    """Use up a label, and return the words of this party's r_A for integers of so many bits.
+
+    Raises
+    ------
+    ValueError
+        The ring is too small.
+    """
+    needed = bits + 1 + engine.security
+    room = ((on.modulus - 2 * offset) // engine.prss.count).bit_length() - 1
+    if room < needed:
+        raise ValueError("the modulus is too small to mask integers of this length")
+    width = -(-needed // 64)
+    surplus = np.uint64(max(0, 64 * width - room))
+    summands = []
+    for held, stream in engine.prss.streams(label):
+        words = _words(stream, (size, width))
+        words[:, -1] >>= surplus
+        summands.append((held, words))
+    return summands
+
+
+def capacity(engine: Engine, on: Ring) -> int:
+    """Return the most bits of an integer that `Round.mask` and `open_masked` can hide in a ring."""
+    return on.modulus.bit_length() - engine.prss.count.bit_length() - engine.security - 5
+
+
+def lift(engine: Engine, on: Ring, shares: Elements) -> Residues:
+    """Return shares modulo Q of integers that are shared over F_p, at most 2^(L − 1) in magnitude.
+
+    They are opened under a mask r = Σ r_A in F_p; L is `Engine.room`. As c = v + h + r does not wrap around,
+    v is c − h − Σ r_A in any other ring too, whose shares of the r_A are local.
+
+    Parameters
+    ----------
+    shares
+        Shape ``(size, 2)``.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(primes, size)``.
+
+    Notes
+    -----
+    **Leakage.** Nothing; see `open_masked`. **Cost.** One round, an element an entry to each peer.
+    """
+    label = engine.step("lift")
+    offset = 1 << (engine.room - 1)
+    masked = fp.add(shares, fp.from_ints(np.array(offset, object)))
+    lifted = np.zeros((len(on), len(shares)), np.uint64)
+    for held, r in engine.prss.summands(label, len(shares), engine.prss.bits):
+        fp.add_scaled(masked, r, held.coefficient)
+        factor = at_point(engine.n, held.subset, engine.point, on)
+        lifted = on.sub(lifted, on.scale(on.of_words(r), factor))
+    opened = open_shares(engine, "lift", masked)
+    return on.shift(on.add(lifted, on.of_words(opened)), -offset)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Residues of shape ``(primes, size)``, to be dealt; see `dealing.Domain`."""
+
+    on: Ring
+
+    def draw(self, stream: Stream, size: int) -> Residues:
+        """See `dealing.Domain.draw`."""
+        return self.on.from_random(_words(stream, (len(self.on), size, 2)))
+
+    def complete(self, values: Residues, given: Mapping[int, Residues], n: int) -> list[Residues]:
+        """See `dealing.Domain.complete`."""
+        known = {0: values, **given}
+        return [
+            given[point] if point in given else self.interpolate(known, point) for point in range(1, n + 1)
+        ]
+
+    def interpolate(self, known: Mapping[int, Residues], at: int) -> Residues:
+        """Return the value at a point of the polynomials through values at some points."""
+        total = np.zeros_like(next(iter(known.values())))
+        for one, values in known.items():
+            total = self.on.add(total, self.on.scale(values, interpolation(tuple(known), one, self.on, at)))
+        return total
+
+    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Residues:
+        """See `dealing.Domain.unpack`."""
+        numbers = _received(peer, step, message, (len(self.on), size))
+        _require_canonical(peer, step, self.on, numbers)
+        return numbers
+
+
+def _received(peer: str, step: str, payload: Buffer, shape: tuple[int, ...]) -> Residues:
+    """Return the numbers of a peer's message, if it is of the shape that is due."""
+    message = codec.decode(payload, peer=peer)
+    if not isinstance(message, np.ndarray) or message.dtype != np.uint64 or message.shape != shape:
+        raise CodecError(f"site {peer} sent no such numbers as are due at step {step!r}", peer=peer)
+    return message
+
+
+def _require_canonical(peer: str, step: str, on: Ring, numbers: Residues) -> None:
+    if not on.canonical(numbers):
+        raise CodecError(f"site {peer} sent a number that is no residue at step {step!r}", peer=peer)
 
 
 # --- Random numbers ----------------------------------------------------------------------------------
@@ -319,6 +468,7 @@ def at_point(n: int, subset: Subset, point: int, on: Ring) -> Residues:
     return interpolation((0, *(j for j in range(1, n + 1) if j not in subset)), 0, on, at=point)
 
 
+@lru_cache(maxsize=4096)
 def interpolation(points: tuple[int, ...], one: int, on: Ring, at: int) -> Residues:
     """Return, at a point, the polynomial that is 1 at one of some points and 0 at the others."""
     value = prod((Fraction(at - j, one - j) for j in points if j != one), start=Fraction(1))

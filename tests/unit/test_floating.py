@@ -1,0 +1,225 @@
+"""Secret floats against NumPy: errors over many magnitudes, zeros, undefined results, refusals, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_helpers import compute, compute_alike, secret_of, spent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols import floating as fl
+from protocols.engine import Engine
+from protocols.fixed import Format
+from protocols.floating import SecretFloat, floating, maximum, minimum, sqrt, where
+from protocols.long import sum_long
+from protocols.reveal import reveal
+
+#: Relative error of one operation that is stated, and of opening with so many digits.
+ERROR = 2.0**-40
+DIGITS = 44
+
+Formula = Callable[..., Any]
+
+
+def secret(engine: Engine, values: Any) -> SecretFloat:
+    """Share numbers of which party a holds all, exactly, and make them floats."""
+    array = np.asarray(values, float)
+    held = array if engine.point == 1 else np.zeros(array.shape)
+    return floating(sum_long(engine, held, bound=2.0**70, fraction=140))
+
+
+def computed(n: int, formulas: dict[str, Formula], *operands: Any) -> dict[str, Any]:
+    """Compute formulas of secrets, and open them together."""
+
+    def program(engine: Engine) -> Any:
+        secrets = [secret(engine, x) for x in operands]
+        return reveal(engine, {name: f(*secrets) for name, f in formulas.items()}, digits=DIGITS)
+
+    return compute_alike(n, program)
+
+
+def assert_close(found: Any, expected: Any, scale: Any = None, error: float = ERROR) -> None:
+    """Require a relative error, to the results or to something larger; NaN and infinite are undefined."""
+    expected = np.asarray(expected)
+    undefined = ~np.isfinite(expected)
+    np.testing.assert_array_equal(np.isnan(found), undefined)
+    scale = np.abs(expected) if scale is None else np.broadcast_to(scale, expected.shape)
+    excess = np.abs(found - expected) > error * scale
+    assert not np.any(excess & ~undefined), (found, expected)
+
+
+X = np.array([1.5, -2.25, 0.0, 2.0**-60, 2.0**60, -3e17, 8.0, 1 / 3, -1.0, 1e-12])
+Y = np.array([3.0, -2.25, 0.0, -(2.0**-60), 2.0**-20, 7.7, 0.0, -1e9, 4.0, 1e-12])
+
+FORMULAS: dict[str, Formula] = {
+    "x": lambda x, y: x,
+    "product": lambda x, y: x * y,
+    "quotient": lambda x, y: x / y,
+    "root": lambda x, y: sqrt(x),
+    "negative": lambda x, y: -x,
+    "absolute": lambda x, y: abs(x),
+    "cube": lambda x, y: x**3,
+    "inverse": lambda x, y: y**-1,
+    "power": lambda x, y: y**1.5,
+    "public": lambda x, y: 0.1 * x / 7,
+    "public inverse": lambda x, y: 2 / y,
+    "larger": lambda x, y: maximum(x, y),
+    "smaller": lambda x, y: minimum(x, y),
+}
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_operations_keep_a_relative_error(n):
+    found = computed(n, FORMULAS, X, Y)
+    with np.errstate(all="ignore"):
+        for name, formula in FORMULAS.items():
+            assert_close(found[name], formula(X, Y))
+
+
+@pytest.mark.parametrize("n", [4, 10])
+def test_sums_have_an_error_relative_to_the_larger_operand(n):
+    formulas: dict[str, Formula] = {
+        "sum": lambda x, y: x + y,
+        "difference": lambda x, y: x - y,
+        "public": lambda x, y: 1 - x,
+    }
+    found = computed(n, formulas, X, Y)
+    larger = np.maximum(np.abs(X), np.abs(Y))
+    assert_close(found["sum"], X + Y, larger)
+    assert_close(found["difference"], X - Y, larger)
+    assert_close(found["public"], 1 - X, np.maximum(1, np.abs(X)))
+    np.testing.assert_array_equal(found["difference"][[1, 2, 9]], 0)  # what is alike leaves exactly nothing
+
+
+def test_comparisons():
+    def program(engine: Engine) -> Any:
+        x, y = secret(engine, X), secret(engine, Y)
+        nothing = x / (x - x)
+        found = {"<": x < y, ">": x > y, "<=": x <= y, ">=": x >= y, "public": x > 1.0, "undefined": nothing <= 1}
+        return reveal(engine, found)
+
+    found = compute_alike(3, program)
+    expected = {"<": X < Y, ">": X > Y, "<=": X <= Y, ">=": X >= Y, "public": X > 1, "undefined": X < -np.inf}
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_one_formula_for_both_kinds():
+    def welch(m1: Any, v1: Any, m2: Any, v2: Any) -> Any:
+        return (m1 - m2) / sqrt(v1 / 12 + v2 / 7)
+
+    def guarded(m1: Any, v1: Any, m2: Any, v2: Any) -> Any:
+        return where(v1 > v2, m1 / v1, 0 * m1)
+
+    operands = [np.array(z) for z in ([1.5, 1e-9, -3e6], [2.0, 1e-20, 0.0], [1.25, 2e-9, 5.0], [0.5, 1e-19, 1e9])]
+    found = computed(3, {"t": welch, "g": guarded}, *operands)
+    assert_close(found["t"], welch(*operands), error=2.0**-38)
+    with np.errstate(all="ignore"):
+        assert_close(found["g"], guarded(*operands))
+
+
+def test_shapes_and_sums():
+    x = np.array([[1.0, -2.0, 3.5], [1e6, 0.0, -1e6]])
+
+    def program(engine: Engine) -> Any:
+        s = secret(engine, x)
+        found = {
+            "index": s[1, ::2],
+            "reshape": s.reshape(-1),
+            "T": s.T,
+            "broadcast": s * s[0],
+            "column": s / s[:, :1],
+            "total": s.sum(),
+            "rows": s.sum(axis=1),
+            "columns": s.sum(axis=0),
+            "stack": fl.stack([s, 2 * s]),
+            "concatenate": fl.concatenate([s, s[:1] / s[1:]]),
+            "empty": s[:0] * 2,
+            "empty sum": s[:0].sum(axis=0),
+        }
+        assert repr(s) == "<SecretFloat of shape (2, 3)>"
+        return reveal(engine, found, digits=DIGITS)
+
+    found = compute_alike(3, program)
+    with np.errstate(all="ignore"):
+        expected = {
+            "index": x[1, ::2],
+            "reshape": x.reshape(-1),
+            "T": x.T,
+            "broadcast": x * x[0],
+            "column": x / x[:, :1],
+            "stack": np.stack([x, 2 * x]),
+            "concatenate": np.concatenate([x, x[:1] / x[1:]]),
+            "empty": x[:0],
+            "empty sum": np.zeros(3),
+        }
+    for name, value in expected.items():
+        assert found[name].shape == value.shape
+        assert_close(found[name], value)
+    assert_close(found["total"], x.sum(), 1e6)
+    assert_close(found["rows"], x.sum(axis=1), 1e6)
+    assert_close(found["columns"], x.sum(axis=0), 1e6)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-(2.0**60), 2.0**60, allow_subnormal=False), st.integers(-60, 60), st.booleans()),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_random_magnitudes(cases):
+    x = np.array([m for m, _, _ in cases])
+    y = np.array([(-1.0) ** s * 2.0**e for _, e, s in cases])
+    # As shared.
+    x = np.round(x * 2.0**60) / 2.0**60
+    found = computed(3, {"q": lambda x, y: x / y, "s": lambda x, y: x + y, "h": lambda x, y: sqrt(x * x)}, x, y)
+    assert_close(found["q"], x / y)
+    assert_close(found["s"], x + y, np.maximum(np.abs(x), np.abs(y)))
+    assert_close(found["h"], np.abs(x))
+
+
+def test_fixed_point_and_other_results_open_together():
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, [3 << 20, -5, 0], Format(20, 1 << 40))
+        f = floating(x)
+        cost, found = spent(engine, lambda: reveal(engine, {"a": f, "b": x, "c": 1 / f, "d": x < 0}, digits=30))
+        return found
+
+    found = compute_alike(3, program)
+    np.testing.assert_array_equal(found["a"], [3, -5 * 2.0**-20, 0])
+    np.testing.assert_array_equal(found["b"], [3, -5 * 2.0**-20, 0])
+    assert_close(found["c"], [1 / 3, -(2.0**20) / 5, np.inf], error=2.0**-30)
+    np.testing.assert_array_equal(found["d"], [0, 1, 0])
+
+
+def test_what_is_opened_has_the_stated_digits():
+    x = np.array([1 / 3, 2 / 3, -1 / 7, 1e10 / 9])
+    def program(engine: Engine) -> Any:
+        return reveal(engine, {"x": secret(engine, x)}, digits=10)["x"]
+    m, _ = np.frexp(compute_alike(3, program))
+    np.testing.assert_array_equal(m, np.round(np.frexp(x)[0] * 1024) / 1024)
+
+
+def test_refusals():
+    def program(engine: Engine) -> Any:
+        x = secret(engine, [1.0, 2.0])
+        before = engine.party.mesh.traffic.copy()
+        for wrong in (lambda: bool(x), lambda: np.asarray(x), lambda: x == 1.0):
+            with pytest.raises(TypeError):
+                wrong()
+        for bad in (np.nan, np.inf):
+            with pytest.raises(ValueError, match="finite"):
+                x * bad
+        with pytest.raises(ValueError, match="half"):
+            x**0.3
+        with pytest.raises(ValueError, match="bits"):
+            reveal(engine, {"x": x}, digits=60)
+        assert engine.party.mesh.traffic == before
+
+    compute(3, program)
