@@ -1,0 +1,130 @@
+"""This site's part of a proportional hazards model: its rows, and their sums over risk sets.
+
+The *cells* of a model are the times at which there is an event in a stratum. A row is at risk in a run of
+neighbouring cells, so sums over all risk sets are running sums, within each stratum and from its end: rows that
+left early never have to cancel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstats.expressions import Array
+from fedstats.survival._times import Codes, Times
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cells:
+    """Times of events by stratum; public, the same at every site.
+
+    Attributes
+    ----------
+    stratum, position
+        Of each cell; strata come one after the other, times increase.
+    events
+        d: how many events there are.
+    edges
+        Where each stratum's cells begin, and the number of cells.
+    """
+
+    stratum: Codes
+    position: Codes
+    events: Codes
+    edges: Codes
+
+    @classmethod
+    def of(cls, events: Codes) -> Cells:
+        """Return the cells of pooled numbers of events, shape ``(strata, positions)``."""
+        stratum, position = np.nonzero(events)
+        edges = np.searchsorted(stratum, np.arange(len(events) + 1))
+        return cls(stratum, position, events[stratum, position], edges)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @property
+    def repeated(self) -> Codes:
+        """Return the cell of each event, ``0, 0, 1, …``."""
+        return np.repeat(np.arange(len(self)), self.events)
+
+    @property
+    def place(self) -> Codes:
+        """Return the number of each event within its cell, from 0."""
+        return np.concatenate([np.arange(d) for d in self.events]) if len(self) else np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rows:
+    """This site's rows.
+
+    Attributes
+    ----------
+    z
+        Framed covariates, shape ``(rows, p)``.
+    cells
+        The pooled cells.
+    first, last
+        A row is at risk in the cells from `first` up to, not including, `last`.
+    died
+        Positions of the rows that end in an event, and `where` their cells.
+    """
+
+    z: Array
+    cells: Cells
+    first: Codes
+    last: Codes
+    died: Codes
+    where: Codes
+
+    @classmethod
+    def of(cls, z: Array, times: Times, cells: Cells) -> Rows:
+        """Find the cells in which rows are at risk."""
+        # All cells on one axis: a stratum takes as many positions as the grid has, and one for the start.
+        width = times.size + 1
+        axis = cells.stratum * width + cells.position
+        first = np.searchsorted(axis, times.cell * width + times.start, side="right")
+        last = np.searchsorted(axis, times.cell * width + times.stop, side="right")
+        first = np.maximum(first, cells.edges[times.cell])
+        died = np.flatnonzero(times.cause)
+        return cls(z, cells, first, last, died, last[died] - 1)
+
+    def at_risk(self, values: Array) -> Array:
+        """Return Σ over the rows at risk in each cell, of values of shape ``(quantities, rows)``."""
+        some = self.last > self.first
+        late = some & (self.first > self.cells.edges[self.cells.stratum[self.last - 1]])
+        total = self._by_cell(values[:, some], self.last[some] - 1)
+        total -= self._by_cell(values[:, late], self.first[late] - 1)
+        for start, end in zip(self.cells.edges[:-1], self.cells.edges[1:], strict=True):
+            total[:, start:end] = np.cumsum(total[:, start:end][:, ::-1], axis=1)[:, ::-1]
+        return total
+
+    def dying(self, values: Array) -> Array:
+        """Return Σ over the rows that end in an event in each cell, likewise."""
+        return self._by_cell(values[:, self.died], self.where)
+
+    def _by_cell(self, values: Array, cells: NDArray[np.integer]) -> Array:
+        size = len(self.cells)
+        return np.stack([np.bincount(cells, weights=row, minlength=size)[:size] for row in values])
+
+    def weights(self, beta: Array) -> Array:
+        """Return exp(z'β)."""
+        return np.asarray(np.exp(self.z @ beta))
+
+    def linear(self, weights: Array) -> Array:
+        """Return w and w·z, shape ``(1 + p, rows)``."""
+        return np.concatenate([weights[np.newaxis], weights * self.z.T])
+
+    def squares(self, weights: Array) -> Array:
+        """Return w·z_k·z_l for k ≤ l, shape ``(p(p + 1)/2, rows)``."""
+        k, m = np.triu_indices(self.z.shape[1])
+        weighted = weights * self.z.T
+        return weighted[k] * self.z.T[m]
+
+
+def along(cells: Codes, values: Array) -> Array:
+    """Return values of each row by its cell range's end: running sums with a leading 0, at `cells`."""
+    zero = np.zeros((*values.shape[:-1], 1))
+    return np.concatenate([zero, np.cumsum(values, axis=-1)], axis=-1)[..., cells]
