@@ -12,10 +12,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fedstats._counts import MOST
 from fedstats._moments import Frame, location_sums
+from fedstats.cohort import LARGEST_ON_SHARES
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
+from protocols.floating import floating
+from protocols.long import multiply, share_long
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -27,6 +32,15 @@ AGGREGATE: Mapping[str, str] = {
     "column sums": "Σx and Σ|x| of every column",
     "column squares": "Σ(x − mean)² of every column",
 }
+
+RESULT: Mapping[str, str] = {
+    "rows": ROWS,
+    "column units": "n³ times the variance of every column, to one significant bit",
+    "column centres": "the mean of every column, to the power of two nearest to its standard deviation",
+}
+
+#: Fractional bits of long numbers, of which measurements in any unit have plenty.
+RESOLUTION = 200
 
 #: A column is constant if its standard deviation is less than this part of its magnitude.
 CONSTANT = 1e-13
@@ -64,14 +78,77 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
     -----
     **Leakage.** `AGGREGATE` or `RESULT`.
 
-    **Cost.** Two sums in the aggregate mode.
+    **Cost.** Two sums in the aggregate mode, about 45 rounds in the result mode for three parties.
     """
-    total, magnitude = run.sum("column sums", location_sums(x))
-    centre = total / n
-    squares = run.sum("column squares", np.square(x - centre).sum(axis=0))
-    spread = np.sqrt(squares / n)
-    _refuse_constants(spread <= CONSTANT * magnitude / n, names)
-    return Frame(centre, power_of_two_near(spread))
+    if run.disclose == "aggregate":
+        total, magnitude = run.sum("column sums", location_sums(x))
+        centre = total / n
+        squares = run.sum("column squares", np.square(x - centre).sum(axis=0))
+        spread = np.sqrt(squares / n)
+        _refuse_constants(spread <= CONSTANT * magnitude / n, names)
+        return Frame(centre, power_of_two_near(spread))
+    frame, constant = secret_frame(run, list(x.T), np.full(x.shape[1], n))
+    _refuse_constants(constant, names)
+    return frame
+
+
+def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tuple[Frame, NDArray[np.bool_]]:
+    """Return a coarse public frame of variables, computed on shares.
+
+    Parameters
+    ----------
+    run
+        As for `pooled_frame`, in the result mode.
+    values
+        This site's values of each variable.
+    n
+        Numbers of values over all sites, none of them 0.
+
+    Returns
+    -------
+    frame : Frame
+        Of variables that do not vary the unit is 1.
+    constant : ndarray
+        Which variables do not vary.
+
+    Notes
+    -----
+    Site s has n_s values with mean a_s and Σ(x − a_s)² = q_s. Over all sites, with S = Σ n_s·a_s,
+
+        n³·var = Σ_s [n²·q_s + n_s·(n·a_s − S)²],
+
+    exactly, for all numbers are long [1]_.
+
+    References
+    ----------
+    .. [1] T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for Computing the Sample Variance: Analysis
+       and Recommendations", The American Statistician 37, 1983.
+    """
+    sizes = n.astype(object)
+    with run.on_shares() as engine:
+        count = share_long(engine, np.array([len(x) for x in values]), bound=MOST, fraction=0)
+        mine = np.stack([_mean_and_squares(x) for x in values], axis=1)
+        shared = share_long(engine, mine, bound=MOST * LARGEST_ON_SHARES**2, fraction=RESOLUTION)
+        mean, squares = shared[:, 0].assume(LARGEST_ON_SHARES), shared[:, 1]
+        total = multiply(count, mean).sum(axis=0)
+        off = mean * sizes - total
+        between = multiply(count, multiply(off, off)).sum(axis=0)
+        variance = floating(squares.sum(axis=0) * sizes**2 + between)
+    roughly = run.reveal({"column units": variance}, digits=1)["column units"] / n.astype(float) ** 3
+    constant = roughly == 0
+    unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
+    with run.on_shares():
+        multiple = (total * (1 / (n * unit))).rescale(0)
+    centre = run.reveal({"column centres": floating(multiple)})["column centres"] * unit
+    return Frame(centre, unit), constant
+
+
+def _mean_and_squares(x: Array) -> Array:
+    """Return a mean, and the sum of squared deviations from it; of a constant these are exact."""
+    if not len(x):
+        return np.zeros(2)
+    mean = x[0] + np.mean(x - x[0])
+    return np.array([mean, np.square(x - mean).sum()])
 
 
 def power_of_two_near(spread: Array) -> Array:
@@ -79,7 +156,7 @@ def power_of_two_near(spread: Array) -> Array:
     return np.asarray(np.ldexp(1.0, np.rint(np.log2(spread)).astype(int)))
 
 
-def _refuse_constants(constant: Array, names: tuple[str, ...]) -> None:
+def _refuse_constants(constant: NDArray[np.bool_], names: tuple[str, ...]) -> None:
     if constant.any():
         which = ", ".join(repr(name) for name, is_flat in zip(names, constant, strict=True) if is_flat)
         raise EstimationError(

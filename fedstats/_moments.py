@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats.expressions import Array
+from protocols.floating import SecretFloat, floating, sqrt
+from protocols.floating import stack as stack_floats
+from protocols.long import LongArray, multiply, stack
 
 
 @dataclass(frozen=True)
@@ -104,18 +107,65 @@ def moments(count: Array, sums: Array, frame: Frame) -> Moments:
     m2 = np.maximum(raw[1] - off**2, 0.0)
     # A constant leaves the rounding of its centre, at most a few units in the last place.
     rounding = 4 * np.finfo(float).eps * np.maximum(np.abs(frame.centre) / frame.unit, 1.0)
-    is_constant = m2 <= rounding**2
-    m2 = np.where(is_constant, 0.0, m2)
+    m2 = np.where(m2 <= rounding**2, 0.0, m2)
     m3 = raw[2] - 3 * off * raw[1] + 2 * off**3
     m4 = raw[3] - 4 * off * raw[2] + 6 * off**2 * raw[1] - 3 * off**4
     with np.errstate(all="ignore"):
-        variance = np.where(n > 1, m2 * n / (n - 1), np.nan)
-        skew = np.sqrt(n * (n - 1)) / (n - 2) * m3 / m2**1.5
-        kurtosis = (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m4 / m2**2 - 3) + 6)
-        return Moments(
-            mean=frame.centre + frame.unit * off,
-            var=frame.unit * (frame.unit * variance),
-            std=frame.unit * np.sqrt(variance),
-            skew=np.where(n > 2, np.where(is_constant, 0.0 * m3, skew), np.nan),
-            kurtosis=np.where(n > 3, np.where(is_constant, 0.0 * m4, kurtosis), np.nan),
-        )
+        return _corrected(n, off, m2, m3 / m2**1.5, m4 / m2**2, frame)
+
+
+def secret_ratios(count: NDArray[np.int64], sums: LongArray) -> SecretFloat:
+    """Return on shares what `moments_of_ratios` makes moments of.
+
+    Parameters
+    ----------
+    count
+        n of each variable, public.
+    sums
+        Pooled `power_sums` in a frame, shape ``(4, variables)``.
+
+    Returns
+    -------
+    SecretFloat
+        Shape ``(4, variables)``: Σz, and of the central moments m_k n²·m₂, m₃ / m₂^1.5 and m₄ / m₂²; NaN
+        where m₂ is 0.
+
+    Notes
+    -----
+    **Cost.** About 70 rounds for three parties.
+    """
+    n = count.astype(object)
+    s1, s2, s3, s4 = (sums[order] for order in range(4))
+    first = multiply(stack([s1] * 3), stack([s1, s2, s3]))  # Σz times Σz, Σz², Σz³
+    square, s12, s13 = (first[factor] for factor in range(3))
+    second = multiply(stack([square] * 3), stack([s1, square, s2]))
+    cube, quartic, mixed = (second[factor] for factor in range(3))
+    m2 = s2 * n - square
+    m3 = s3 * n**2 - s12 * (3 * n) + cube * 2
+    m4 = s4 * n**3 - s13 * (4 * n**2) + mixed * (6 * n) - quartic * 3
+    floats = floating(stack([s1, m2, m3, m4]))
+    m2_floats = floats[1]
+    skew, kurtosis = floats[2] / (m2_floats * sqrt(m2_floats)), floats[3] / (m2_floats * m2_floats)
+    return stack_floats([floats[0], m2_floats, skew, kurtosis])
+
+
+def moments_of_ratios(count: NDArray[np.int64], ratios: Array, frame: Frame) -> Moments:
+    """Return the moments that opened `secret_ratios` stand for."""
+    n = count.astype(np.float64)
+    first, second, skew, kurtosis = ratios
+    with np.errstate(all="ignore"):
+        return _corrected(n, first / n, second / n**2, skew, kurtosis, frame)
+
+
+def _corrected(n: Array, off: Array, m2: Array, skew: Array, kurtosis: Array, frame: Frame) -> Moments:
+    """Return moments as pandas defines them, of plain ones in a frame."""
+    variance = np.where(n > 1, m2 * n / (n - 1), np.nan)
+    skew = np.sqrt(n * (n - 1)) / (n - 2) * np.where(m2 > 0, skew, 0.0 * m2)
+    excess = (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (kurtosis - 3) + 6)
+    return Moments(
+        mean=frame.centre + frame.unit * off,
+        var=frame.unit * (frame.unit * variance),
+        std=frame.unit * np.sqrt(variance),
+        skew=np.where(n > 2, skew, np.nan),
+        kurtosis=np.where(n > 3, np.where(m2 > 0, excess, 0.0 * m2), np.nan),
+    )

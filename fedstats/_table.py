@@ -9,9 +9,9 @@ import pandas as pd
 
 def number(value: object, digits: int = 6) -> str:
     """Return a cell's text: floats to significant digits, what is missing as a dash."""
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.{digits}g}"
-    return str(value)
+    if value is pd.NA or value != value:
+        return "–"
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def frame_lines(frame: pd.DataFrame, digits: int = 6) -> list[str]:

@@ -26,6 +26,7 @@ from protocols import codec
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
+from protocols.floating import SecretFloat
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
 from protocols.ring import Ring
@@ -186,7 +187,11 @@ class Analysis:
             yield self.engine
 
     def reveal(
-        self, results: Mapping[str, SecretArray], *, part: int | None = None
+        self,
+        results: Mapping[str, SecretArray | SecretFloat],
+        *,
+        part: int | None = None,
+        digits: int = 30,
     ) -> dict[str, NDArray[Any]]:
         """Open results that were computed on shares, all in one go.
 
@@ -196,6 +201,8 @@ class Analysis:
             Arrays by labels that the declaration lists for this disclosure mode.
         part
             Number of the block or iteration, where one quantity is opened in several.
+        digits
+            Bits to which the mantissas of `SecretFloat` are rounded.
 
         Returns
         -------
@@ -204,7 +211,8 @@ class Analysis:
         """
         suffix = "" if part is None else f"/{part}"
         with translated():
-            opened = reveal(self.engine, {f"{label}{suffix}": secret for label, secret in results.items()})
+            labelled = {f"{label}{suffix}": secret for label, secret in results.items()}
+            opened = reveal(self.engine, labelled, digits=digits)
         return {label: opened[f"{label}{suffix}"] for label in results}
 
     def _admit(self, label: str, shape: tuple[int, ...]) -> None:

@@ -29,8 +29,15 @@ DECLARATION = Declaration(
     },
 )
 
-#: Largest magnitude that is accepted: sums over any number of rows stay finite.
+#: Largest magnitude that is accepted: sums over any number of rows stay finite. On shares, numbers have fewer
+#: bits.
 LARGEST = 1e290
+LARGEST_ON_SHARES = 2.0**60
+
+
+def largest(disclose: str | None) -> float:
+    """Return the largest magnitude of values that an analysis in a disclosure mode accepts."""
+    return LARGEST if disclose in (None, "aggregate") else LARGEST_ON_SHARES
 
 
 class Cohort:
@@ -121,16 +128,23 @@ class Cohort:
         self.schema.require(name)
         return self._frame[name].isna().to_numpy(dtype=bool)
 
-    def numbers(self, name: str) -> NDArray[np.float64]:
+    def numbers(self, name: str, largest: float = LARGEST) -> NDArray[np.float64]:
         """Return this site's values of a numeric column, NaN where missing.
+
+        Parameters
+        ----------
+        name
+            The column.
+        largest
+            What no magnitude may exceed, see `largest`.
 
         Raises
         ------
         DataError
-            The column is not numeric, or holds values that are infinite or beyond 1e290.
+            The column is not numeric, or holds values that are infinite or too large.
         """
         self.schema.require_numeric(name)
-        return to_numbers(self._frame[name], name)
+        return to_numbers(self._frame[name], name, largest)
 
     def texts(self, name: str) -> NDArray[np.object_]:
         """Return this site's values of a categorical column as levels, None where missing."""
@@ -144,7 +158,7 @@ class Cohort:
         return [level_sets.canonical(value) for value in dtype.categories]
 
 
-def to_numbers(values: pd.Series[Any], name: str) -> NDArray[np.float64]:
+def to_numbers(values: pd.Series[Any], name: str, largest: float = LARGEST) -> NDArray[np.float64]:
     """Return a numeric column as float64, NaN where missing, refusing what cannot be summed."""
     try:
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
@@ -152,10 +166,10 @@ def to_numbers(values: pd.Series[Any], name: str) -> NDArray[np.float64]:
         numbers = None
     if numbers is None:  # Raised outside of the handler: the cause would quote the value.
         raise DataError(f"column {name!r} holds values that are no numbers")
-    beyond = int(np.count_nonzero(np.abs(numbers) > LARGEST))
+    beyond = int(np.count_nonzero(np.abs(numbers) > largest))
     if beyond:
         raise DataError(
-            f"column {name!r} has {beyond} values that are infinite or beyond {LARGEST:g} in magnitude: "
+            f"column {name!r} has {beyond} values that are infinite or beyond {largest:g} in magnitude: "
             "set them to missing, or change the unit"
         )
     return numbers

@@ -1,9 +1,9 @@
 """Descriptive statistics of columns over the rows of all sites.
 
-Three secure sums: counts; sums, which locate each column; and powers of the deviations, which are
-then free of cancellation. Groups of too few rows take no part in the second and third.
-
-Rounds: one to agree, six for the sums, one to confirm.
+Counts; sums, which locate each column; and powers of the deviations, which are then free of cancellation.
+Groups of too few rows take no part in the second and third. In the aggregate mode each is a secure sum. In
+the result mode small counts are hidden on shares, columns are located coarsely (`_frames.secret_frame`), and
+what is opened of the powers are the moments.
 """
 
 from __future__ import annotations
@@ -18,15 +18,28 @@ from numpy.typing import NDArray
 
 from fedstats import _table
 from fedstats import levels as level_sets
-from fedstats._moments import Frame, location_sums, moments, power_sums
+from fedstats._counts import MOST, open_counts
+from fedstats._frames import secret_frame
+from fedstats._moments import (
+    Frame,
+    Moments,
+    location_sums,
+    moments,
+    moments_of_ratios,
+    power_sums,
+    secret_ratios,
+)
+from fedstats.cohort import largest
 from fedstats.design import check_same_call
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.results import Result
 from fedstats.schema import Kind
+from protocols.long import sum_long
 
 if TYPE_CHECKING:
+    from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
 DECLARATION = Declaration(
@@ -35,6 +48,13 @@ DECLARATION = Declaration(
         "counts": "number of values and of missing values of each column, in each group",
         "sums": "Σx and Σ|x| of each numeric column, in each group that is large enough",
         "central powers": "Σd, Σd², Σd³ and Σd⁴ of the deviations d from the mean, likewise",
+    },
+    result={
+        "counts": "number of values and of missing values of each column, in each group that is large "
+        "enough; of others, that they are smaller",
+        "column units": "n³ times the variance of each numeric column, in each of these groups, to one bit",
+        "column centres": "their means, to the power of two nearest to the standard deviation",
+        "moments": "mean, variance, skewness and kurtosis, to 30 significant bits",
     },
     published={"columns": "the text of the call, and which levels of the grouping column a site's rows have"},
 )
@@ -49,7 +69,7 @@ def describe(
     columns: Sequence[str] | None = None,
     *,
     by: str | None = None,
-    disclose: Disclose = "aggregate",
+    disclose: Disclose = "result",
 ) -> DescribeResult:
     """Describe columns over the rows of all sites.
 
@@ -63,13 +83,15 @@ def describe(
     by
         Column of groups; rows where it is missing belong to none.
     disclose
-        ``"aggregate"``: counts and pooled sums of powers are opened to every site.
+        ``"result"``: what is described is opened, and no count of fewer rows than the federation's
+        ``min_cell``. ``"aggregate"``: all counts and pooled sums of powers are opened.
 
     Returns
     -------
     DescribeResult
-        Count and missing for every column; mean, std, var, skew and kurtosis for numeric ones, as
-        pandas defines them: denominator n − 1, skewness corrected for bias, excess kurtosis.
+        Count and missing for every column, ``<NA>`` where they are hidden; mean, std, var, skew and kurtosis
+        for numeric ones, as pandas defines them: denominator n − 1, skewness corrected for bias, excess
+        kurtosis.
 
     Raises
     ------
@@ -81,16 +103,15 @@ def describe(
 
     Notes
     -----
-    **Leakage.** Every site learns, for each column and group, over all sites together: the numbers of
-    values and of missing values, and the sums of the first four powers, which the results are made
-    of. Columns with fewer values in a group than the federation's ``min_cell`` are not summed at
-    all; their counts are told. Of each single site it learns which levels `by` has there. A
-    coalition of t sites learns the same of the other n − t together, by subtracting its own; all
-    but one learn the remaining site's. Descriptions of groups that differ by few rows allow
-    such differences too.
+    **Leakage.** Every site learns, over all sites together, what the result shows, moments to 30 significant
+    bits. Where a group has fewer values of a column than the federation's ``min_cell``, it learns just that;
+    with ``disclose="aggregate"`` also how many. Of each single site it learns which levels `by` has there.
+    A coalition of t = ⌊(n − 1)/2⌋ sites learns no more in the result mode, but can subtract its own rows from
+    what it learns: exactly so in the aggregate mode, which opens the sums of the first four powers.
+    Descriptions of groups that differ by few rows allow such differences too.
 
-    Cost: eight rounds; each site sends less than 2 kB for each column and group, and half a kB to each
-    other site.
+    **Cost.** For three sites about 190 rounds, and 40 kB for each column and group. In the aggregate mode
+    eight rounds; each site sends less than 2 kB for each column and group, and half a kB to each other site.
 
     Examples
     --------
@@ -100,7 +121,7 @@ def describe(
         mine: list[_Local] = []
 
         def local() -> Mapping[str, Any]:
-            part = _Local.build(cohort, columns, by)
+            part = _Local.build(cohort, columns, by, largest(disclose))
             mine.append(part)
             return {"call": f"columns={columns!r}, by={by!r}", "levels": part.told_levels()}
 
@@ -110,27 +131,20 @@ def describe(
         levels = part.merge_levels(told)
         groups = part.group_masks(levels)
 
-        counts = run.sum("counts", part.counts(groups))
+        values, missing = part.counts(groups)
         enough = run.federation.shared_policy.min_cell
+        counts = open_counts(run, "counts", values, enough, along=missing[np.newaxis])
         numeric = np.array([name in part.numbers for name in part.columns])
         summed = (counts[0] >= enough) & numeric  # (groups, columns)
-
-        values = part.cells(groups, summed)
-        n = counts[0][summed].astype(np.float64)
-        total, magnitude = run.sum("sums", _stacked(values, location_sums, 2))
-        frame = Frame.of(n, total, magnitude)
-        deviations = [
-            (x - centre) / unit for x, centre, unit in zip(values, frame.centre, frame.unit, strict=True)
-        ]
-        powers = run.sum("central powers", _stacked(deviations, lambda d: power_sums(d, 4), 4))
-        found = moments(n, powers, frame)
+        pooled = _moments_of_sums if disclose == "aggregate" else _moments_on_shares
+        found = pooled(run, part.cells(groups, summed), counts[0][summed])
 
         table = _frame(part, levels, counts, by)
         for name in _STATISTICS:
             cells = np.full(summed.shape, np.nan)
             cells[summed] = getattr(found, name)
             table[name] = cells.ravel()
-        few = (counts[0] > 0) & (counts[0] < enough) & numeric
+        few = (counts[0] != 0) & (counts[0] < enough) & numeric
         return DescribeResult(
             **run.finish(),
             by=by,
@@ -139,6 +153,35 @@ def describe(
             skipped=part.skipped,
             frame=table,
         )
+
+
+def _moments_of_sums(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> Moments:
+    """Return the moments of variables with n values each over all sites, opening their sums of powers."""
+    count = n.astype(np.float64)
+    total, magnitude = run.sum("sums", _stacked(values, location_sums, 2))
+    frame = Frame.of(count, total, magnitude)
+    return moments(count, run.sum("central powers", _powers(values, frame)), frame)
+
+
+def _moments_on_shares(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> Moments:
+    """Return the moments of variables with n values each over all sites, opening nothing else of note."""
+    if not values:
+        return moments(np.zeros(0), np.zeros((4, 0)), Frame(np.zeros(0), np.zeros(0)))
+    frame, constant = secret_frame(run, values, n)
+    with run.on_shares() as engine:
+        powers = sum_long(engine, _powers(values, frame), bound=MOST**3, fraction=100)
+        ratios = secret_ratios(n, powers)
+    opened = run.reveal({"moments": ratios})["moments"]
+    opened[1][constant] = 0.0  # not the rounding of its sums
+    return moments_of_ratios(n, opened, frame)
+
+
+def _powers(values: list[Array], frame: Frame) -> Array:
+    """Return this site's sums of powers of the values in their frames, shape ``(4, variables)``."""
+    deviations = [
+        (x - centre) / unit for x, centre, unit in zip(values, frame.centre, frame.unit, strict=True)
+    ]
+    return _stacked(deviations, lambda d: power_sums(d, 4), 4)
 
 
 def _stacked(values: list[Array], sums: Callable[[Array], Array], order: int) -> Array:
@@ -152,7 +195,10 @@ def _frame(part: _Local, levels: tuple[str, ...], counts: NDArray[np.int64], by:
         if by is None
         else pd.MultiIndex.from_product([levels, part.columns], names=[by, "column"])
     )
-    return pd.DataFrame({"count": counts[0].ravel(), "missing": counts[1].ravel()}, index=index)
+    shown = pd.DataFrame(
+        {"count": counts[0].ravel(), "missing": counts[1].ravel()}, index=index, dtype="Int64"
+    )
+    return shown.mask(shown < 0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,7 +214,7 @@ class _Local:
     groups: NDArray[np.object_] | None
 
     @classmethod
-    def build(cls, cohort: Cohort, columns: Sequence[str] | None, by: str | None) -> _Local:
+    def build(cls, cohort: Cohort, columns: Sequence[str] | None, by: str | None, most: float) -> _Local:
         schema = cohort.schema
         if isinstance(columns, str):
             raise DataError(f"columns is a list of names: [{columns!r}]")
@@ -194,7 +240,7 @@ class _Local:
             skipped,
             by,
             np.column_stack([cohort.missing(name) for name in names]),
-            {name: cohort.numbers(name) for name, kind in kinds.items() if kind.is_numeric},
+            {name: cohort.numbers(name, most) for name, kind in kinds.items() if kind.is_numeric},
             groups,
         )
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
 from fedstats._moments import Frame, location_sums, moments, power_sums
-from fedstats.cohort import LARGEST, to_numbers, to_texts
+from fedstats.cohort import largest, to_numbers, to_texts
 from fedstats.errors import DataError
 from fedstats.expressions import Array, Inputs, MeanStd
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, parse, used_as
@@ -136,7 +136,7 @@ def agree_design(
 
     def local() -> Mapping[str, Any]:
         selected = None if check is None else check()
-        part = _Local.build(cohort, formula, needs_response, missing, selected)
+        part = _Local.build(cohort, formula, needs_response, missing, selected, largest(run.disclose))
         mine.append(part)
         return {"call": f"{formula!r}, {call}", "levels": part.told_levels()}
 
@@ -231,6 +231,7 @@ class _Local:
     rows: Rows
     positions: NDArray[np.intp]
     dropped: int
+    largest: float
 
     @classmethod
     def build(
@@ -240,6 +241,7 @@ class _Local:
         needs_response: bool,
         missing: Missing,
         selected: NDArray[np.bool_] | None,
+        most: float,
     ) -> _Local:
         formula = parse(text)
         if needs_response and formula.response is None:
@@ -256,10 +258,10 @@ class _Local:
         positions, dropped = _complete_rows(cohort, list(kinds), missing, selected)
         rows = Rows(
             len(positions),
-            {name: cohort.numbers(name)[positions] for name in numbers},
+            {name: cohort.numbers(name, most)[positions] for name in numbers},
             {name: cohort.texts(name)[positions] for name in categories},
         )
-        part = cls(cohort, formula, kinds, rows, positions, dropped)
+        part = cls(cohort, formula, kinds, rows, positions, dropped, most)
         part.check_finite({})
         return part
 
@@ -274,11 +276,12 @@ class _Local:
                 continue
             known = expression.pooled.keys() <= available.keys()
             for values in [expression(inputs)] if known else expression.arguments(inputs):
-                bad = int(np.count_nonzero(~(np.abs(values) <= LARGEST)))
+                bad = int(np.count_nonzero(~(np.abs(values) <= self.largest)))
                 if bad:
                     raise DataError(
                         f"{expression.text!r} is not finite in {bad} rows of this site that have no missing "
-                        "value: correct these rows, set them to missing, or change the term"
+                        f"value, or beyond {self.largest:g}: correct these rows, set them to missing, or "
+                        "change the term"
                     )
 
     def told_levels(self) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,11 @@ import fedstats as fs
 from fedstats.cohort import Cohort
 
 Program = Callable[[Cohort], object]
+
+#: Functions with their disclosure mode.
+aggregate = SimpleNamespace(
+    describe=partial(fs.describe, disclose="aggregate"), ols=partial(fs.ols, disclose="aggregate")
+)
 
 
 def split(frame: pd.DataFrame, sizes: Sequence[int], seed: int = 0) -> list[pd.DataFrame]:
@@ -35,7 +42,7 @@ def refused(program: Program, parts: Sequence[object], **cohort) -> list[fs.FedS
         try:
             program(federation.cohort(data, **cohort))
         except fs.FedStatsError as error:
-            assert fs.describe(federation.cohort(sound)).to_frame()["count"].item() == 10 * len(parts)
+            assert aggregate.describe(federation.cohort(sound)).to_frame()["count"].item() == 10 * len(parts)
             return error
         raise AssertionError("nothing was refused")
 

@@ -11,8 +11,9 @@ import pandas as pd
 from scipy import stats
 
 from fedstats import _table, design
+from fedstats.errors import DisclosureError
 from fedstats.expressions import Array
-from fedstats.formula import INTERCEPT, Coding
+from fedstats.formula import Coding
 from fedstats.results import Result
 
 CovType: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"]
@@ -36,11 +37,16 @@ class OLSResult(Result):
         1 if the terms span a constant, by an intercept or implicitly as ``0 + C(arm)`` does, else 0;
         R² is then about the mean, and about 0 otherwise.
     ssr, centered_tss, uncentered_tss
-        Sums of squares: of the residuals, of the response about its mean, and about 0.
+        Sums of squares: of the residuals, of the response about its mean, and about 0. In the result mode one
+        of the latter two is NaN: the one that R² does not use.
     condition_number
-        Of the model matrix, as it is: large where units differ.
+        Of the model matrix, as it is: large where units differ. NaN in the result mode.
+    variances
+        Of the estimates, by term.
     covariance
-        Covariance matrix of the estimates; labelled by `cov_params`.
+        Covariance matrix of the estimates, labelled by `cov_params`; None in the result mode.
+    wald
+        Wald's statistic that all coefficients but the intercept are 0, if robust types could test that.
     coding
         How rows are coded, for `predict`.
     """
@@ -57,7 +63,9 @@ class OLSResult(Result):
     centered_tss: float
     uncentered_tss: float
     condition_number: float
-    covariance: Array = field(repr=False)
+    variances: Array = field(repr=False)
+    covariance: Array | None = field(repr=False)
+    wald: float | None
     coding: Coding = field(repr=False)
 
     @property
@@ -73,7 +81,7 @@ class OLSResult(Result):
     @cached_property
     def bse(self) -> pd.Series[float]:
         """Standard errors."""
-        return pd.Series(np.sqrt(np.diag(self.covariance)), index=self.params.index, name="std err")
+        return pd.Series(np.sqrt(self.variances), index=self.params.index, name="std err")
 
     @cached_property
     def tvalues(self) -> pd.Series[float]:
@@ -95,7 +103,17 @@ class OLSResult(Result):
         return pd.DataFrame({0: self.params - quantile * self.bse, 1: self.params + quantile * self.bse})
 
     def cov_params(self) -> pd.DataFrame:
-        """Return the covariance matrix of the estimates."""
+        """Return the covariance matrix of the estimates.
+
+        Raises
+        ------
+        DisclosureError
+            It was not opened: with the estimates and the error variance it would tell X'X.
+        """
+        if self.covariance is None:
+            raise DisclosureError(
+                "disclose='result' opens no covariances, only variances (bse): fit with disclose='aggregate'"
+            )
         return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
 
     @property
@@ -135,15 +153,7 @@ class OLSResult(Result):
             return float("nan")
         if self.cov_type == "nonrobust":
             return self.mse_model / self.mse_resid if self.mse_resid else float("inf")
-        has_intercept = self.params.index[0] == INTERCEPT
-        if self.k_constant and not has_intercept:
-            return float("nan")
-        tested = slice(1 if has_intercept else 0, None)
-        # In units of standard errors, so that units of columns cannot spoil the solution.
-        z = self.tvalues.to_numpy()[tested]
-        errors = self.bse.to_numpy()[tested]
-        correlation = self.covariance[tested, tested] / np.outer(errors, errors)
-        return float(z @ np.linalg.solve(correlation, z) / len(z))
+        return float("nan") if self.wald is None else self.wald / self.df_model
 
     @property
     def f_pvalue(self) -> float:

@@ -23,9 +23,9 @@ import pandas as pd
 from fedstats import design
 from fedstats._moments import moments
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError, EstimationError
+from fedstats.errors import DataError, DisclosureError, EstimationError
 from fedstats.expressions import Array
-from fedstats.regression import _orthonormal
+from fedstats.regression import _equations, _on_shares, _orthonormal
 from fedstats.regression._results import CovType, OLSResult
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _RESIDUALS = (
 DECLARATION = Declaration(
     "ols",
     aggregate={**design.AGGREGATE, **_orthonormal.AGGREGATE, "residuals": _RESIDUALS},
+    result={**design.AGGREGATE, **_on_shares.RESULT, **_on_shares.WITHOUT_INTERCEPT},
     published=design.PUBLISHED,
 )
 ROBUST_DECLARATION = Declaration(
@@ -49,6 +50,7 @@ ROBUST_DECLARATION = Declaration(
         "residuals": f"{_RESIDUALS}; Σwr²qq' with the weights w of the covariance type; how many rows "
         "have leverage 1",
     },
+    result={**design.AGGREGATE, **_on_shares.ROBUST, **_on_shares.WITHOUT_INTERCEPT},
     published=design.PUBLISHED,
 )
 
@@ -64,7 +66,7 @@ def ols(
     *,
     cov_type: CovType = "nonrobust",
     missing: design.Missing = "drop",
-    disclose: Disclose = "aggregate",
+    disclose: Disclose = "result",
 ) -> OLSResult:
     """Fit a linear model by least squares to the rows of all sites.
 
@@ -130,10 +132,12 @@ def ols(
             call=f"cov_type={cov_type!r}, missing={missing!r}",
             needs_response=True,
             missing=missing,
-            check=lambda: _check_cov_type(cov_type),
+            check=lambda: _check_cov_type(cov_type, disclose),
         )
         if not part.names:
             raise DataError(f"formula {formula!r} has no terms on its right")
+        if disclose == "result":
+            return _on_shares.fit_on_shares(run, part, cov_type)
         y = cast(Array, part.y)
         basis = _orthonormal.orthonormalise(
             run,
@@ -146,9 +150,14 @@ def ols(
         return _fit(run, part, basis, cov_type)
 
 
-def _check_cov_type(cov_type: str) -> None:
+def _check_cov_type(cov_type: str, disclose: str) -> None:
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
+    if disclose == "result" and cov_type in ("HC2", "HC3"):
+        raise DisclosureError(
+            f"{cov_type} needs the leverage of each row, which no site knows with disclose='result': use HC0 "
+            "or HC1, or disclose='aggregate'"
+        )
 
 
 def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovType) -> OLSResult:
@@ -184,6 +193,9 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
             "squares of the response or variances of the estimates are beyond what floating-point numbers "
             "can hold: change the units of the columns"
         )
+    matrix = (covariance + covariance.T) / 2
+    tested = slice(1, None) if part.has_intercept else slice(None)
+    testable = cov_type != "nonrobust" and p > spans_constant == part.has_intercept
     return OLSResult(
         **run.finish(),
         formula=part.coding.formula.text,
@@ -198,7 +210,9 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
         centered_tss=y_var * (n - 1),
         uncentered_tss=y_var * (n - 1) + n * (centre + unit * basis.y_sums[0, 0] / n) ** 2,
         condition_number=float(np.linalg.cond(basis.R)),
-        covariance=(covariance + covariance.T) / 2,
+        variances=np.diag(matrix).copy(),
+        covariance=matrix,
+        wald=_equations.wald(matrix[tested, tested], params[tested]) if testable else None,
         coding=part.coding,
     )
 

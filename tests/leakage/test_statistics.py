@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from stat_helpers import split
+from stat_helpers import aggregate, split
 
 import fedstats as fs
 from fedstats.cohort import DECLARATION as COHORT
@@ -26,18 +26,29 @@ def frame() -> pd.DataFrame:
     )
 
 
-def labels(declaration: Declaration) -> set[str]:
-    return {*declaration.aggregate, *declaration.published}
+def labels(declaration: Declaration, disclose: str = "aggregate") -> set[str]:
+    return {*declaration.opened(disclose), *declaration.published}
 
 
 @pytest.mark.parametrize(
     ("program", "declared"),
     [
-        (lambda c: fs.describe(c), labels(DESCRIBE)),
-        (lambda c: fs.describe(c, by="arm"), labels(DESCRIBE)),
-        (lambda c: fs.ols("y ~ center(x) + arm", c), labels(OLS)),
-        (lambda c: fs.ols("y ~ center(x) + arm", c, cov_type="HC3"), labels(ROBUST)),
-        (lambda c: fs.ols("y ~ x + arm", c), labels(OLS) - {*TRANSFORMS, "transforms"}),
+        (fs.describe, labels(DESCRIBE, "result")),
+        (lambda c: fs.describe(c, by="arm"), labels(DESCRIBE, "result")),
+        (
+            lambda c: fs.ols("y ~ 0 + center(x) + arm", c),
+            labels(OLS, "result"),
+        ),
+        (lambda c: fs.ols("y ~ 0 + center(x) + arm", c, cov_type="HC1"), labels(ROBUST, "result")),
+        (
+            lambda c: fs.ols("y ~ x + arm", c),
+            labels(OLS, "result") - {*TRANSFORMS, "transforms", "constant"},
+        ),
+        (lambda c: aggregate.describe(c), labels(DESCRIBE)),
+        (lambda c: aggregate.describe(c, by="arm"), labels(DESCRIBE)),
+        (lambda c: aggregate.ols("y ~ center(x) + arm", c), labels(OLS)),
+        (lambda c: aggregate.ols("y ~ center(x) + arm", c, cov_type="HC3"), labels(ROBUST)),
+        (lambda c: aggregate.ols("y ~ x + arm", c), labels(OLS) - {*TRANSFORMS, "transforms"}),
     ],
 )
 def test_recorded_reveals_are_the_declared_ones(program, declared: set[str]) -> None:
@@ -51,7 +62,7 @@ def test_recorded_reveals_are_the_declared_ones(program, declared: set[str]) -> 
 
 
 def test_number_of_values_revealed_is_what_the_docstring_says() -> None:
-    run = lambda fed, data: fs.ols("y ~ x + arm", fed.cohort(data)).leakage  # noqa: E731
+    run = lambda fed, data: aggregate.ols("y ~ x + arm", fed.cohort(data)).leakage  # noqa: E731
     leakage = fs.simulate(run, split(frame(), [5, 20]))[0]
     reveals = {reveal.label: reveal.size for reveal in leakage if reveal.kind == "pooled"}
     p, k = 3, 1
@@ -63,11 +74,27 @@ def test_number_of_values_revealed_is_what_the_docstring_says() -> None:
     }
 
 
+def test_number_of_results_revealed() -> None:
+    leakage = fs.simulate(
+        lambda fed, data: fs.ols("y ~ x + arm", fed.cohort(data)).leakage, split(frame(), [5, 20])
+    )
+    reveals = {reveal.label: reveal.size for reveal in leakage[0] if reveal.kind != "published"}
+    p = 3
+    assert reveals == {
+        "rows": 2,
+        "column units": p,
+        "column centres": p,
+        "coefficients": p,
+        "sums of squares": 2,
+        "variances": p,
+    }
+
+
 def test_no_row_in_what_is_shown() -> None:
     def run(federation: fs.Federation, data: pd.DataFrame) -> str:
         cohort = federation.cohort(data)
-        fit = fs.ols("y ~ x + arm", cohort, cov_type="HC1")
-        shown = [cohort, fit, fs.describe(cohort), fit.leakage, fit.coding, federation]
+        fit = aggregate.ols("y ~ x + arm", cohort, cov_type="HC1")
+        shown = [cohort, fit, aggregate.describe(cohort), fit.leakage, fit.coding, federation]
         return "\n".join(repr(thing) for thing in shown) + fit._repr_html_()
 
     data = frame()
@@ -78,10 +105,22 @@ def test_no_row_in_what_is_shown() -> None:
 def test_declared_levels_are_not_told() -> None:
     told = {}
     for levels in ({}, {"arm": ["a", "b"]}):
-        run = lambda fed, data, levels=levels: fs.ols("y ~ arm", fed.cohort(data, levels=levels)).leakage  # noqa: E731
+
+        def run(fed: fs.Federation, data: pd.DataFrame, levels=levels) -> fs.disclosure.Leakage:
+            return aggregate.ols("y ~ arm", fed.cohort(data, levels=levels)).leakage
+
         [formula] = [r for r in fs.simulate(run, split(frame(), [5, 20]))[0] if r.label == "formula"]
         told[len(levels)] = formula.size
     assert told[1] < told[0]
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_rounds_on_shares_do_not_depend_on_the_number_of_columns(columns: int) -> None:
+    data = pd.DataFrame(np.random.default_rng(0).normal(size=(60, columns + 1))).add_prefix("x")
+    formula = "x0 ~ " + " + ".join(f"x{number + 1}" for number in range(columns))
+    run = lambda fed, rows: [fs.describe(fed.cohort(rows)).cost, fs.ols(formula, fed.cohort(rows)).cost]  # noqa: E731
+    costs = fs.simulate(run, split(data, [8, 12]))
+    assert [cost.rounds for cost in costs[0]] == [244, 300]
 
 
 @pytest.mark.parametrize("sites", [3, 10])
@@ -93,10 +132,10 @@ def test_traffic_is_what_the_docstrings_say(sites: int, columns: int) -> None:
     formula, p = "y ~ " + " + ".join(names), columns + 1
     numbers = p**2 + 6 * p + 7
     expected = {
-        (8, 2000 * columns): lambda c: fs.describe(c, names),
-        (8, 4000 * columns): lambda c: fs.describe(c, names, by="arm"),
-        (10, 300 * numbers): lambda c: fs.ols(formula, c),
-        (10, 300 * (numbers + p * (p + 1) // 2 + 1)): lambda c: fs.ols(formula, c, cov_type="HC2"),
+        (8, 2000 * columns): lambda c: aggregate.describe(c, names),
+        (8, 4000 * columns): lambda c: aggregate.describe(c, names, by="arm"),
+        (10, 300 * numbers): lambda c: aggregate.ols(formula, c),
+        (10, 300 * (numbers + p * (p + 1) // 2 + 1)): lambda c: aggregate.ols(formula, c, cov_type="HC2"),
     }
     for (rounds, volume), run in expected.items():
         for result in fs.simulate(lambda fed, rows, run=run: run(fed.cohort(rows)), parts):

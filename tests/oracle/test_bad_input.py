@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from stat_helpers import Program, refused, split
+from stat_helpers import Program, aggregate, refused, split
 
 import fedstats as fs
 from fedstats.cohort import Cohort
@@ -37,7 +37,7 @@ def one_site(**columns: object) -> list[pd.DataFrame]:
 
 
 def fit(formula: str, **options: object) -> Program:
-    return lambda cohort: fs.ols(formula, cohort, **options)
+    return lambda cohort: aggregate.ols(formula, cohort, **options)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def fit(formula: str, **options: object) -> Program:
         (fit("y ~ x", cov_type="HC4"), fs.DataError, "cov_type must be one of nonrobust, HC0"),
         (fit("y ~ x", missing="impute"), fs.DataError, "missing must be 'drop' or 'raise'"),
         (fit("y ~ x", disclose="secret"), fs.DisclosureError, "knows no disclosure mode 'secret'"),
-        (lambda c: fs.describe(c, ["yy"]), fs.DataError, "no site has a column 'yy'"),
-        (lambda c: fs.describe(c, "x"), fs.DataError, "columns is a list"),
-        (lambda c: fs.describe(c, ["x", "x"]), fs.DataError, "more than once"),
-        (lambda c: fs.describe(c, []), fs.DataError, "no column to describe"),
-        (lambda c: fs.describe(c, ["x"], by=["arm", "sick"]), fs.DataError, "name of one column"),
-        (lambda c: fs.describe(c, by="blank"), fs.DataError, "makes no groups"),
-        (lambda c: fs.describe(c, by="visit"), fs.DataError, "group the dates"),
-        (lambda c: fs.describe(c, by="x"), fs.DataError, "'x' has .* levels"),
+        (lambda c: aggregate.describe(c, ["yy"]), fs.DataError, "no site has a column 'yy'"),
+        (lambda c: aggregate.describe(c, "x"), fs.DataError, "columns is a list"),
+        (lambda c: aggregate.describe(c, ["x", "x"]), fs.DataError, "more than once"),
+        (lambda c: aggregate.describe(c, []), fs.DataError, "no column to describe"),
+        (lambda c: aggregate.describe(c, ["x"], by=["arm", "sick"]), fs.DataError, "name of one column"),
+        (lambda c: aggregate.describe(c, by="blank"), fs.DataError, "makes no groups"),
+        (lambda c: aggregate.describe(c, by="visit"), fs.DataError, "group the dates"),
+        (lambda c: aggregate.describe(c, by="x"), fs.DataError, "'x' has .* levels"),
     ],
 )
 def test_at_all_sites(program: Program, error: type[fs.FedStatsError], message: str) -> None:
@@ -103,7 +103,7 @@ def negative(frame: pd.DataFrame) -> pd.Series:
     ("program", "change", "message"),
     [
         (fit("y ~ x"), {"x": infinite}, "'x' has 3 values that are infinite"),
-        (lambda c: fs.describe(c), {"x": infinite}, "'x' has 3 values that are infinite"),
+        (lambda c: aggregate.describe(c), {"x": infinite}, "'x' has 3 values that are infinite"),
         (fit("y ~ log(x)"), {"x": negative}, r"'log\(x\)' is not finite in 3 rows of this site"),
         (
             fit("y ~ log(center(x) + 9)"),
@@ -119,7 +119,7 @@ def negative(frame: pd.DataFrame) -> pd.Series:
             "'arm' has 40 levels in 40 rows",
         ),
         (
-            lambda c: fs.describe(c, by="arm"),
+            lambda c: aggregate.describe(c, by="arm"),
             {"arm": lambda f: [f"{CANARY}{i}" for i in range(len(f))]},
             "declare",
         ),
@@ -156,13 +156,13 @@ def test_column_that_one_site_lacks_is_known_to_all() -> None:
 
 def test_no_column_that_all_sites_can_use() -> None:
     parts = [pd.DataFrame({"y;x": ["1;2"]}), pd.DataFrame({"y": [1.0]}), pd.DataFrame({"y": [2.0]})]
-    for error in refused(fs.describe, parts):
+    for error in refused(aggregate.describe, parts):
         assert "no column to describe; column 'y' does not exist at site site1: add it there" in str(error)
 
 
 def test_formulas_that_differ_between_sites_are_shown() -> None:
     def program(cohort: Cohort) -> object:
-        return fs.ols("y ~ x" if cohort.federation.site != "site2" else "y ~ arm", cohort)
+        return aggregate.ols("y ~ x" if cohort.federation.site != "site2" else "y ~ arm", cohort)
 
     errors = refused(program, split(base(), [10, 40]))
     assert all(isinstance(error, fs.DataError) and "different analyses" in str(error) for error in errors)
@@ -211,7 +211,8 @@ def test_declared_level_that_no_row_has() -> None:
 
 def test_all_missing_at_one_site_is_fine() -> None:
     results = fs.simulate(
-        lambda fed, frame: fs.ols("y ~ x + arm", fed.cohort(frame)), one_site(x=None, arm=None, y=np.nan)
+        lambda fed, frame: aggregate.ols("y ~ x + arm", fed.cohort(frame)),
+        one_site(x=None, arm=None, y=np.nan),
     )
     assert results[0].nobs == 50
     assert results[0].n_missing == 40
@@ -220,4 +221,4 @@ def test_all_missing_at_one_site_is_fine() -> None:
 def test_policy_that_forbids_aggregates() -> None:
     policy = fs.policy.SitePolicy(allow_aggregate=False)
     with pytest.raises(fs.PolicyError, match="allow_aggregate"):
-        fs.simulate(lambda fed, d: fs.describe(fed.cohort(d)), split(base(), [10, 40]), policy=policy)
+        fs.simulate(lambda fed, d: aggregate.describe(fed.cohort(d)), split(base(), [10, 40]), policy=policy)

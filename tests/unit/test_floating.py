@@ -99,11 +99,18 @@ def test_comparisons():
     def program(engine: Engine) -> Any:
         x, y = secret(engine, X), secret(engine, Y)
         nothing = x / (x - x)
-        found = {"<": x < y, ">": x > y, "<=": x <= y, ">=": x >= y, "public": x > 1.0, "undefined": nothing <= 1}
+        found = {
+            "<": x < y,
+            ">": x > y,
+            "<=": x <= y,
+            ">=": x >= y,
+            "public": x > 1.0,
+            "undefined": nothing <= 1,
+        }
         return reveal(engine, found)
 
     found = compute_alike(3, program)
-    expected = {"<": X < Y, ">": X > Y, "<=": X <= Y, ">=": X >= Y, "public": X > 1, "undefined": X < -np.inf}
+    expected = {"<": X < Y, ">": X > Y, "<=": X <= Y, ">=": X >= Y, "public": X > 1, "undefined": -np.inf > X}
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
@@ -115,7 +122,9 @@ def test_one_formula_for_both_kinds():
     def guarded(m1: Any, v1: Any, m2: Any, v2: Any) -> Any:
         return where(v1 > v2, m1 / v1, 0 * m1)
 
-    operands = [np.array(z) for z in ([1.5, 1e-9, -3e6], [2.0, 1e-20, 0.0], [1.25, 2e-9, 5.0], [0.5, 1e-19, 1e9])]
+    operands = [
+        np.array(z) for z in ([1.5, 1e-9, -3e6], [2.0, 1e-20, 0.0], [1.25, 2e-9, 5.0], [0.5, 1e-19, 1e9])
+    ]
     found = computed(3, {"t": welch, "g": guarded}, *operands)
     assert_close(found["t"], welch(*operands), error=2.0**-38)
     with np.errstate(all="ignore"):
@@ -178,7 +187,9 @@ def test_random_magnitudes(cases):
     y = np.array([(-1.0) ** s * 2.0**e for _, e, s in cases])
     # As shared.
     x = np.round(x * 2.0**60) / 2.0**60
-    found = computed(3, {"q": lambda x, y: x / y, "s": lambda x, y: x + y, "h": lambda x, y: sqrt(x * x)}, x, y)
+    found = computed(
+        3, {"q": lambda x, y: x / y, "s": lambda x, y: x + y, "h": lambda x, y: sqrt(x * x)}, x, y
+    )
     assert_close(found["q"], x / y)
     assert_close(found["s"], x + y, np.maximum(np.abs(x), np.abs(y)))
     assert_close(found["h"], np.abs(x))
@@ -188,7 +199,9 @@ def test_fixed_point_and_other_results_open_together():
     def program(engine: Engine) -> Any:
         x = secret_of(engine, [3 << 20, -5, 0], Format(20, 1 << 40))
         f = floating(x)
-        cost, found = spent(engine, lambda: reveal(engine, {"a": f, "b": x, "c": 1 / f, "d": x < 0}, digits=30))
+        cost, found = spent(
+            engine, lambda: reveal(engine, {"a": f, "b": x, "c": 1 / f, "d": x < 0}, digits=30)
+        )
         return found
 
     found = compute_alike(3, program)
@@ -200,8 +213,10 @@ def test_fixed_point_and_other_results_open_together():
 
 def test_what_is_opened_has_the_stated_digits():
     x = np.array([1 / 3, 2 / 3, -1 / 7, 1e10 / 9])
+
     def program(engine: Engine) -> Any:
         return reveal(engine, {"x": secret(engine, x)}, digits=10)["x"]
+
     m, _ = np.frexp(compute_alike(3, program))
     np.testing.assert_array_equal(m, np.round(np.frexp(x)[0] * 1024) / 1024)
 
