@@ -266,8 +266,15 @@ def multiply(x: SecretArray, y: SecretArray) -> SecretArray:
     return _reshared("multiply", x, y, 1, shape, local)
 
 
-def matmul(x: SecretArray, y: SecretArray) -> SecretArray:
+def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
     """Return x @ y, by the rules of `numpy.matmul`, rounded to the finer fraction of the two.
+
+    Parameters
+    ----------
+    x, y
+        The matrices.
+    bound
+        As for `inner`.
 
     Raises
     ------
@@ -279,7 +286,7 @@ def matmul(x: SecretArray, y: SecretArray) -> SecretArray:
     **Leakage.** Nothing; see `reshare`. **Cost.** One round; an element an entry of the result to each
     peer, whatever the length of the inner products.
     """
-    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul)
+    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul, bound)
 
 
 def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:

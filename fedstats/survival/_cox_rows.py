@@ -1,8 +1,8 @@
 """This site's part of a proportional hazards model: its rows, and their sums over risk sets.
 
 The *cells* of a model are the times at which there is an event in a stratum. A row is at risk in a run of
-neighbouring cells, so sums over all risk sets are running sums, within each stratum and from its end: rows that
-left early never have to cancel.
+neighbouring cells, so sums over all risk sets are running sums, within each stratum and from its end: rows
+that left early never have to cancel.
 """
 
 from __future__ import annotations

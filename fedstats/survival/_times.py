@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats._counts import HIDDEN, open_counts
 from fedstats._factors import Factor
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, EstimationError
@@ -30,8 +31,12 @@ PUBLISHED: Mapping[str, str] = {
     "times": "the text of the call, and which levels of its grouping columns a site's rows have"
 }
 ROWS: Mapping[str, str] = {
-    "rows": "numbers of rows and of events in each group and stratum, and of rows left out; how many sites have "
-    "their latest time within each power of two of the unit"
+    "rows": "numbers of rows, of events, and of rows left out; how many sites have their latest time within "
+    "each power of two of the unit"
+}
+GROUPS: Mapping[str, str] = {"groups": "the number of rows in each group"}
+GROUPS_ON_SHARES: Mapping[str, str] = {
+    "groups": "the number of rows in each group, if it is 0 or large enough"
 }
 
 #: Most points of a grid.
@@ -142,11 +147,10 @@ class Times:
         The levels of ``by`` and of ``strata`` (a single empty one without), and the kinds of events.
     rows
         Positions in the cohort of the complete rows.
-    n_rows, n_events
-        Pooled numbers by cell, shape ``(cells,)`` and ``(cells, causes)``; the cells are the groups where
-        there are no strata.
-    n_missing
-        Pooled number of rows left out for a missing value.
+    n_rows
+        Pooled numbers of rows by cell; `HIDDEN` where they are not told.
+    nobs, n_events, n_missing
+        Pooled numbers of rows and of events, and of rows left out for a missing value.
     """
 
     grid: Grid
@@ -160,13 +164,9 @@ class Times:
     causes: tuple[str, ...]
     rows: NDArray[np.intp]
     n_rows: Codes
-    n_events: Codes
+    nobs: int
+    n_events: int
     n_missing: int
-
-    @property
-    def nobs(self) -> int:
-        """Pooled number of rows."""
-        return int(self.n_rows.sum())
 
     def events(self) -> Codes:
         """Return this site's numbers of events, shape ``(cells, causes, size)``."""
@@ -202,6 +202,8 @@ def agree_times(
     unit: float | None,
     grid: Sequence[float] | None,
     censored: str | None = None,
+    counted: bool = True,
+    selected: NDArray[np.bool_] | None = None,
     check: Callable[[], object] = lambda: None,
 ) -> Times:
     """Agree with the other sites on a call and its grid, and place this site's rows on it.
@@ -221,6 +223,10 @@ def agree_times(
         See `Grid`.
     censored
         The level of `event` that means censored; without it `event` holds 0 and 1, or truth values.
+    counted
+        Whether numbers of rows by group are opened, small ones not in the result mode.
+    selected
+        Which rows of this site take part; all by default.
     check
         Checks the call's other arguments; may raise DataError.
 
@@ -236,13 +242,17 @@ def agree_times(
 
     Notes
     -----
-    **Leakage.** `PUBLISHED` and `ROWS`. **Cost.** Three rounds.
+    **Leakage.** `PUBLISHED`, `ROWS` and, if `counted` and there are groups, `GROUPS`.
+
+    **Cost.** Three rounds, and for groups two, or 15 in the result mode.
     """
     mine: list[_Local] = []
 
     def local() -> Mapping[str, Any]:
         check()
-        part = _Local.build(cohort, duration, event, entry, by, strata, Grid.of(unit, grid), censored)
+        part = _Local.build(
+            cohort, duration, event, entry, by, strata, Grid.of(unit, grid), censored, selected
+        )
         mine.append(part)
         text = f"duration={duration!r}, event={event!r}, entry={entry!r}, by={by!r}, "
         text += f"strata={strata!r}, unit={unit!r}, grid={None if grid is None else list(grid)!r}, {call}"
@@ -251,7 +261,7 @@ def agree_times(
     told = run.agree("times", local, max_bytes=1 << 20)
     check_same_call(told, run.federation.site)
     [part] = mine
-    return part.pooled(run, told, censored)
+    return part.pooled(run, told, censored, counted=counted)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -279,9 +289,10 @@ class _Local:
         strata: str | None,
         grid: Grid,
         censored: str | None,
+        selected: NDArray[np.bool_] | None,
     ) -> _Local:
         numbers = [duration, *([] if entry is None else [entry]), *([event] if censored is None else [])]
-        used = np.ones(len(cohort), dtype=bool)
+        used = np.ones(len(cohort), dtype=bool) if selected is None else selected.copy()
         for name in numbers:
             cohort.schema.require_numeric(name)
             used &= ~cohort.missing(name)
@@ -317,7 +328,9 @@ class _Local:
         """Return the levels of the grouping columns, as told to the other sites."""
         return {name: its for one in self.factors for name, its in one.told(self.used).items()}
 
-    def pooled(self, run: Analysis, told: Mapping[str, Mapping[str, Any]], censored: str | None) -> Times:
+    def pooled(
+        self, run: Analysis, told: Mapping[str, Mapping[str, Any]], censored: str | None, *, counted: bool
+    ) -> Times:
         """Code the rows by the agreed levels, and open their numbers."""
         levels, group = _coded(self.by, told, self.used)
         strata, stratum = _coded(self.strata, told, self.used)
@@ -337,17 +350,15 @@ class _Local:
             order = ("" if censored is None else censored, *causes)
             cause = self.event.codes(order, self.used)
 
-        rows = np.bincount(cell, minlength=cells)
-        pairs = np.bincount((cell * len(causes) + cause - 1)[cause > 0], minlength=cells * len(causes))
         octave = np.zeros(_OCTAVES, np.int64)
         if len(self.stop):
             octave[int(self.stop.max()).bit_length()] = 1
-        left_out = np.count_nonzero(~self.used)
-        opened = run.sum("rows", np.concatenate([rows, pairs, [left_out], octave]).astype(np.int64))
-        n_rows, n_events, [n_missing], octaves = np.split(opened, np.cumsum([cells, cells * len(causes), 1]))
-        if not n_rows.sum():
+        own = [len(cell), np.count_nonzero(cause), np.count_nonzero(~self.used)]
+        opened = run.sum("rows", np.concatenate([own, octave]).astype(np.int64))
+        (nobs, n_events, n_missing), octaves = opened[:3].tolist(), opened[3:]
+        if not nobs:
             raise EstimationError("no site has a row without missing values in the columns that are used")
-        if not n_events.sum():
+        if not n_events:
             raise EstimationError("there is no event at any site: nothing can be estimated")
         size = 1 << int(np.flatnonzero(octaves).max())
         if self.grid.unit is None:
@@ -357,6 +368,10 @@ class _Local:
                 f"the grid has {size:,} times for each of {cells * len(causes)} cells: round times to a "
                 "coarser unit at every site, and give it as unit="
             )
+        n_rows = np.full(cells, HIDDEN if cells > 1 else nobs)
+        if counted and cells > 1:
+            least = run.federation.shared_policy.min_cell
+            n_rows = open_counts(run, "groups", np.bincount(cell, minlength=cells), least)
         return Times(
             self.grid,
             size,
@@ -369,8 +384,9 @@ class _Local:
             causes,
             np.flatnonzero(self.used),
             n_rows,
-            n_events.reshape(cells, len(causes)),
-            int(n_missing),
+            nobs,
+            n_events,
+            n_missing,
         )
 
 

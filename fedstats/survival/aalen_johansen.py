@@ -32,7 +32,7 @@ from fedstats.survival._prefix import (
 )
 from fedstats.survival._results import DEFAULT_TIMES, Curves, at_risk_table, check_alpha, stacked
 from fedstats.survival._risk import AGGREGATE, RiskTable, opened_counts
-from fedstats.survival._times import PUBLISHED, ROWS, Codes, agree_times
+from fedstats.survival._times import GROUPS, GROUPS_ON_SHARES, PUBLISHED, ROWS, Codes, agree_times
 from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 DECLARATION = Declaration(
     "aalen_johansen",
-    aggregate={**ROWS, **AGGREGATE},
-    result={**ROWS, **CURVES},
+    aggregate={**ROWS, **GROUPS, **AGGREGATE},
+    result={**ROWS, **GROUPS_ON_SHARES, **CURVES},
     published={**PUBLISHED, "times": PUBLISHED["times"] + ", and which kinds of events"},
 )
 
@@ -132,7 +132,7 @@ def aalen_johansen(
             disclose=disclose,
             nobs=local.nobs,
             n_missing=local.n_missing,
-            n_events=int(local.n_events.sum()),
+            n_events=local.n_events,
             min_cell=enough,
             frame=stacked([_frame(curve, alpha) for curve in curves], keys, [by, event] if by else [event]),
             at_risk=at_risk_table(local, by, at, at_risk),

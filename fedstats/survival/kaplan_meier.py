@@ -29,7 +29,7 @@ from fedstats.survival._estimate import CURVES, Curve, at_events, at_times, log_
 from fedstats.survival._prefix import Numbers, before, cumulative_product, sums_of_products
 from fedstats.survival._results import DEFAULT_TIMES, Curves, at_risk_table, check_alpha, stacked
 from fedstats.survival._risk import AGGREGATE, RiskTable, opened_counts
-from fedstats.survival._times import PUBLISHED, ROWS, Codes, Times, agree_times
+from fedstats.survival._times import GROUPS, GROUPS_ON_SHARES, PUBLISHED, ROWS, Codes, Times, agree_times
 from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 DECLARATION = Declaration(
     "kaplan_meier",
-    aggregate={**ROWS, **AGGREGATE},
+    aggregate={**ROWS, **GROUPS, **AGGREGATE},
     result={
         **ROWS,
+        **GROUPS_ON_SHARES,
         **CURVES,
         "quantiles": "the time at which each group's survival reaches each of the levels, if it does while "
         "at least min_cell rows are at risk",
@@ -108,14 +109,14 @@ def kaplan_meier(
 
     Notes
     -----
-    **Leakage.** Every site learns pooled numbers of rows and events by group and, to a power of two, how
-    many sites' latest times are how large. ``"result"`` adds survival, Greenwood's sum and the number at
-    risk at `times`, but where fewer than the federation's ``min_cell`` rows are at risk, and the times of
-    `quantiles`. Each is some row's event time, as a median is. Close `times` let counts between them be
-    worked out. ``"aggregate"`` adds numbers of events at every time, single ones included, and
-    numbers at risk at these times and at `times`. Groups of fewer than ``min_cell`` rows have no estimates. A
-    coalition of t sites learns nothing more with ``"result"``; with ``"aggregate"`` it learns the same
-    counts over the other sites.
+    **Leakage.** Every site learns pooled numbers of rows and events, and, to a power of two, how many sites'
+    latest times are how large; of each group its number of rows unless it is small. ``"result"`` adds
+    survival, Greenwood's sum and the number at risk at `times`, but where fewer than the federation's
+    ``min_cell`` rows are at risk, and the times of `quantiles`. Each is some row's event time, as a median
+    is. Close `times` let counts between them be worked out. ``"aggregate"`` adds numbers of events at every
+    time, single ones included, and numbers at risk at these times and at `times`. Groups of fewer than
+    ``min_cell`` rows have no estimates. A coalition of t sites learns nothing more with ``"result"``; with
+    ``"aggregate"`` it learns the same counts over the other sites.
 
     Cost: 8 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
     about 75 rounds, and 1.5 kB for every time of the grid and group.
@@ -163,7 +164,7 @@ def kaplan_meier(
             disclose=disclose,
             nobs=local.nobs,
             n_missing=local.n_missing,
-            n_events=int(local.n_events.sum()),
+            n_events=local.n_events,
             min_cell=enough,
             frame=stacked(frames, local.levels, [by] if by else []),
             at_risk=at_risk_table(local, by, at, at_risk),

@@ -29,7 +29,7 @@ from fedstats.expressions import Array
 from fedstats.results import Result
 from fedstats.survival._prefix import FRACTION, ONE, before, cumulative_product
 from fedstats.survival._risk import AGGREGATE
-from fedstats.survival._times import PUBLISHED, ROWS, Times, agree_times
+from fedstats.survival._times import GROUPS, PUBLISHED, ROWS, Times, agree_times
 from protocols.compare import is_zero
 from protocols.divide import reciprocal, sqrt
 from protocols.fixed import Format
@@ -45,7 +45,7 @@ Weights: TypeAlias = Literal["logrank", "wilcoxon", "tarone-ware", "peto", "flem
 
 DECLARATION = Declaration(
     "logrank",
-    aggregate={**ROWS, **AGGREGATE},
+    aggregate={**ROWS, **GROUPS, **AGGREGATE},
     result={**ROWS, "statistic": "the test statistic"},
     published=PUBLISHED,
 )
@@ -131,6 +131,7 @@ def logrank(
             entry=entry,
             by=by,
             strata=strata,
+            counted=disclose == "aggregate",
             call=f"weights={weights!r}, p={p!r}, q={q!r}",
             unit=unit,
             grid=grid,
@@ -157,7 +158,7 @@ def logrank(
             df=len(local.levels) - 1,
             nobs=local.nobs,
             n_missing=local.n_missing,
-            n_events=int(local.n_events.sum()),
+            n_events=local.n_events,
             observed=table,
         )
 
@@ -229,7 +230,7 @@ class Weighting:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Opened:
-    """Opened numbers of events and at risk, shape ``(strata, groups, size)``; n is 0 where nothing happens."""
+    """Opened numbers of events and at risk, shape ``(strata, groups, size)``; n is 0 without events."""
 
     d: Array
     n: Array
@@ -313,7 +314,7 @@ def _shared_statistic(run: Analysis, times: Times, weigh: Weighting) -> SecretAr
         spread = (spread * (w * w).assume(ONE)).assume(2 * ONE)
     U, V = weighted - _total(at_risk, expected), _total(d, spread)
 
-    events = int(times.n_events.sum())
+    events = times.n_events
     m = math.ceil(events.bit_length() / 2)
     U = _scaled(U, m, 2.0**m).rescale(SCORE)
     matrix = _symmetric(_scaled(V, 2 * m, 2.0), groups - 1)

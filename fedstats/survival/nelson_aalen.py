@@ -23,15 +23,15 @@ from fedstats.survival._estimate import CURVES, Curve, at_events, at_times
 from fedstats.survival._prefix import Numbers, cumulative_sum, sums_of_products
 from fedstats.survival._results import DEFAULT_TIMES, Curves, at_risk_table, check_alpha, stacked
 from fedstats.survival._risk import AGGREGATE, RiskTable, opened_counts
-from fedstats.survival._times import PUBLISHED, ROWS, Codes, agree_times
+from fedstats.survival._times import GROUPS, GROUPS_ON_SHARES, PUBLISHED, ROWS, Codes, agree_times
 
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
 
 DECLARATION = Declaration(
     "nelson_aalen",
-    aggregate={**ROWS, **AGGREGATE},
-    result={**ROWS, **CURVES},
+    aggregate={**ROWS, **GROUPS, **AGGREGATE},
+    result={**ROWS, **GROUPS_ON_SHARES, **CURVES},
     published=PUBLISHED,
 )
 
@@ -109,7 +109,7 @@ def nelson_aalen(
             disclose=disclose,
             nobs=local.nobs,
             n_missing=local.n_missing,
-            n_events=int(local.n_events.sum()),
+            n_events=local.n_events,
             min_cell=enough,
             frame=stacked([_frame(curve, alpha) for curve in curves], local.levels, [by] if by else []),
             at_risk=at_risk_table(local, by, at, at_risk),

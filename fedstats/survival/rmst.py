@@ -31,7 +31,7 @@ from fedstats.survival._prefix import (
 )
 from fedstats.survival._results import check_alpha
 from fedstats.survival._risk import AGGREGATE, RiskTable, opened_counts, shared_table
-from fedstats.survival._times import PUBLISHED, ROWS, Times, agree_times
+from fedstats.survival._times import GROUPS, GROUPS_ON_SHARES, PUBLISHED, ROWS, Times, agree_times
 from protocols.secret import SecretArray, stack
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
 DECLARATION = Declaration(
     "rmst",
-    aggregate={**ROWS, **AGGREGATE},
+    aggregate={**ROWS, **GROUPS, **AGGREGATE},
     result={
         **ROWS,
+        **GROUPS_ON_SHARES,
         "restricted means": "the restricted mean of each group and its variance, where at least min_cell "
         "rows are at risk at the horizon",
     },
@@ -138,7 +139,7 @@ def rmst(
             alpha=alpha,
             nobs=local.nobs,
             n_missing=local.n_missing,
-            n_events=int(local.n_events.sum()),
+            n_events=local.n_events,
             min_cell=enough,
             mean=pd.Series(start + tau * values[0], index=_names(local, by), name="rmst"),
             std_err=pd.Series(tau * np.sqrt(values[1]), index=_names(local, by), name="std_err"),
