@@ -8,9 +8,9 @@ that left early never have to cancel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedstats.expressions import Array
 from fedstats.survival._times import Codes, Times
@@ -93,10 +93,11 @@ class Rows:
 
     def at_risk(self, values: Array) -> Array:
         """Return Σ over the rows at risk in each cell, of values of shape ``(quantities, rows)``."""
-        some = self.last > self.first
-        late = some & (self.first > self.cells.edges[self.cells.stratum[self.last - 1]])
-        total = self._by_cell(values[:, some], self.last[some] - 1)
-        total -= self._by_cell(values[:, late], self.first[late] - 1)
+        total = self._by_cell(values, np.where(self.last > self.first, self.last - 1, _NOWHERE))
+        begins = self.cells.edges[self.cells.stratum[np.maximum(self.last - 1, 0)]] if len(self.cells) else 0
+        late = (self.last > self.first) & (self.first > begins)
+        if late.any():
+            total -= self._by_cell(values[:, late], self.first[late] - 1)
         for start, end in zip(self.cells.edges[:-1], self.cells.edges[1:], strict=True):
             total[:, start:end] = np.cumsum(total[:, start:end][:, ::-1], axis=1)[:, ::-1]
         return total
@@ -105,9 +106,10 @@ class Rows:
         """Return Σ over the rows that end in an event in each cell, likewise."""
         return self._by_cell(values[:, self.died], self.where)
 
-    def _by_cell(self, values: Array, cells: NDArray[np.integer]) -> Array:
+    def _by_cell(self, values: Array, cells: Codes) -> Array:
         size = len(self.cells)
-        return np.stack([np.bincount(cells, weights=row, minlength=size)[:size] for row in values])
+        shifted = np.where(cells == _NOWHERE, size, cells)
+        return np.stack([np.bincount(shifted, weights=row, minlength=size + 1)[:size] for row in values])
 
     def weights(self, beta: Array) -> Array:
         """Return exp(z'β)."""
@@ -117,11 +119,23 @@ class Rows:
         """Return w and w·z, shape ``(1 + p, rows)``."""
         return np.concatenate([weights[np.newaxis], weights * self.z.T])
 
-    def squares(self, weights: Array) -> Array:
-        """Return w·z_k·z_l for k ≤ l, shape ``(p(p + 1)/2, rows)``."""
-        k, m = np.triu_indices(self.z.shape[1])
-        weighted = weights * self.z.T
-        return weighted[k] * self.z.T[m]
+    def sums(self, weights: Array, tied: Codes) -> Array:
+        """Return Σw, Σwz and Σw·z_k·z_l for k ≤ l over risk sets, and over the events of some cells.
+
+        Returns
+        -------
+        ndarray
+            Shape ``(1 + p + pairs, cells + tied cells)``.
+        """
+        z = np.ascontiguousarray(self.z.T)
+        blocks = chain([self.linear(weights)], ((weights * z[k]) * z[k:] for k in range(len(z))))
+        return np.concatenate(
+            [np.concatenate([self.at_risk(block), self.dying(block)[:, tied]], axis=1) for block in blocks]
+        )
+
+
+#: Stands for no cell.
+_NOWHERE = -1
 
 
 def along(cells: Codes, values: Array) -> Array:

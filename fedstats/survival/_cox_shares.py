@@ -23,7 +23,7 @@ from fedstats.survival._cox_open import Estimates
 from fedstats.survival._cox_rows import Rows
 from fedstats.survival._prefix import ONE, cumulative_sum
 from fedstats.survival._times import Codes
-from protocols.divide import divide, known_product, reciprocal
+from protocols.divide import divide, reciprocal
 from protocols.fixed import Format
 from protocols.floating import concatenate as join_floats
 from protocols.floating import floating
@@ -75,18 +75,37 @@ class RiskMeans:
     means, squares
         Of z and of the pairs z_k·z_l over the risk set of each cell in which events are not tied, or count as
         if they were not; shapes ``(p, cells)`` and ``(pairs, cells)``.
-    at_event
-        The mean of z at each tied event, of what is left of the risk set then; shape ``(p, events)``.
-    tied_squares, tied_weights
-        What the pairs of tied cells are made of: their means over the risk set and those over the events, on
-        one axis, and by what they are weighted.
+    tied
+        The same of the other cells; None if there are none.
     """
 
     means: SecretArray
     squares: SecretArray
-    at_event: SecretArray | None
-    tied_squares: SecretArray | None
-    tied_weights: SecretArray | None
+    tied: TiedMeans | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TiedMeans:
+    """Means over risk sets with tied events, which leave one after the other, in part.
+
+    With ρ the share of a cell's d events in Σw of the risk set, d − k·ρ of d parts are left when k events
+    have left. Let v_k = 1/(d − k·ρ).
+
+    Attributes
+    ----------
+    means, squares
+        Σ over the risk sets, and then over the events of each cell, as parts of Σw of the risk set; shapes
+        ``(p, 2·cells)`` and ``(pairs, 2·cells)``.
+    once
+        Σ d·v and then −Σ k·v of each cell, by which these count.
+    twice
+        Σ d²·v², −Σ d·k·v² and Σ k²·v², by which their products count; shape ``(3, cells)``.
+    """
+
+    means: SecretArray
+    squares: SecretArray
+    once: SecretArray
+    twice: SecretArray
 
 
 @dataclass(eq=False, repr=False)
@@ -149,82 +168,87 @@ class SharedModel:
 
     def evaluate(self, beta: Array) -> SharedEvaluation:
         """Return score and information at β. About 50 rounds."""
-        weights = self.rows.weights(beta)
-        sums = self._shared_sums(weights)
-        p = len(beta)
-        size = len(self.rows.cells)
+        sums = self._shared_sums(self.rows.weights(beta))
+        p, size = len(beta), len(self.rows.cells)
         # The tied cells follow on the same axis, with the sums over their events.
         divisors = sums[0][np.concatenate([np.arange(size), self._tied])]
         ratios = divide(sums, divisors, bound=1, fraction=self._fraction).assume(ONE)
+        means, squares = ratios[1 : p + 1], ratios[p + 1 :]
         logs: list[tuple[SecretArray, Codes]] = [(sums[0, :size], self.rows.cells.events)]
-        at_event = tied_squares = tied_weights = None
+        tied = None
         if len(self._tied):
-            of_events = ratios[:, size:]
-            left = (self._ties - of_events[0][self._cell] * self._place).assume(int(self._ties.max()))
+            left = (self._ties - ratios[0, size:][self._cell] * self._place).assume(int(self._ties.max()))
             logs.append((left, np.ones(len(self._cell), np.int64)))
-            per_left = reciprocal(left, least=1).assume(ONE).rescale(self._fraction)
-            at_event = self._means_at_events(ratios[1 : p + 1, self._tied], of_events[1 : p + 1], per_left)
-            tied_squares = concatenate([ratios[p + 1 :, self._tied], of_events[p + 1 :]], axis=-1)
-            tied_weights = self._weights_of_squares(per_left)
-        risk = RiskMeans(
-            ratios[1 : p + 1, self._single],
-            ratios[p + 1 :, self._single],
-            at_event,
-            tied_squares,
-            tied_weights,
-        )
+            both = np.concatenate([self._tied, np.arange(size, size + len(self._tied))])
+            tied = TiedMeans(means[:, both], squares[:, both], *self._tied_weights(left))
+        risk = RiskMeans(means[:, self._single], squares[:, self._single], tied)
         score, information = self._derivatives(risk, np.ones(size))
         return SharedEvaluation(beta, score, information, risk, logs)
 
     def _shared_sums(self, weights: Array) -> SecretArray:
         """Share Σw, Σwz and Σwzz' over risk sets and then, for tied cells, over their events."""
-        values = np.concatenate([self.rows.linear(weights), self.rows.squares(weights)])
-        own = np.concatenate([self.rows.at_risk(values), self.rows.dying(values)[:, self._tied]], axis=1)
+        own = self.rows.sums(weights, self._tied)
         most = self.nobs * math.exp(self.largest)
         fraction = min(SUMS, self._engine.room - 5 - math.ceil(math.log2(most)))
         return sum_shares(self._engine, own, bound=most, fraction=fraction).assume(most)
 
-    def _means_at_events(
-        self, means: SecretArray, of_events: SecretArray, per_left: SecretArray
-    ) -> SecretArray:
-        """Return (d·m − k·m_D) / (d − k·ρ), the mean when k of the d tied events have left in part."""
-        sums = means[:, self._cell] * self._ties - of_events[:, self._cell] * self._place
-        factor = per_left.broadcast_to(sums.shape)
-        reading = Format.of(ONE, self._fraction)
-        return known_product(sums, factor, reading, drop=self._fraction)
+    def _tied_weights(self, left: SecretArray) -> tuple[SecretArray, SecretArray]:
+        """Return `TiedMeans.once` and `TiedMeans.twice`, given d − k·ρ at each event."""
+        d, k, most = self._ties, self._place, int(self._ties.max())
+        v = reciprocal(left, least=1).assume(ONE).rescale(self._fraction)
+        squared = v * v
+        once = self._by_cell(concatenate([v * d, v * -k]).reshape(2, len(d)))
+        twice = self._by_cell(
+            concatenate([squared * d**2, squared * -(d * k), squared * k**2]).reshape(3, len(d))
+        )
+        # Sums of 1, 1/2, …, 1/d and of their squares.
+        once = once.assume(most * (1 + math.log(most)))
+        return once.reshape(2 * len(self._tied)), twice.assume(1.65 * most**2)
 
-    def _weights_of_squares(self, per_left: SecretArray) -> SecretArray:
-        """Return Σ d/(d − k·ρ) and −Σ k/(d − k·ρ) over the events of each tied cell, one after the other."""
-        ends = np.cumsum(self.rows.cells.events[self._tied]) - 1
-        running = [cumulative_sum(per_left * factor)[ends] for factor in (self._ties, -self._place)]
-        parts = [concatenate([total[:1], total[1:] - total[:-1]]) for total in running]
-        d = int(self._ties.max())
-        return concatenate(parts).assume(d * (1 + math.log(d)))
+    def _by_cell(self, values: SecretArray) -> SecretArray:
+        """Return sums over the events of each tied cell, along the last axis. Local."""
+        running = cumulative_sum(values)[:, np.cumsum(self.rows.cells.events[self._tied]) - 1]
+        return concatenate([running[:, :1], running[:, 1:] - running[:, :-1]], axis=-1)
 
     def _derivatives(self, risk: RiskMeans, g: Array) -> tuple[LongArray, LongArray]:
         """Return Σ g·(z − m) over events, and Σ g·V, for g given at each cell."""
-        events, engine = self.rows.cells.events, self._engine
+        events, engine, bound = self.rows.cells.events, self._engine, float(self._events)
         own = (g[self.rows.where][:, np.newaxis] * self.rows.z[self.rows.died]).sum(axis=0)
-        score = sum_shares(engine, own, bound=self._events, fraction=self._fraction)
-
-        bound = float(self._events)
-        d = events[self._single] * g[self._single]
-        score = score - _weighted(risk.means, d, bound).sum(axis=-1)
-        second = _weighted(risk.squares, d, bound).sum(axis=-1)
-        left, right = [_weighted(risk.means, d, bound)], [risk.means]
-        if risk.at_event is not None and risk.tied_squares is not None and risk.tied_weights is not None:
-            weighted = _weighted(risk.at_event, g[self._tied][self._cell], ONE)
-            score = score - weighted.sum(axis=-1)
-            left.append(weighted)
-            right.append(risk.at_event)
-            factor = _weighted(risk.tied_weights, np.tile(g[self._tied], 2), risk.tied_weights.format.magnitude)
-            second = second + inner(self._short(factor), self._short(risk.tied_squares), bound=bound)
-        outer = matmul(
-            self._short(concatenate(left, axis=-1)), self._short(concatenate(right, axis=-1)).T, bound=bound
-        )
+        score = sum_shares(engine, own, bound=bound, fraction=self._fraction)
+        single = events[self._single] * g[self._single]
+        weighted = _weighted(risk.means, single, bound)
+        score = score - weighted.sum(axis=-1)
+        second = _weighted(risk.squares, single, bound).sum(axis=-1)
+        left, right = self._short(weighted), self._short(risk.means)
+        if risk.tied is not None:
+            means, squares = self._short(risk.tied.means), self._short(risk.tied.squares)
+            factors = self._short(_weighted(risk.tied.once, np.tile(g[self._tied], 2)))
+            score = score - inner(factors, means, bound=bound)
+            second = second + inner(factors, squares, bound=bound)
+            left = concatenate([left, self._outer_factors(risk.tied, g[self._tied])], axis=-1)
+            right = concatenate([right, means], axis=-1)
+        outer = matmul(left, right.T, bound=bound)
         p = len(own)
         information = second.assume(bound) - outer[np.triu_indices(p)]
         return lengthen(score.assume(2 * bound)), full(lengthen(information.assume(2 * bound)), p)
+
+    def _outer_factors(self, tied: TiedMeans, g: Array) -> SecretArray:
+        """Return Σ d·v·e and −Σ k·v·e over the events of each cell, e the mean of what is left at each.
+
+        Σ ee' is their product with `TiedMeans.means`.
+        """
+        cells = len(self._tied)
+        weights = _weighted(tied.twice, g)
+        fraction = (self._engine.room - 4 - (tied.twice.format.bound or 0).bit_length() + self._fraction) // 2
+        weights, means = (x.rescale(min(fraction, x.format.fraction)) for x in (weights, tied.means))
+        of_set, of_events = means[:, :cells], means[:, cells:]
+        first, middle, last = (weights[power] for power in range(3))
+        left = concatenate([of_set * first, of_set * middle], axis=-1)
+        return self._short(
+            (left + concatenate([of_events * middle, of_events * last], axis=-1)).assume(
+                tied.once.format.magnitude
+            )
+        )
 
     def _short(self, x: SecretArray) -> SecretArray:
         """Return factors with as many fractional bits as their products can have."""
@@ -280,11 +304,15 @@ class SharedModel:
         return self.run.reveal({"proportionality": statistics})["proportionality"]
 
 
-def _weighted(x: SecretArray, weights: Array, bound: float) -> SecretArray:
-    """Return x times public weights along the last axis; exact if they are whole numbers."""
+def _weighted(x: SecretArray, weights: Array, bound: float | None = None) -> SecretArray:
+    """Return x times public weights along the last axis; exact if they are whole numbers.
+
+    The products are within a bound, by default that of x.
+    """
     digits = 0 if (weights == np.rint(weights)).all() else WEIGHTS
     whole = x * np.rint(np.ldexp(weights, digits)).astype(np.int64)
     if not digits:
         return whole
     format_ = Format(x.format.fraction + digits, whole.format.bound)
-    return SecretArray(x.engine, whole.shares, format_).assume(bound).rescale(x.format.fraction)
+    exact = SecretArray(x.engine, whole.shares, format_)
+    return exact.assume(x.format.magnitude if bound is None else bound).rescale(x.format.fraction)
