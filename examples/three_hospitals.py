@@ -16,7 +16,7 @@ def analysis(federation: fs.Federation, rows: pd.DataFrame) -> list[fs.results.R
     patients = federation.cohort(rows)
     return [
         fs.describe(patients, ["age", "bmi", "bp"], by="sex"),
-        fs.ols("progression ~ age + C(sex) + bmi + bp", patients, cov_type="HC3"),
+        fs.ols("progression ~ age + C(sex) + bmi + bp", patients, cov_type="HC1"),
     ]
 
 

@@ -54,12 +54,14 @@ DECLARATION = Declaration(
         "enough; of others, that they are smaller",
         "column units": "n³ times the variance of each numeric column, in each of these groups, to one bit",
         "column centres": "their means, to the power of two nearest to the standard deviation",
-        "moments": "mean, variance, skewness and kurtosis, to 30 significant bits",
+        "moments": "mean, variance, skewness and kurtosis, to 40 significant bits",
     },
     published={"columns": "the text of the call, and which levels of the grouping column a site's rows have"},
 )
 
 _STATISTICS = ("mean", "std", "var", "skew", "kurtosis")
+#: Significant bits of opened moments: enough to subtract 3 from a kurtosis.
+MOMENT_DIGITS = 40
 #: Unusable columns that an error quotes.
 _SHOWN = 3
 
@@ -103,7 +105,7 @@ def describe(
 
     Notes
     -----
-    **Leakage.** Every site learns, over all sites together, what the result shows, moments to 30 significant
+    **Leakage.** Every site learns, over all sites together, what the result shows, moments to 40 significant
     bits. Where a group has fewer values of a column than the federation's ``min_cell``, it learns just that;
     with ``disclose="aggregate"`` also how many. Of each single site it learns which levels `by` has there.
     A coalition of t = ⌊(n − 1)/2⌋ sites learns no more in the result mode, but can subtract its own rows from
@@ -171,7 +173,7 @@ def _moments_on_shares(run: Analysis, values: list[Array], n: NDArray[np.int64])
     with run.on_shares() as engine:
         powers = sum_long(engine, _powers(values, frame), bound=MOST**3, fraction=100)
         ratios = secret_ratios(n, powers)
-    opened = run.reveal({"moments": ratios})["moments"]
+    opened = run.reveal({"moments": ratios}, digits=MOMENT_DIGITS)["moments"]
     opened[1][constant] = 0.0  # not the rounding of its sums
     return moments_of_ratios(n, opened, frame)
 

@@ -7,12 +7,34 @@ pieces: one round less.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from protocols.bits import Bits, concatenate, conjoin, pieces, product, zeros
 from protocols.bitslice import Words
+
+#: A circuit level by level: it yields pairs whose products it needs, is sent these, and returns pieces.
+Circuit: TypeAlias = Generator[list[tuple[Bits, Bits]], list[Bits], Any]
+
+
+def run(*circuits: Circuit) -> list[Any]:
+    """Return the pieces that circuits leave, all of them side by side: as many rounds as the deepest has."""
+    found: dict[int, Any] = {}
+    sent: dict[int, Any] = dict.fromkeys(range(len(circuits)))
+    while sent:
+        wanted: dict[int, list[tuple[Bits, Bits]]] = {}
+        for number, joined in sent.items():
+            try:
+                wanted[number] = circuits[number].send(joined)
+            except StopIteration as end:
+                found[number] = end.value
+        products = (
+            iter(conjoin([pair for pairs in wanted.values() for pair in pairs])) if wanted else iter(())
+        )
+        sent = {number: [next(products) for _ in pairs] for number, pairs in wanted.items()}
+    return [found[number] for number in range(len(circuits))]
 
 
 def carry_save(numbers: Sequence[Bits]) -> tuple[Bits, Bits]:
@@ -62,18 +84,24 @@ def carry_pieces(x: Bits, y: Bits) -> Words:
     ----------
     .. [1] R. P. Brent and H. T. Kung, "A Regular Layout for Parallel Adders", IEEE Trans. Computers 31, 1982.
     """
+    return run(carry_circuit(x, y))[0]
+
+
+def carry_circuit(x: Bits, y: Bits) -> Circuit:
+    """Make the circuit of `carry_pieces`."""
     if not len(x):
         return pieces(zeros(x.engine, 1, x.rows.shape[2]))
     if len(x) == 1:
         return product(x, y)
-    generate, propagate = x & y, x ^ y
+    (generate,), propagate = (yield [(x, y)]), x ^ y
     while len(generate) > 2:
         pairs = len(generate) // 2
         low, high = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
         # Nothing is passed on from below the lowest place.
-        passed, both = conjoin(
-            [(propagate[high], generate[low]), (propagate[3 : 2 * pairs : 2], propagate[2 : 2 * pairs : 2])]
-        )
+        passed, both = yield [
+            (propagate[high], generate[low]),
+            (propagate[3 : 2 * pairs : 2], propagate[2 : 2 * pairs : 2]),
+        ]
         top = slice(2 * pairs, None)
         generate, propagate = (
             concatenate([generate[high] ^ passed, generate[top]]),
@@ -129,6 +157,15 @@ def all_pieces(x: Bits) -> Words:
     return product(x[:1], x[1:]) if len(x) == 2 else pieces(x)
 
 
+def all_circuit(x: Bits) -> Circuit:
+    """Make a circuit that leaves shares, not pieces, of whether all planes are 1: ⌈log2 m⌉ rounds."""
+    while len(x) > 1:
+        pairs = len(x) // 2
+        (joined,) = yield [(x[: 2 * pairs : 2], x[1 : 2 * pairs : 2])]
+        x = concatenate([joined, x[2 * pairs :]])
+    return x
+
+
 def suffix_all_pieces(x: Bits) -> Words:
     """Return pieces of whether a plane and all above it are 1, for each plane.
 
@@ -136,6 +173,11 @@ def suffix_all_pieces(x: Bits) -> Words:
     -----
     **Cost.** ⌈log2 m⌉ − 1 rounds for m planes (none for one), about m·log2(m)/2 bits.
     """
+    return run(suffix_all_circuit(x))[0]
+
+
+def suffix_all_circuit(x: Bits) -> Circuit:
+    """Make the circuit of `suffix_all_pieces`."""
     count = len(x)
     places = np.arange(count)[::-1]  # place 0 is the highest plane
     levels = max(count - 1, 0).bit_length()
@@ -148,5 +190,6 @@ def suffix_all_pieces(x: Bits) -> Words:
             ours = pieces(shares)
             ours[upper] = product(shares[upper], shares[lower])
             return ours
-        joined[:, upper] = (shares[upper] & shares[lower]).rows
+        (both,) = yield [(shares[upper], shares[lower])]
+        joined[:, upper] = both.rows
     return pieces(x)

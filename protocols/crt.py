@@ -144,7 +144,7 @@ class Ring:
         while a.shape[-1] > _TERMS:  # as many as stay below 2^64
             short = -a.shape[-1] % _TERMS
             a = np.concatenate([a, np.zeros((*a.shape[:-1], short), np.uint64)], axis=-1)
-            a = self.sum(a.reshape(*a.shape[:-1], -1, _TERMS))
+            a = self.sum(a.reshape(*a.shape[:-1], a.shape[-1] // _TERMS, _TERMS))
         total: Residues = a.sum(axis=-1, dtype=np.uint64)
         reduced: Residues = total % self._spread(self._p, total)
         return reduced
@@ -180,6 +180,13 @@ class Ring:
         if not invert_matrices(inverse, determinant, np.ascontiguousarray(a), self._p):
             raise ZeroDivisionError("a matrix without inverse")
         return inverse, determinant
+
+    def powers_of_two(self, exponents: Residues, *, negative: bool = False) -> Residues:
+        """Return 2^x, or 2^−x, of shape ``(primes, size)``, for integers x given as words."""
+        out = np.empty((len(self), len(exponents)), np.uint64)
+        base = self.constant(1, 2) if negative else self.constant(2)
+        exponentials(out, np.ascontiguousarray(exponents), base, self._p)
+        return out
 
     def from_random(self, words: Residues) -> Residues:
         """Make numbers of random words, of shape ``(primes, size, 2)``; each is within 2^−64 of uniform."""
@@ -308,6 +315,19 @@ def reciprocals(out: Residues, a: Residues, primes: Residues) -> None:
     for i in range(len(primes)):
         for k in range(out.shape[1]):
             out[i, k] = reciprocal(a[i, k], primes[i])
+
+
+@kernel
+def exponentials(out: Residues, exponents: Residues, base: Residues, primes: Residues) -> None:
+    """Write powers of one number, for integers given as words. Exponents may be secret: nothing branches on them."""
+    for i in range(len(primes)):
+        factor = base[i] - _1
+        for k in range(out.shape[1]):
+            power = _1
+            for position in range(64 * exponents.shape[1] - 1, -1, -1):
+                bit = (exponents[k, position // 64] >> np.uint64(position % 64)) & _1
+                power = times(times(power, power, primes[i]), _1 + bit * factor, primes[i])
+            out[i, k] = power
 
 
 @kernel

@@ -12,51 +12,14 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from protocols import codec, field, shamir
+from protocols import codec
+from protocols.domain import FIELD, Domain
 from protocols.engine import Engine
 from protocols.mersenne import Elements
-from protocols.prg import Stream
-from protocols.stripes import unpack
-from transport.base import Buffer
-
-
-class Domain(Protocol):
-    """Where values are shared: over F_p, or over a ring of long integers (`wide.Domain`)."""
-
-    def draw(self, stream: Stream, size: int) -> Elements:
-        """Return the next numbers of a stream, uniform."""
-
-    def complete(self, values: Elements, given: Mapping[int, Elements], n: int) -> list[Elements]:
-        """Return the shares of parties 1, …, n of which t are given; see `shamir.complete`."""
-
-    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Elements:
-        """Return the numbers of a peer's message, held against what no honest party sends."""
-
-
-class Field:
-    """F_p, whose elements have shape ``(size, 2)``."""
-
-    def draw(self, stream: Stream, size: int) -> Elements:
-        """See `Domain.draw`."""
-        words = field.empty(size)
-        stream.fill(words)
-        return field.from_random_words(words)
-
-    def complete(self, values: Elements, given: Mapping[int, Elements], n: int) -> list[Elements]:
-        """See `Domain.complete`."""
-        return shamir.complete(values, given, n)
-
-    def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Elements:
-        """See `Domain.unpack`."""
-        return unpack(peer, step, message, size)
-
-
-FIELD = Field()
 
 
 def deal(

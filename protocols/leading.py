@@ -38,7 +38,7 @@ import numpy as np
 from protocols.crt import Residues, Ring, bit_prefixes, convolve, from_words, ring, to_words
 from protocols.dealing import deal
 from protocols.engine import Engine
-from protocols.wide import Domain, Pending, Round, at_point, products, uniform
+from protocols.wide import Modulo, Pending, Round, at_point, products, uniform
 
 #: One prime: everything is found modulo it, wrongly with a probability of about 2^−60 a position.
 SMALL: Ring = ring(0)
@@ -82,7 +82,7 @@ class Leader:
                 summand += from_words(words[:, :width])[0]
                 place += from_words(words[:, width:])[0]
         known = np.concatenate([self._prefixes(summand, self._size + 1), self._place(place)])
-        step, domain = engine.step("deal leading"), Domain(SMALL)
+        step, domain = engine.step("deal leading"), Modulo(SMALL)
         values = known[np.newaxis] if engine.point < s else None
         dealt = deal(engine, step, range(engine.t), values, len(known), domain)()
         engine.party.mesh.traffic.rounds += 1

@@ -13,11 +13,11 @@ fractions that they are. What might not fit is refused before anything is sent; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import index
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,13 +33,16 @@ from protocols.dealing import deal
 from protocols.engine import Engine
 from protocols.errors import PrecisionError, RangeError
 from protocols.fixed import Format
-from protocols.limbs import add as add_words
 from protocols.masked import addends, length_of
 from protocols.secret import SecretArray
-from protocols.wide import Domain, Masked, Pending, Round, capacity, lift, open_masked
+from protocols.wide import Masked, Modulo, Pending, Round, capacity, lift, open_masked
 
 #: The ring of numbers that are shared as long ones: Q has 21 primes.
 LONG: Ring = ring(1200)
+
+
+#: Pairs of factors whose products are summed, and the fraction to which the sum is rounded; None: not at all.
+Products: TypeAlias = "tuple[Sequence[tuple[LongArray, LongArray]], int | None]"
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,9 @@ class LongArray:
             raise TypeError("a secret scalar has no length")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[LongArray]:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, index: Any) -> LongArray:
         items = index if isinstance(index, tuple) else (index,)
         return self._with(self.shares[(slice(None), *items)])
@@ -190,7 +196,9 @@ class LongArray:
         **Leakage.** Nothing; see `wide.open_masked`. **Cost.** One round to round.
         """
         if fraction >= self.format.fraction:
-            return self._with(self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction))
+            return self._with(
+                self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction)
+            )
         drop = self.format.fraction - fraction
         bits = mask_bits(self.engine, self.on, self.format, drop)
         masked = open_masked(self.engine, "rescale", self.on, unbiased(self, drop), bits)
@@ -290,9 +298,7 @@ class LongArray:
 # --- Numbers in --------------------------------------------------------------------------------------
 
 
-def share_long(
-    engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on: Ring = LONG
-) -> LongArray:
+def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on: Ring = LONG) -> LongArray:
     """Share every party's array with all.
 
     Parameters
@@ -300,7 +306,8 @@ def share_long(
     engine
         The computation.
     x
-        This party's array, of the same shape at every party: floats, integers, or Python integers.
+        This party's array, of the same shape at every party: floats, integers, or objects, Python integers and
+        fractions.
     bound
         Public: what no |x| exceeds at any party.
     fraction
@@ -326,15 +333,28 @@ def share_long(
 
     **Cost.** One round. Each party sends n − 1 − t peers one number an entry: one for three parties.
     """
-    array = np.asarray(x)
-    format_ = LongFormat.of(bound, fraction)
-    require_room(engine, on, format_)
-    integers = encode(array, bound, fraction)
-    values = on.residues(integers.reshape(-1))
-    dealt = deal(engine, engine.step("share"), range(engine.n), values, array.size, Domain(on))()
-    engine.party.mesh.traffic.rounds += 1
-    shares = dealt.swapaxes(0, 1).reshape(len(on), engine.n, *array.shape)
-    return LongArray(engine, shares, format_, on)
+    return share_several(engine, [(x, bound, fraction)], on=on)[0]
+
+
+def share_several(
+    engine: Engine, parts: Sequence[tuple[ArrayLike, float, int]], *, on: Ring = LONG
+) -> list[LongArray]:
+    """Share several arrays of every party's in one round, each with its own bound and fraction; see `share_long`."""
+    arrays = [np.asarray(x) for x, _, _ in parts]
+    formats = [LongFormat.of(bound, fraction) for _, bound, fraction in parts]
+    integers = [np.empty(0, object)]
+    for array, reading, (_, bound, fraction) in zip(arrays, formats, parts, strict=True):
+        require_room(engine, on, reading)
+        integers.append(encode(array, bound, fraction).reshape(-1))
+    values = on.residues(np.concatenate(integers))
+    size = values.shape[1]
+    dealt = deal(engine, engine.step("share"), range(engine.n), values, size, Modulo(on))()
+    engine.party.mesh.traffic.rounds += size > 0
+    shares = np.split(dealt.swapaxes(0, 1), np.cumsum([array.size for array in arrays])[:-1], axis=2)
+    return [
+        LongArray(engine, part.reshape(len(on), engine.n, *array.shape), reading, on)
+        for part, array, reading in zip(shares, arrays, formats, strict=True)
+    ]
 
 
 def sum_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on: Ring = LONG) -> LongArray:
@@ -364,9 +384,9 @@ def encode(array: NDArray[Any], bound: float, fraction: int) -> NDArray[np.objec
     return out
 
 
-def _nearest(value: float, fraction: int) -> int:
-    """Return round(value·2^fraction) of a float or an integer."""
-    if isinstance(value, float):
+def _nearest(value: float | Fraction, fraction: int) -> int:
+    """Return round(value·2^fraction) of a float, a fraction or an integer."""
+    if isinstance(value, float | Fraction):
         numerator, denominator = value.as_integer_ratio()
         return round(Fraction(numerator << fraction, denominator))
     return index(value) << fraction
@@ -378,7 +398,9 @@ def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
     Integers have no fractional bits, floats as many as the finest of them needs.
     """
     if isinstance(values, (LongArray, SecretArray)):
-        raise TypeError("secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)")
+        raise TypeError(
+            "secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)"
+        )
     array = np.asarray(values)
     fractions = [Fraction(value) for value in array.ravel().tolist()]
     fraction = max((one.denominator.bit_length() - 1 for one in fractions), default=0)
@@ -408,9 +430,7 @@ def multiply(x: LongArray, y: LongArray, fraction: int | None = None) -> LongArr
     return jointly("multiply", ([(x, y)], fraction))[0]
 
 
-def jointly(
-    operation: str, *wanted: tuple[Sequence[tuple[LongArray, LongArray]], int | None]
-) -> list[LongArray]:
+def jointly(operation: str, *wanted: Products) -> list[LongArray]:
     """Return several sums of products in one round, each exact or rounded to so many fractional bits.
 
     Parameters
@@ -541,36 +561,33 @@ def negative(x: LongArray) -> SecretArray:
 
     **Cost.** 4 + ⌈log2 m⌉ rounds for three parties and bounds of m bits.
     """
-    one, other = complement_addends(x)
+    one, other = _opened_addends(x)
     sign = pieces(one[-1:] ^ other[-1:]) ^ carry_pieces(one[:-1], other[:-1])
     return SecretArray(x.engine, to_field(x.engine, sign, x.size)[0].reshape(*x.shape, 2), BIT)
 
 
 def is_zero(x: LongArray) -> SecretArray:
     """Return 1 where x = 0, else 0, over F_p; as `negative`, and a round less."""
-    one, other = complement_addends(x)
+    one, other = _opened_addends(x)
     either = one ^ other
     equal = all_pieces(join_planes([either[:-1], ~either[-1:]]))
     return SecretArray(x.engine, to_field(x.engine, equal, x.size)[0].reshape(*x.shape, 2), BIT)
 
 
-def complement_addends(x: LongArray, masked: Masked | None = None) -> tuple[Bits, Bits]:
+def _opened_addends(x: LongArray) -> tuple[Bits, Bits]:
+    masked = open_masked(x.engine, "masked", x.on, x.shares, x.format.bound.bit_length())
+    return complement_addends(x.engine, masked)
+
+
+def complement_addends(engine: Engine, masked: Masked) -> tuple[Bits, Bits]:
     """Return shared numbers that add up to −1 − (v + 2^(m − 1)) modulo 2^m; see `masked.complement_addends`.
 
-    m is one bit more than those of the bound of x; `masked` is v opened, if it is already.
+    `masked` is what `wide.open_masked` made of numbers up to 2^(m − 1).
     """
-    engine = x.engine
-    if masked is None:
-        masked = open_masked(engine, "masked", x.on, x.shares, x.format.bound.bit_length())
     length = masked.offset.bit_length()
     limbs = -(-length // 64)
-    known = np.zeros((x.size, limbs), np.uint64)
-    last = tuple(range(engine.t + 1, engine.n + 1))
-    for held, words in masked.summands:
-        if held.leads or held.subset == last:
-            add_words(known, np.ascontiguousarray(words[:, :limbs]))
     opened = np.ascontiguousarray(masked.opened[:, :limbs])
-    return addends(engine, opened, known, length)
+    return addends(engine, opened, masked.known(engine, limbs), length)
 
 
 # --- Helpers -----------------------------------------------------------------------------------------
@@ -626,7 +643,9 @@ def complement(bit: SecretArray) -> SecretArray:
 def spread(shares: Residues, shape: tuple[int, ...]) -> Residues:
     """Broadcast the axes of the values to a shape."""
     missing = len(shape) - (shares.ndim - 1)
-    return np.broadcast_to(shares.reshape(len(shares), *[1] * missing, *shares.shape[1:]), (len(shares), *shape))
+    return np.broadcast_to(
+        shares.reshape(len(shares), *[1] * missing, *shares.shape[1:]), (len(shares), *shape)
+    )
 
 
 def _spread(x: LongArray, y: LongArray) -> tuple[Residues, Residues]:

@@ -63,7 +63,8 @@ def reveal(
     floats = {label: x for label, x in results.items() if not hasattr(x, "shares")}
     arrays: dict[str, SecretArray] = {label: x for label, x in results.items() if label not in floats}
     if floats:
-        from protocols.floating import compose, rounded  # it builds on all that builds on this
+        from protocols.digits import compose
+        from protocols.floating import rounded  # it builds on all that builds on this
 
         arrays[""] = rounded(list(floats.values()), digits)
     sizes = [array.size for array in arrays.values()]
@@ -77,7 +78,9 @@ def reveal(
     if floats:
         ends = np.cumsum([x.size for x in floats.values()])
         values = np.split(compose(found[""], digits), ends[:-1])
-        found |= {label: part.reshape(x.shape) for (label, x), part in zip(floats.items(), values, strict=True)}
+        found |= {
+            label: part.reshape(x.shape) for (label, x), part in zip(floats.items(), values, strict=True)
+        }
     return {label: found[label] for label in results}
 
 

@@ -16,7 +16,7 @@ right one: this is secure against passive parties, and transcripts are compared 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -26,7 +26,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import codec
+from protocols import codec, limbs
 from protocols import field as fp
 from protocols.crt import Residues, Ring, shift_words, to_words
 from protocols.engine import Engine
@@ -77,6 +77,22 @@ class Masked:
     offset: int
     summands: list[tuple[Holding, Residues]] = field(repr=False)
 
+    def part(self, start: int, stop: int, shape: tuple[int, ...]) -> Masked:
+        """Return some of the numbers, counted in a row, in a shape of their own."""
+        summands = [(held, words[start:stop]) for held, words in self.summands]
+        return Masked(shape, self.opened[start:stop], self.offset, summands)
+
+    def known(self, engine: Engine, words: int) -> Residues:
+        """Return s_i modulo 2^(64·words), the sum of the r_A that this party adds as in `masked`."""
+        total = np.zeros((len(self.opened), words), np.uint64)
+        last = tuple(range(engine.t + 1, engine.n + 1))
+        for held, ours in self.summands:
+            if held.leads or held.subset == last:
+                wide = np.zeros_like(total)
+                wide[:, : ours.shape[1]] = ours[:, :words]
+                limbs.add(total, wide)
+        return total
+
     def shifted(self, engine: Engine, target: Ring, drop: int) -> Residues:
         """Return shares of ⌊v / 2^drop⌋, and a number from 0 to C(n, t) too many. Local."""
 
@@ -118,9 +134,7 @@ class Masked:
         total = read(self.opened)
         constant = target.constant(offset) if isinstance(offset, int) else offset
         total = target.sub(total, np.broadcast_to(constant[:, np.newaxis], total.shape))
-        for held, words in self.summands:
-            factor = at_point(engine.n, held.subset, engine.point, target)
-            total = target.sub(total, target.scale(read(words), factor))
+        total = target.sub(total, summed(engine, target, self.summands, read))
         return total.reshape(len(target), *self.shape)
 
 
@@ -159,11 +173,10 @@ class Round:
         engine = self._engine
         result: Pending[Residues] = Pending()
         summand = on.scale(shares, weight(engine.n, engine.point, on))
-        kept = np.zeros_like(summand)
-        for held, r in _uniform(engine, self._label("reshare"), on, shares.shape[1:]):
-            kept = on.add(kept, on.scale(r, at_point(engine.n, held.subset, engine.point, on)))
-            if held.leads:
-                summand = on.add(summand, r)
+        sets, r = _uniform(engine, self._label("reshare"), on, prod(shares.shape[1:]))
+        kept = _weighted(engine, on, sets, r).reshape(summand.shape)
+        ours = on.sum(r[:, [held.leads for held in sets]].swapaxes(1, 2))
+        summand = on.add(summand, ours.reshape(summand.shape))
         self._add(on, summand, lambda opened: result.settle(on.sub(opened, kept)))
         return result
 
@@ -267,28 +280,46 @@ def open_masked(
 
     **Cost.** One round; 8 bytes for each prime of every number to each peer.
     """
+    return send_masked(engine, operation, on, shares, bits, summands)()
+
+
+def send_masked(
+    engine: Engine,
+    operation: str,
+    on: Ring,
+    shares: Residues,
+    bits: int,
+    summands: list[tuple[Holding, Residues]] | None = None,
+) -> Callable[[], Masked]:
+    """Do what `open_masked` does: send now, and receive later, when what was sent before is received."""
     party, step, offset, shape = engine.party, engine.step(operation), 1 << bits, shares.shape[1:]
-    summands = summands or draw_masks(engine, f"{step}/mask", on, prod(shape), bits, offset)
-    masked = on.shift(shares, offset).reshape(len(on), -1)
-    for held, words in summands:
-        factor = at_point(engine.n, held.subset, engine.point, on)
-        masked = on.add(masked, on.scale(on.of_words(words), factor))
-    received = party.mesh.broadcast(step, codec.encode(masked))
-    domain = Domain(on)
-    parts = [
-        masked if name == party.me else domain.unpack(name, step, received[name], prod(shape))
-        for name in party.roster
-    ]
-    known = dict(enumerate(parts[: engine.t + 1], start=1))
-    for point in range(engine.t + 2, engine.n + 1):
-        if not np.array_equal(domain.interpolate(known, point), parts[point - 1]):
-            raise Disagreement(
-                f"at step {step!r} the parties' shares contradict each other: one of the sites sent wrong "
-                "shares; discard this session's results"
-            )
-    opened = domain.interpolate(known, 0)
-    party.absorb(step, opened.data)
-    return Masked(shape, on.words(opened), offset, summands)
+    size, domain = prod(shape), Modulo(on)
+    if summands is None:
+        summands = draw_masks(engine, f"{step}/mask", on, size, bits, offset)
+    masked = on.shift(shares, offset).reshape(len(on), size)
+    masked = on.add(masked, summed(engine, on, summands, on.of_words))
+    message = codec.encode(masked)
+    for peer in party.peers:
+        party.send(peer, step, message)
+
+    def receive() -> Masked:
+        parts = [
+            masked if name == party.me else domain.unpack(name, step, party.recv(name, step), size)
+            for name in party.roster
+        ]
+        party.mesh.traffic.rounds += 1
+        known = dict(enumerate(parts[: engine.t + 1], start=1))
+        for point in range(engine.t + 2, engine.n + 1):
+            if not np.array_equal(domain.interpolate(known, point), parts[point - 1]):
+                raise Disagreement(
+                    f"at step {step!r} the parties' shares contradict each other: one of the sites sent wrong "
+                    "shares; discard this session's results"
+                )
+        opened = domain.interpolate(known, 0)
+        party.absorb(step, opened.data)
+        return Masked(shape, on.words(opened), offset, summands)
+
+    return receive
 
 
 def draw_masks(
@@ -353,17 +384,17 @@ def lift(engine: Engine, on: Ring, shares: Elements) -> Residues:
 
 
 @dataclass(frozen=True)
-class Domain:
-    """Residues of shape ``(primes, size)``, to be dealt; see `dealing.Domain`."""
+class Modulo:
+    """Residues in a ring. The methods are those of `domain.Domain`."""
 
     on: Ring
 
     def draw(self, stream: Stream, size: int) -> Residues:
-        """See `dealing.Domain.draw`."""
+        """See `Domain.draw`."""
         return self.on.from_random(_words(stream, (len(self.on), size, 2)))
 
     def complete(self, values: Residues, given: Mapping[int, Residues], n: int) -> list[Residues]:
-        """See `dealing.Domain.complete`."""
+        """See `Domain.complete`."""
         known = {0: values, **given}
         return [
             given[point] if point in given else self.interpolate(known, point) for point in range(1, n + 1)
@@ -377,10 +408,41 @@ class Domain:
         return total
 
     def unpack(self, peer: str, step: str, message: Buffer, size: int) -> Residues:
-        """See `dealing.Domain.unpack`."""
+        """See `Domain.unpack`."""
         numbers = _received(peer, step, message, (len(self.on), size))
         _require_canonical(peer, step, self.on, numbers)
         return numbers
+
+    def of_bits(self, planes: NDArray[np.uint64], size: int) -> Residues:
+        """See `Domain.of_bits`."""
+        bits = np.unpackbits(planes.view(np.uint8), axis=1, count=size, bitorder="little")
+        return np.repeat(bits.reshape(1, -1).astype(np.uint64), len(self.on), axis=0)
+
+    def add(self, a: Residues, b: Residues) -> Residues:
+        """See `Domain.add`."""
+        return self.on.add(a, b)
+
+    def sub(self, a: Residues, b: Residues) -> Residues:
+        """See `Domain.sub`."""
+        return self.on.sub(a, b)
+
+    def flip(self, a: Residues, bits: Residues) -> Residues:
+        """See `Domain.flip`."""
+        return self.on.mul(a, self.on.sub(np.ones_like(a), self.on.add(bits, bits)))
+
+    def known(self, engine: Engine, subset: Subset, values: Residues) -> Residues:
+        """See `Domain.known`."""
+        return self.on.scale(values, at_point(engine.n, subset, engine.point, self.on))
+
+    def exclusive_or(self, engine: Engine, a: Residues, b: Residues) -> Residues:
+        """See `Domain.exclusive_or`."""
+        on = self.on
+        left, right = (x.swapaxes(0, 1) for x in (a, b))
+        product = on.mul(left, right)
+        step = Round(engine, "exclusive or")
+        joined = step.reshare(on, on.sub(on.add(left, right), on.add(product, product)))
+        step.run()
+        return joined.value.swapaxes(0, 1)
 
 
 def _received(peer: str, step: str, payload: Buffer, shape: tuple[int, ...]) -> Residues:
@@ -401,10 +463,8 @@ def _require_canonical(peer: str, step: str, on: Ring, numbers: Residues) -> Non
 
 def uniform(engine: Engine, on: Ring, shape: tuple[int, ...]) -> Residues:
     """Return shares of uniform numbers that nobody knows. Local; see `prss`."""
-    total = np.zeros((len(on), *shape), np.uint64)
-    for held, r in _uniform(engine, engine.step("uniform"), on, shape):
-        total = on.add(total, on.scale(r, at_point(engine.n, held.subset, engine.point, on)))
-    return total
+    sets, r = _uniform(engine, engine.step("uniform"), on, prod(shape))
+    return _weighted(engine, on, sets, r).reshape(len(on), *shape)
 
 
 def bounded(engine: Engine, on: Ring, shape: tuple[int, ...], bits: int) -> Residues:
@@ -417,13 +477,32 @@ def bounded(engine: Engine, on: Ring, shape: tuple[int, ...], bits: int) -> Resi
     return total
 
 
-def _uniform(
-    engine: Engine, label: str, on: Ring, shape: tuple[int, ...]
-) -> Iterator[tuple[Holding, Residues]]:
-    """Use up a label, and yield each set with its r_A, uniform modulo Q."""
-    for held, stream in engine.prss.streams(label):
-        words = _words(stream, (len(on), prod(shape), 2))
-        yield held, on.from_random(words).reshape(len(on), *shape)
+def _uniform(engine: Engine, label: str, on: Ring, size: int) -> tuple[list[Holding], Residues]:
+    """Use up a label, and return the sets and their r_A, uniform modulo Q, of shape ``(primes, sets, size)``."""
+    streams = engine.prss.streams(label)
+    words = np.empty((len(streams), len(on), size, 2), np.uint64)
+    for (_, stream), out in zip(streams, words, strict=True):
+        stream.fill(out)
+    numbers = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(len(on), -1, 2)
+    return [held for held, _ in streams], on.from_random(numbers).reshape(len(on), len(streams), size)
+
+
+def _weighted(engine: Engine, on: Ring, sets: Sequence[Holding], r: Residues) -> Residues:
+    """Return this party's shares of Σ r_A, of shape ``(primes, size)``."""
+    factors = np.stack([at_point(engine.n, held.subset, engine.point, on) for held in sets], axis=1)
+    return on.sum(on.mul(r, factors[:, :, np.newaxis]).swapaxes(1, 2))
+
+
+def summed(
+    engine: Engine,
+    on: Ring,
+    summands: Sequence[tuple[Holding, Residues]],
+    read: Callable[[Residues], Residues],
+) -> Residues:
+    """Return shares of Σ f(r_A), where `read` makes f(r_A) of the words of r_A. Local."""
+    numbers = read(np.concatenate([words for _, words in summands]))
+    sets = [held for held, _ in summands]
+    return _weighted(engine, on, sets, numbers.reshape(len(on), len(sets), numbers.shape[1] // len(sets)))
 
 
 def _words(stream: Stream, shape: tuple[int, ...]) -> Residues:

@@ -17,6 +17,8 @@ from transport.manifest import Manifest
 
 _TITLES = {"session": "fed.cohort", "describe": "fs.describe", "ols": "fs.ols", "gwas": "fs.gwas.linear"}
 
+_KINDS = {"result": "result", "pooled": "pooled", "published": "told"}
+
 
 class Report:
     """Prints the demonstration's course on a console, and plain text where that is no terminal."""
@@ -97,16 +99,17 @@ class Report:
             for reveal in leakage:
                 if name == "session" and reveal.label in analysed:
                     continue
-                kind, unit = ("pooled", "numbers") if reveal.kind == "pooled" else ("told", "bytes")
+                unit = "bytes" if reveal.kind == "published" else "numbers"
                 meaning = f"[bold]{reveal.label}[/]: {reveal.meaning}"
-                table.add_row(title, kind, meaning, f"{reveal.size:,} {unit}")
+                table.add_row(title, _KINDS[reveal.kind], meaning, f"{reveal.size:,} {unit}")
                 title = ""
             table.add_section()
         self.console.print(table)
         self.console.print(
-            "Pooled numbers are sums over all sites, opened by secure summation: no site sees\n"
-            "another's part. Two sites that put together what they know can subtract their own\n"
-            "parts, and so learn the third's sums. What is told is metadata of each site's own."
+            "Results were computed on secret shares of the sites' sums, and only they were opened.\n"
+            "Pooled numbers are sums over all sites, opened by secure summation: no site sees another's\n"
+            "part, but two that put together what they know can subtract their own parts, and so learn\n"
+            "the third's. What is told is metadata of each site's own."
         )
 
     def files(self, output: Path, names: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from fedstats.expressions import Array
 from fedstats.regression._cholesky import cholesky, symmetric
 from protocols import linalg
 from protocols.errors import SingularError
-from protocols.floating import floating
+from protocols.floating import fixed, floating
 from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, sum_long
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     """
     p = len(names)
     diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
-    scale = as_long(1 / diagonal.sqrt(), bound=2.0**SCALE, fraction=SCALE_DIGITS)
+    scale = fixed(1 / diagonal.sqrt(), bound=2.0**SCALE, fraction=SCALE_DIGITS)
     R = narrow(scaled_by(scale, A), bound=1.01, fraction=CORRELATION)
     try:
         inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
@@ -317,16 +317,3 @@ def _first_dependent(R: SecretArray) -> int:
         else:
             low = middle
     return low
-
-
-def as_long(x, *, bound, fraction):
-    from protocols.floating import DIGITS, power_of_two
-    from protocols.long import LONG, LongFormat
-
-    engine = x.engine
-    x = x.normalised()
-    m = lengthen(narrow(x.mantissa, bound=1.01, fraction=DIGITS))
-    e = lengthen(narrow(x.exponent, bound=1 << 15, fraction=0)) + (fraction - DIGITS)
-    power = LongArray(engine, np.ascontiguousarray(power_of_two(e).swapaxes(0, 1)), LongFormat(0, 1), LONG)
-    product = multiply(power, LongArray(engine, m.shares, LongFormat(0, 1), LONG))
-    return LongArray(engine, product.shares, LongFormat.of(bound, fraction), LONG)

@@ -30,7 +30,7 @@ def test_three_processes_get_the_pooled_result(tmp_path):
 
 
 def check_figures(figures: dict[str, Any]) -> None:
-    assert 0 < figures["max_relative_error"] <= 1e-9
+    assert 0 < figures["max_relative_error"] <= 1e-7  # what is computed on shares is opened with 30 bits
     assert figures["max_neg_log10_p_error"] <= 1e-6
     assert figures["identical_at_all_sites"] is True
     assert 0 < figures["seconds"] < 60

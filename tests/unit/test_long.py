@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent():
         with pytest.raises(PrecisionError):
             share_long(engine, np.ones(2), bound=2.0**600, fraction=700)
         with pytest.raises(PrecisionError):
-            a * 1e-300 + 1
+            a * 1e-300 * 1e-300 + 1
         wide = long.LongFormat(0, 1 << (long.capacity(engine, LONG) // 2 + 1))
         with pytest.raises(PrecisionError):
             LongArray(engine, a.shares, wide) * LongArray(engine, a.shares, wide)
