@@ -18,7 +18,7 @@ from protocols.secret import SecretArray, concatenate, inner, public
 Numbers = TypeVar("Numbers", Array, SecretArray)
 
 #: Fractional bits of shared probabilities: products of two still fit, for up to ten parties.
-FRACTION = 38
+FRACTION = 37
 #: Room for the last places of numbers that are 1 at most.
 ONE = 1.0 + 2.0**-16
 
