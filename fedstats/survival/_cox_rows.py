@@ -109,7 +109,8 @@ class Rows:
     def _by_cell(self, values: Array, cells: Codes) -> Array:
         size = len(self.cells)
         shifted = np.where(cells == _NOWHERE, size, cells)
-        return np.stack([np.bincount(shifted, weights=row, minlength=size + 1)[:size] for row in values])
+        total = [np.bincount(shifted, weights=row, minlength=size + 1)[:size] for row in values]
+        return np.stack(total).astype(np.float64)  # without rows, counts are integers
 
     def weights(self, beta: Array) -> Array:
         """Return exp(z'β)."""
