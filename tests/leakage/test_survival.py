@@ -34,7 +34,11 @@ def module(function) -> Declaration:
     return __import__(function.__module__, fromlist=["DECLARATION"]).DECLARATION
 
 
-def cases():
+def cases() -> list[object]:
+    return [*_cases()]
+
+
+def _cases():
     for mode in ("aggregate", "result"):
         for function, options in (
             (kaplan_meier, {"by": "arm", **TIMES}),
