@@ -309,7 +309,7 @@ def _check(estimate: float, std_err: float, model: str, robust: bool, alpha: flo
         raise DataError("hartung_knapp is for effects that vary: use model='REML' or 'DL'")
     if model == "REML" and not release:
         raise DataError(
-            "model='REML' iterates, for which estimates must be released: use 'DL', or release=True"
+            "model='REML' needs released estimates: use 'DL', or release=True"
         )
     if not 0 < alpha < 1:
         raise DataError("alpha lies between 0 and 1")

@@ -19,6 +19,7 @@ from fedstats._factors import Factor
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
+from fedstats.schema import Kind
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -294,6 +295,8 @@ class _Local:
         numbers = [duration, *([] if entry is None else [entry]), *([event] if censored is None else [])]
         used = np.ones(len(cohort), dtype=bool) if selected is None else selected.copy()
         for name in numbers:
+            if cohort.schema.require(name) is Kind.EMPTY:
+                raise DataError(f"column {name!r} has no value at any site")
             cohort.schema.require_numeric(name)
             used &= ~cohort.missing(name)
         groups = None if by is None else Factor.build(cohort, by, "by")

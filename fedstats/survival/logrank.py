@@ -46,7 +46,11 @@ Weights: TypeAlias = Literal["logrank", "wilcoxon", "tarone-ware", "peto", "flem
 DECLARATION = Declaration(
     "logrank",
     aggregate={**ROWS, **GROUPS, **AGGREGATE},
-    result={**ROWS, "statistic": "the test statistic"},
+    result={
+        **ROWS,
+        "comparable": "whether every group is at risk together with others at the time of some event",
+        "statistic": "the test statistic",
+    },
     published=PUBLISHED,
 )
 
@@ -147,8 +151,7 @@ def logrank(
             table = _observed(opened, local, by)
         else:
             with run.on_shares():
-                shared = _shared_statistic(run, local, weigh)
-                statistic = float(run.reveal({"statistic": shared})["statistic"])
+                statistic = _statistic_on_shares(run, local, weigh)
         return LogRankResult(
             **run.finish(),
             by=by,
@@ -281,8 +284,8 @@ def _observed(opened: _Opened, times: Times, by: str) -> pd.DataFrame:
 # --- Result mode --------------------------------------------------------------------------------------
 
 
-def _shared_statistic(run: Analysis, times: Times, weigh: Weighting) -> SecretArray:
-    """Compute the statistic on shares of the counts.
+def _statistic_on_shares(run: Analysis, times: Times, weigh: Weighting) -> float:
+    """Compute the statistic on shares of the counts, and open it.
 
     Events are whole numbers and multiply last: a time without any adds nothing, not even a rounding. Sums are
     scaled by powers of two near the number of events: U by 2^m, V by 4^m, which leaves U'V⁻¹U as it is.
@@ -318,12 +321,18 @@ def _shared_statistic(run: Analysis, times: Times, weigh: Weighting) -> SecretAr
     m = math.ceil(events.bit_length() / 2)
     U = _scaled(U, m, 2.0**m).rescale(SCORE)
     matrix = _symmetric(_scaled(V, 2 * m, 2.0), groups - 1)
+    diagonal = np.arange(groups - 1)
+    alone = (matrix[diagonal, diagonal] < NO_VARIANCE).sum() > 0
+    if run.reveal({"comparable": 1 - alone})["comparable"] == 0:
+        raise EstimationError(_NOT_COMPARED)
     x = solve(matrix, U, bound=STEP, fraction=28, definite=True)
-    return inner(U, x.assume(STEP))
+    return float(run.reveal({"statistic": inner(U, x.assume(STEP))})["statistic"])
 
 
 #: Fractional bits of scaled sums U, and the largest V⁻¹U: their products fit for ten parties too.
 SCORE, STEP = 26, 2.0**12
+#: A scaled variance below this is that of a group which is never at risk together with others.
+NO_VARIANCE = 2.0**-26
 
 
 def _total(counts: SecretArray, x: SecretArray) -> SecretArray:
