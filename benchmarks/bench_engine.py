@@ -1,7 +1,8 @@
-"""Products, comparisons and sorting by three processes over gRPC, beside MPyC's processes.
+"""Products, comparisons and sorting by three processes over gRPC, beside MPyC's processes and SPU.
 
 Seconds are those of the slowest process, from everything shared to everything shared, with all random
-masks drawn within them. MPyC does the same on fewer elements, and its time is scaled up to ours.
+masks drawn within them; how many of them these take is told apart. MPyC does the same on fewer elements, and
+its time is scaled up to ours.
 
     python -m pytest benchmarks/bench_engine.py
 """
@@ -17,7 +18,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.on_shares import Action, Actions, actions, measure, mpyc_seconds, normal
+from benchmarks.bench_linalg import ACTIONS as NUMBERS
+from benchmarks.on_shares import (
+    SPU,
+    Action,
+    Actions,
+    actions,
+    measure,
+    mpyc_seconds,
+    normal,
+    over_wide_area,
+    spu_seconds,
+    watch_offline,
+)
 from benchmarks.processes import Processes, processes, serve
 from protocols.decompose import normalizer
 from protocols.engine import Engine
@@ -25,12 +38,9 @@ from protocols.inputs import share
 from protocols.party import Party
 from protocols.sort import sort
 from protocols.testing import run_parties
-from transport.memory import LinkModel
 
 of_mpyc = partial(mpyc_seconds, "mpyc_operations.py")
 FRACTION = 20
-#: A wide-area network: 20 ms, 100 Mbit/s.
-WIDE_AREA = LinkModel(latency=0.02, bandwidth=12.5e6)
 
 
 def product(engine: Engine, size: int) -> Action:
@@ -134,31 +144,43 @@ def test_sort(benchmark: Any, federation: Processes) -> None:
     measure(benchmark, federation, f"sort {size}", of_mpyc("sort", fewer) * longer)
 
 
-@pytest.mark.timeout(300)
+#: How many elements, or columns, of each operation are compared by the number of parties.
+SIZES = {"product": 50_000, "comparison": 50_000, "divide": 5_000, "solve": 10, "cholesky": 10}
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("n", [3, 5, 7, 10])
-@pytest.mark.parametrize("network", ["memory", "wide area"])
-@pytest.mark.parametrize("what", ["product", "comparison"])
-def test_by_parties(benchmark: Any, what: str, n: int, network: str) -> None:
+@pytest.mark.parametrize("what", SIZES)
+def test_by_parties(benchmark: Any, what: str, n: int) -> None:
     """Threads of one process share its cores, which flatters no n: each party's part is about 1/n."""
-    size = 50_000
     spent: dict[str, Any] = {}
 
     def program(party: Party) -> None:
         engine = Engine(party)
-        action = ACTIONS[what](engine, size)
+        action = (ACTIONS | NUMBERS)[what](engine, SIZES[what])
         engine.confirm()
         before, start = party.mesh.traffic.copy(), time.perf_counter()
         action()
         traffic = party.mesh.traffic - before
         spent[party.me] = (time.perf_counter() - start, traffic.rounds, traffic.bytes_sent)
 
-    model = WIDE_AREA if network == "wide area" else None
-    benchmark.pedantic(
-        lambda: run_parties("abcdefghij"[:n], program, model=model, timeout=120), rounds=3, warmup_rounds=1
-    )
+    benchmark.pedantic(lambda: run_parties("abcdefghij"[:n], program, timeout=300), rounds=3, warmup_rounds=1)
     seconds, rounds, sent = max(spent.values())
-    benchmark.extra_info |= {"rounds": rounds, "bytes": sent, "seconds": seconds, "parties": n}
+    benchmark.extra_info |= {
+        "rounds": rounds,
+        "bytes": max(sent for *_, sent in spent.values()),
+        "seconds": seconds,
+        "wide_area": over_wide_area(seconds, rounds, sent),
+    }
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("what", "size"), [("product", 1_000_000), ("comparison", 1_000_000), ("matrix", 100), ("sort", 10_000)]
+)
+def test_beside_spu(benchmark: Any, federation: Processes, what: str, size: int) -> None:
+    measure(benchmark, federation, f"{what} {size}", spu_seconds(what, size), SPU)
 
 
 if __name__ == "__main__":
-    serve(partial(actions, ACTIONS))
+    serve(partial(actions, ACTIONS), watch_offline())

@@ -15,8 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.on_shares import Action, Actions, actions, measure, mpyc_seconds, normal
+from benchmarks.on_shares import (
+    SPU,
+    Action,
+    Actions,
+    actions,
+    measure,
+    mpyc_seconds,
+    normal,
+    spu_seconds,
+    watch_offline,
+)
 from benchmarks.processes import Processes, processes, serve
+from protocols.cholesky import cholesky
 from protocols.divide import divide, reciprocal, sqrt
 from protocols.engine import Engine
 from protocols.inputs import share, sum_shares
@@ -50,6 +61,12 @@ def solution(engine: Engine, size: int) -> Action:
     return lambda: solve(a, a[0], bound=1000, fraction=40, definite=True)
 
 
+def factoring(engine: Engine, size: int) -> Action:
+    """The Cholesky factor of a positive definite matrix."""
+    a = gram(engine, size)
+    return lambda: cholesky(a, least=2.0**-10, fraction=30)
+
+
 def quotient(engine: Engine, size: int) -> Action:
     """Quotients of numbers up to 1000, of which the divisors may be as small as 2^−20."""
     x, y, *_ = share(engine, np.abs(normal(engine, (size,))) + 0.01, bound=1000, fraction=20)
@@ -72,6 +89,7 @@ ACTIONS: Actions = {
     "inverse": inversion,
     "indefinite": indefinite,
     "solve": solution,
+    "cholesky": factoring,
     "divide": quotient,
     "tight": tight,
     "sqrt": root,
@@ -92,6 +110,13 @@ def test_systems(benchmark: Any, federation: Processes, what: str, size: int) ->
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", [5, 20])
+def test_factors(benchmark: Any, federation: Processes, size: int) -> None:
+    # MPyC has no Cholesky factors; its system of the same size is the nearest there is.
+    measure(benchmark, federation, f"cholesky {size}", of_mpyc("solve", size), "MPyC, a system")
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", ["divide", "tight", "sqrt"])
 def test_division(benchmark: Any, federation: Processes, what: str) -> None:
     size, fewer = 100_000, 20
@@ -104,5 +129,11 @@ def test_division(benchmark: Any, federation: Processes, what: str) -> None:
     benchmark.extra_info["us_an_element"] = benchmark.extra_info["seconds"] / size * 1e6
 
 
+@pytest.mark.timeout(600)
+def test_division_beside_spu(benchmark: Any, federation: Processes) -> None:
+    size = 100_000
+    measure(benchmark, federation, f"divide {size}", spu_seconds("divide", size), SPU)
+
+
 if __name__ == "__main__":
-    serve(partial(actions, ACTIONS))
+    serve(partial(actions, ACTIONS), watch_offline())

@@ -20,14 +20,18 @@ from transport.manifest import Manifest
 from transport.sitekeys import SiteKeys
 
 NAMES = ("a", "b", "c")
-#: Seconds, rounds and bytes sent of one process.
-Report = tuple[float, int, int]
+#: Seconds, rounds, bytes sent of one process, and how many of the seconds were spent on what knows no input.
+Report = tuple[float, int, int, float]
 
 
-def serve(prepare: Callable[[Mesh], Callable[[str], Callable[[], object]]]) -> None:
+def serve(
+    prepare: Callable[[Mesh], Callable[[str], Callable[[], object]]],
+    offline: Callable[[], float] = lambda: 0.0,
+) -> None:
     """Be one of the processes: for each line of standard input, do what it orders and report on it.
 
     `prepare` gets the mesh, and returns what turns an order into an action. Only the action is timed.
+    `offline` returns the seconds spent so far on what knows no input.
     """
     directory, name = Path(sys.argv[1]), sys.argv[2]
     mesh = connect(
@@ -39,10 +43,10 @@ def serve(prepare: Callable[[Mesh], Callable[[str], Callable[[], object]]]) -> N
     actions = prepare(mesh)
     for line in sys.stdin:
         action = actions(line.strip())
-        before, start = mesh.traffic.copy(), time.perf_counter()
+        before, drawn, start = mesh.traffic.copy(), offline(), time.perf_counter()
         action()
         seconds, spent = time.perf_counter() - start, mesh.traffic - before
-        print(json.dumps([seconds, spent.rounds, spent.bytes_sent]), flush=True)
+        print(json.dumps([seconds, spent.rounds, spent.bytes_sent, offline() - drawn]), flush=True)
     mesh.close()
 
 

@@ -15,7 +15,9 @@ from fedstats._guard import check_siblings
 check_siblings()
 
 from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
+from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
+from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
     DataError,
@@ -28,6 +30,42 @@ from fedstats.errors import (  # noqa: E402
     TransportError,
 )
 from fedstats.federation import Federation  # noqa: E402
+from fedstats.histograms import HistogramResult, histogram  # noqa: E402
+from fedstats.hypotests import (  # noqa: E402
+    AnovaResult,
+    BinomialResult,
+    Chi2Result,
+    ConfidenceInterval,
+    FTestResult,
+    HypothesisTest,
+    KruskalResult,
+    MannWhitneyResult,
+    ProportionsResult,
+    RatioResult,
+    TTestResult,
+    anova,
+    anova_welch,
+    binomtest,
+    chi2_contingency,
+    cochran_mantel_haenszel,
+    f_oneway,
+    fisher_exact,
+    kruskal,
+    ks_2samp,
+    mannwhitneyu,
+    mcnemar,
+    multipletests,
+    odds_ratio,
+    proportions_ztest,
+    relative_risk,
+    ttest_1samp,
+    ttest_ind,
+    ttest_rel,
+    wilcoxon,
+)
+from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
+from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
+from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
@@ -45,35 +83,90 @@ from fedstats.survival import (  # noqa: E402
     nelson_aalen,
     rmst,
 )
+from fedstats.table1 import Table1Result, table1  # noqa: E402
+from fedstats.tables import CrosstabResult, ValueCountsResult, crosstab, value_counts  # noqa: E402
 
 __all__ = [
     "AalenJohansenResult",
+    "AnovaResult",
+    "BinomialResult",
+    "CheckResult",
+    "Chi2Result",
     "Cohort",
+    "ConfidenceInterval",
+    "CorrelationResult",
+    "CovarianceResult",
     "CoxResult",
+    "CrosstabResult",
     "DataError",
     "DescribeResult",
     "DisclosureError",
     "EstimationError",
+    "FTestResult",
     "FedStatsError",
     "Federation",
+    "HistogramResult",
+    "HypothesisTest",
+    "IntervalResult",
     "KaplanMeierResult",
+    "KruskalResult",
     "LogRankResult",
+    "MannWhitneyResult",
+    "MissingPatternResult",
     "NelsonAalenResult",
     "OLSResult",
     "PolicyError",
+    "ProportionsResult",
     "ProtocolError",
+    "QuantileResult",
     "RMSTResult",
+    "RatioResult",
     "RemoteError",
+    "TTestResult",
+    "Table1Result",
     "TransportError",
+    "ValueCountsResult",
     "aalen_johansen",
+    "anova",
+    "anova_welch",
+    "binomtest",
+    "check",
+    "chi2_contingency",
+    "cochran_mantel_haenszel",
+    "corr",
+    "cov",
     "coxph",
+    "crosstab",
     "describe",
+    "f_oneway",
+    "fisher_exact",
     "gwas",
+    "histogram",
+    "iqr",
     "join",
     "kaplan_meier",
+    "kruskal",
+    "ks_2samp",
     "logrank",
+    "mannwhitneyu",
+    "mcnemar",
+    "mean_ci",
+    "median",
+    "missing_pattern",
+    "multipletests",
     "nelson_aalen",
+    "odds_ratio",
     "ols",
+    "proportions_ztest",
+    "quantile",
+    "relative_risk",
     "rmst",
     "simulate",
+    "table1",
+    "ttest_1samp",
+    "ttest_ind",
+    "ttest_rel",
+    "value_counts",
+    "var_ci",
+    "wilcoxon",
 ]

@@ -8,7 +8,7 @@ is rounded to a multiple of the unit, so that no more than that is told of eithe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,9 @@ from fedstats._moments import Frame, location_sums
 from fedstats.cohort import LARGEST_ON_SHARES
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
+from protocols.engine import Engine
 from protocols.floating import floating
-from protocols.long import multiply, share_long
+from protocols.long import LongArray, multiply, share_long
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -110,6 +111,32 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
         Of variables that do not vary the unit is 1.
     constant : ndarray
         Which variables do not vary.
+    """
+    with run.on_shares() as engine:
+        total, scatter = secret_location(engine, values, n)
+        variance = floating(scatter)
+    roughly = run.reveal({"column units": variance}, digits=1)["column units"] / n.astype(float) ** 3
+    constant = roughly == 0
+    unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
+    with run.on_shares():
+        multiple = (total * (1 / (n * unit))).rescale(0)
+    centre = run.reveal({"column centres": floating(multiple)})["column centres"] * unit
+    return Frame(centre, unit), constant
+
+
+def secret_location(
+    engine: Engine, values: Sequence[Array], n: NDArray[np.int64]
+) -> tuple[LongArray, LongArray]:
+    """Return Σx and n³·var of variables over all sites, exact and secret; var has the denominator n.
+
+    Parameters
+    ----------
+    engine
+        The computation.
+    values
+        This site's values of each variable, none beyond `LARGEST_ON_SHARES`.
+    n
+        Numbers of values over all sites, public.
 
     Notes
     -----
@@ -119,28 +146,22 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
 
     exactly, for all numbers are long [1]_.
 
+    **Leakage.** Nothing. **Cost.** Five rounds.
+
     References
     ----------
     .. [1] T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for Computing the Sample Variance: Analysis
        and Recommendations", The American Statistician 37, 1983.
     """
     sizes = n.astype(object)
-    with run.on_shares() as engine:
-        count = share_long(engine, np.array([len(x) for x in values]), bound=MOST, fraction=0)
-        mine = np.stack([_mean_and_squares(x) for x in values], axis=1)
-        shared = share_long(engine, mine, bound=MOST * LARGEST_ON_SHARES**2, fraction=RESOLUTION)
-        mean, squares = shared[:, 0].assume(LARGEST_ON_SHARES), shared[:, 1]
-        total = multiply(count, mean).sum(axis=0)
-        off = mean * sizes - total
-        between = multiply(count, multiply(off, off)).sum(axis=0)
-        variance = floating(squares.sum(axis=0) * sizes**2 + between)
-    roughly = run.reveal({"column units": variance}, digits=1)["column units"] / n.astype(float) ** 3
-    constant = roughly == 0
-    unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
-    with run.on_shares():
-        multiple = (total * (1 / (n * unit))).rescale(0)
-    centre = run.reveal({"column centres": floating(multiple)})["column centres"] * unit
-    return Frame(centre, unit), constant
+    count = share_long(engine, np.array([len(x) for x in values]), bound=MOST, fraction=0)
+    mine = np.stack([_mean_and_squares(x) for x in values], axis=1)
+    shared = share_long(engine, mine, bound=MOST * LARGEST_ON_SHARES**2, fraction=RESOLUTION)
+    mean, squares = shared[:, 0].assume(LARGEST_ON_SHARES), shared[:, 1]
+    total = multiply(count, mean).sum(axis=0)
+    off = mean * sizes - total
+    between = multiply(count, multiply(off, off)).sum(axis=0)
+    return total, squares.sum(axis=0) * sizes**2 + between
 
 
 def _mean_and_squares(x: Array) -> Array:

@@ -150,6 +150,13 @@ class Cohort:
         """Return this site's values of a categorical column as levels, None where missing."""
         return to_texts(self._frame[name], name, self.schema.require(name))
 
+    def days(self, name: str) -> NDArray[np.float64]:
+        """Return this site's values of a column of dates as days since 1970, NaN where missing."""
+        if self.schema.require(name) not in (Kind.DATETIME, Kind.EMPTY):
+            raise DataError(f"column {name!r} holds no dates")
+        moments = pd.to_datetime(self._frame[name], errors="coerce", utc=True)
+        return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), np.float64)
+
     def categories(self, name: str) -> list[str] | None:
         """Return the categories of a column in the order of its dtype, if it has that dtype."""
         dtype = self._frame[name].dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from transport.errors import AbortCode
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas.genotypes import Genotypes
+    from protocols.mpyc_runtime import MeshRuntime
 
 
 class Federation:
@@ -133,6 +135,59 @@ class Federation:
         from fedstats.gwas.genotypes import Genotypes
 
         return Genotypes(self, self.locate(path))
+
+    def mpyc(self, *, security: int | None = None) -> AbstractContextManager[MeshRuntime]:
+        """Run a program of MPyC among the sites: for what fedstats has no function for.
+
+        Parameters
+        ----------
+        security
+            MPyC's statistical parameter, 40 by default. MPyC's own default is 30, which leaves ten bits
+            more to its numbers.
+
+        Returns
+        -------
+        context manager
+            Of an MPyC runtime whose parties are the sites. Within the block ``from mpyc.runtime import mpc``
+            means it too, so that modules written for MPyC run unchanged.
+
+        Raises
+        ------
+        PolicyError
+            This site's rules do not allow it, or there are two sites only. The others raise RemoteError.
+        DataError
+            MPyC is not installed (``pip install 'fedstats[mpyc]'``), or the sites ask for different
+            securities.
+
+        Notes
+        -----
+        **Leakage.** What the script opens: each ``output``, public test and ``transfer`` passes the gate, and
+        is recorded with the number of its numbers, in `Federation.leakage`. What it means, nobody but the
+        script says; nor does anybody check that it is a sum over many rows. Therefore each site must allow
+        it, by ``allow_mpyc = true`` in ``[policy]`` of its `site.toml`: read the script first. The record is
+        there for what sites agree on; MPyC's inner methods are not fenced in. A coalition of t sites learns
+        nothing beyond that; see `protocols.mpyc_bridge`.
+
+        **Cost.** Four rounds to begin and to end, and those of the program.
+
+        References
+        ----------
+        B. Schoenmakers, "MPyC: Multiparty Computation in Python", https://github.com/lschoe/mpyc.
+
+        Examples
+        --------
+        >>> def oldest(fed, ages):
+        ...     with fed.mpyc() as mpc:
+        ...         secint = mpc.SecInt(16)
+        ...         return int(mpc.run(mpc.output(mpc.max(mpc.input(secint(max(ages)))))))
+        >>> import fedstats as fs
+        >>> allowing = fs.policy.SitePolicy(allow_mpyc=True)
+        >>> fs.simulate(oldest, [[61, 45], [70], [38, 52]], policy=allowing)
+        [70, 70, 70]
+        """
+        from fedstats._mpyc import program
+
+        return program(self, security)
 
     def locate(self, source: str | os.PathLike[str]) -> Path:
         """Return the path of a registered name, or of a file."""

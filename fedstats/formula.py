@@ -166,6 +166,22 @@ class Coding:
         names : tuple of str
             As formulaic and patsy name them: ``"Intercept"``, ``"age"``, ``"C(arm)[T.b]"``.
         """
+        matrix = self._coded(rows)
+        names = tuple(map(str, matrix.columns))
+        return np.ascontiguousarray(matrix.to_numpy(dtype=np.float64)), names
+
+    def terms(self) -> dict[str, slice]:
+        """Return which columns of the model matrix each term has, the intercept's first."""
+        none = Rows(
+            0,
+            {name: np.zeros(0) for name in self.kinds},
+            {name: np.zeros(0, object) for name in self.levels},
+        )
+        slices = self._coded(none).model_spec.term_slices
+        return {INTERCEPT if str(term) == "1" else str(term): its for term, its in slices.items()}
+
+    def _coded(self, rows: Rows) -> Any:
+        """Return formulaic's model matrix."""
         inputs = Inputs(rows.numbers, self.moments)
         values = {
             text: self._categories(e, rows.texts[e.columns[0]])
@@ -175,9 +191,7 @@ class Coding:
         }
         # Without any column of its own, the data frame gives nothing but the number of rows.
         materializer = PandasMaterializer(pd.DataFrame(index=range(rows.count)), context=values)
-        matrix = materializer.get_model_matrix(self.formula.terms, output="pandas", na_action="ignore")
-        names = tuple(map(str, matrix.columns))
-        return np.ascontiguousarray(matrix.to_numpy(dtype=np.float64)), names
+        return materializer.get_model_matrix(self.formula.terms, output="pandas", na_action="ignore")
 
     def response(self, rows: Rows) -> Array | None:
         """Return the response, if the formula has one."""

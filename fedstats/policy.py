@@ -61,10 +61,14 @@ class SitePolicy:
     allow_two_site_sums
         Whether a sum over two sites alone may be opened: each then learns the other's exact sum
         by subtracting its own. Both sites must allow it.
+    allow_mpyc
+        Whether scripts may run programs of MPyC (`Federation.mpyc`), whose outputs nobody declares: they
+        are whatever the script says.
     """
 
     allow_aggregate: bool = True
     allow_two_site_sums: bool = False
+    allow_mpyc: bool = False
 
     @classmethod
     def from_table(cls, table: Mapping[str, object], where: str) -> Self:

@@ -84,7 +84,8 @@ def carry_pieces(x: Bits, y: Bits) -> Words:
     ----------
     .. [1] R. P. Brent and H. T. Kung, "A Regular Layout for Parallel Adders", IEEE Trans. Computers 31, 1982.
     """
-    return run(carry_circuit(x, y))[0]
+    ours: Words = run(carry_circuit(x, y))[0]
+    return ours
 
 
 def carry_circuit(x: Bits, y: Bits) -> Circuit:
@@ -173,7 +174,8 @@ def suffix_all_pieces(x: Bits) -> Words:
     -----
     **Cost.** ⌈log2 m⌉ − 1 rounds for m planes (none for one), about m·log2(m)/2 bits.
     """
-    return run(suffix_all_circuit(x))[0]
+    ours: Words = run(suffix_all_circuit(x))[0]
+    return ours
 
 
 def suffix_all_circuit(x: Bits) -> Circuit:

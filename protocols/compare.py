@@ -143,7 +143,8 @@ def complement(bit: SecretArray) -> SecretArray:
 def sign(x: SecretArray) -> SecretArray:
     """Return −1, 0 or 1. Costs the rounds of `negative`, and twice its bytes."""
     sides = negative(stack([x, -x]))
-    return SecretArray(x.engine, (sides[1] - sides[0]).shares, BIT)
+    # The bound is 2, as the difference's: a bound of 1 is that of bits, which `select` takes.
+    return sides[1] - sides[0]
 
 
 def absolute(x: SecretArray) -> SecretArray:

@@ -39,8 +39,8 @@ class Ring:
 
     Parameters
     ----------
-    bits
-        The modulus has more bits than that.
+    primes
+        Distinct primes 2^60 − c, c < 2^18.
 
     Attributes
     ----------
@@ -48,11 +48,8 @@ class Ring:
         The primes p_i, and Q.
     """
 
-    def __init__(self, bits: int) -> None:
-        primes = [_prime_below((1 << BITS) + 1)]
-        while len(primes) <= bits // (BITS - 1):
-            primes.append(_prime_below(primes[-1]))
-        self.primes = tuple(primes)
+    def __init__(self, primes: tuple[int, ...]) -> None:
+        self.primes = primes
         self.modulus = prod(self.primes)
         self._p = np.array(self.primes, np.uint64)
         cofactors = [self.modulus // prime for prime in self.primes]
@@ -114,15 +111,11 @@ class Ring:
 
     def add(self, a: Residues, b: Residues) -> Residues:
         """Return a + b."""
-        total: Residues = a + b
-        reduced: Residues = np.minimum(total, total - self._spread(self._p, total))  # below 0 is huge
-        return reduced
+        return self._sum(a, b, False)
 
     def sub(self, a: Residues, b: Residues) -> Residues:
         """Return a − b."""
-        total: Residues = a - b
-        reduced: Residues = np.minimum(total, total + self._spread(self._p, total))
-        return reduced
+        return self._sum(a, b, True)
 
     def mul(self, a: Residues, b: Residues) -> Residues:
         """Return a·b; the axes of the values broadcast."""
@@ -181,6 +174,22 @@ class Ring:
             raise ZeroDivisionError("a matrix without inverse")
         return inverse, determinant
 
+    def minors(self, a: Residues) -> Residues:
+        """Return the upper triangular V that makes minors of a·V.
+
+        Its entry (i, j) is the minor of rows 1, …, j − 1, i and columns 1, …, j: 0 above the diagonal, and on
+        it a leading one.
+
+        Raises
+        ------
+        ZeroDivisionError
+            A leading minor is zero modulo one of the primes.
+        """
+        out = np.empty_like(a)
+        if not make_minors(out, np.ascontiguousarray(a), self._p):
+            raise ZeroDivisionError("a leading minor that is zero")
+        return out
+
     def powers_of_two(self, exponents: Residues, *, negative: bool = False) -> Residues:
         """Return 2^x, or 2^−x, of shape ``(primes, size)``, for integers x given as words."""
         out = np.empty((len(self), len(exponents)), np.uint64)
@@ -194,6 +203,14 @@ class Ring:
         fold_random(out, words, self._p)
         return out
 
+    def _sum(self, a: Residues, b: Residues, negate: bool) -> Residues:
+        """Return a + b or a − b; the axes of the values broadcast."""
+        a, b = (np.ascontiguousarray(x) for x in np.broadcast_arrays(a, b))
+        out = np.empty(a.shape, np.uint64)
+        flat, left, right = (x.reshape(len(self), -1) for x in (out, a, b))
+        add(flat, left, right, self._p, negate)
+        return out
+
     def _spread(self, numbers: Residues, like: Residues) -> Residues:
         """Return one number, of shape ``(primes,)``, in a shape that broadcasts with others."""
         return numbers.reshape(-1, *[1] * (like.ndim - 1))
@@ -201,8 +218,11 @@ class Ring:
 
 @lru_cache(maxsize=32)
 def ring(bits: int) -> Ring:
-    """Return the ring whose modulus has more than so many bits."""
-    return Ring(bits)
+    """Return the ring of the largest primes whose modulus has more than so many bits."""
+    primes = [_prime_below((1 << BITS) + 1)]
+    while len(primes) <= bits // (BITS - 1):
+        primes.append(_prime_below(primes[-1]))
+    return Ring(tuple(primes))
 
 
 def to_words(integers: Sequence[int]) -> Residues:
@@ -277,6 +297,14 @@ def times(a: np.uint64, b: np.uint64, p: np.uint64) -> np.uint64:
 
 
 @kernel
+def fold_sum(total: np.uint64, a: np.uint64, b: np.uint64, p: np.uint64) -> np.uint64:
+    """Return total + a·b modulo p."""
+    low, high = multiply_words(a, b)
+    low += total
+    return fold(low, high + np.uint64(low < total), p)
+
+
+@kernel
 def reciprocal(a: np.uint64, p: np.uint64) -> np.uint64:
     """Return a^(p − 2) modulo p."""
     result, square, exponent = _1, a, p - _1 - _1
@@ -302,6 +330,16 @@ def dot(a: Residues, b: Residues, p: np.uint64) -> np.uint64:
 
 
 @kernel
+def add(out: Residues, a: Residues, b: Residues, primes: Residues, negate: bool) -> None:
+    """Write sums, or differences, entry by entry."""
+    for i in range(len(primes)):
+        p = primes[i]
+        for k in range(out.shape[1]):
+            total = a[i, k] + (p - b[i, k] if negate else b[i, k])
+            out[i, k] = total - p * np.uint64(total >= p)
+
+
+@kernel
 def multiply(out: Residues, a: Residues, b: Residues, primes: Residues) -> None:
     """Write products, entry by entry."""
     for i in range(len(primes)):
@@ -319,7 +357,7 @@ def reciprocals(out: Residues, a: Residues, primes: Residues) -> None:
 
 @kernel
 def exponentials(out: Residues, exponents: Residues, base: Residues, primes: Residues) -> None:
-    """Write powers of one number, for integers given as words. Exponents may be secret: nothing branches on them."""
+    """Write powers of one number, for integers given as words. Nothing branches on these, they are secret."""
     for i in range(len(primes)):
         factor = base[i] - _1
         for k in range(out.shape[1]):
@@ -371,10 +409,40 @@ def invert_matrices(out: Residues, determinant: Residues, a: Residues, primes: R
                 if r != column and rows[r, column] != _0:
                     factor = p - rows[r, column]
                     for k in range(column, 2 * size):
-                        low, high = multiply_words(rows[column, k], factor)
-                        low += rows[r, k]
-                        rows[r, k] = fold(low, high + np.uint64(low < rows[r, k]), p)
+                        rows[r, k] = fold_sum(rows[r, k], rows[column, k], factor, p)
         out[i] = rows[:, size:]
+    return True
+
+
+@kernel
+def make_minors(out: Residues, a: Residues, primes: Residues) -> bool:
+    """Write the matrices of `Ring.minors`; return whether there are any.
+
+    Columns are reduced as Gauss would, without exchanging any, and each then multiplied by the pivots of
+    those before. The matrices are public.
+    """
+    size = a.shape[1]
+    for i in range(len(primes)):
+        p = primes[i]
+        columns = a[i].T.copy()
+        steps = np.zeros((size, size), np.uint64)
+        for r in range(size):
+            steps[r, r] = _1
+        for j in range(size):
+            if columns[j, j] == _0:
+                return False
+            inverse = reciprocal(columns[j, j], p)
+            for r in range(j + 1, size):
+                factor = p - times(columns[r, j], inverse, p)
+                for k in range(j, size):
+                    columns[r, k] = fold_sum(columns[r, k], columns[j, k], factor, p)
+                for k in range(j + 1):
+                    steps[r, k] = fold_sum(steps[r, k], steps[j, k], factor, p)
+        before = _1
+        for j in range(size):
+            for k in range(size):
+                out[i, k, j] = times(steps[j, k], before, p)
+            before = times(before, columns[j, j], p)
     return True
 
 
@@ -471,17 +539,6 @@ def bit_prefixes(out: Residues, words: Residues, start: int, p: np.uint64) -> No
         prefix = fold((prefix << _1) | ((words[word] >> bit) & _1), _0, p)
         if position - start < len(out):
             out[position - start] = prefix
-
-
-@kernel
-def convolve(out: Residues, a: Residues, b: Residues, p: np.uint64) -> None:
-    """Write the cyclic convolution Σ_j a_j·b_(k − j) modulo p."""
-    size = len(a)
-    doubled = np.empty(2 * size, np.uint64)
-    for j in range(size):  # b backwards, twice: every window of it is one of its rotations
-        doubled[j] = doubled[size + j] = b[size - 1 - j]
-    for k in range(size):
-        out[k] = dot(a, doubled[size - 1 - k : 2 * size - 1 - k], p)
 
 
 @kernel

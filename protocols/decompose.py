@@ -76,13 +76,15 @@ def bits(x: SecretArray) -> SecretArray:
     return _per_entry(x, length, lambda shares: pieces(decompose(x.engine, shares, length)))
 
 
-def leading_zeros(x: SecretArray) -> SecretArray:
+def leading_zeros(x: SecretArray, *, or_none: bool = False) -> SecretArray:
     """Return the bits of s, the zeros above the highest bit of x ≥ 0 within its public bound.
 
     Parameters
     ----------
     x
         Integers or fixed-point numbers, none of them negative; of T bits by their public bound.
+    or_none
+        Whether one bit more is wanted, behind them: 1 where x is 0.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def leading_zeros(x: SecretArray) -> SecretArray:
     **Cost.** 4 + 2⌈log2 T⌉ rounds for three parties: 16 for up to 64 bits.
     """
     top = length_of(x.engine, x.format) - 1
-    return _of_highest(x, top - 1 - np.arange(top))
+    return _of_highest(x, top - 1 - np.arange(top), or_none)
 
 
 def bit_length(x: SecretArray) -> SecretArray:
@@ -112,8 +114,11 @@ def bit_length(x: SecretArray) -> SecretArray:
     return SecretArray(x.engine, (digits @ (1 << np.arange(digits.shape[-1]))).shares, Format(0, top))
 
 
-def _of_highest(x: SecretArray, numbers: NDArray[np.intp]) -> SecretArray:
-    """Return the bits of the number that belongs to the highest bit of x ≥ 0, lowest first; 0 for 0."""
+def _of_highest(x: SecretArray, numbers: NDArray[np.intp], or_none: bool = False) -> SecretArray:
+    """Return the bits of the number that belongs to the highest bit of x ≥ 0, lowest first; 0 for 0.
+
+    With `or_none`, a last one says whether x is 0.
+    """
     engine, top = x.engine, len(numbers)
     width = int(np.max(numbers, initial=0)).bit_length()
 
@@ -123,12 +128,14 @@ def _of_highest(x: SecretArray, numbers: NDArray[np.intp]) -> SecretArray:
         highest[:-1] ^= clear[1:]
         if engine.point == 1:  # above the top there is nothing, in one party's piece for all
             highest[-1:] ^= _ALL
-        digits = np.zeros((width, clear.shape[1]), np.uint64)
-        for bit, digit in enumerate(digits):
+        digits = np.zeros((width + or_none, clear.shape[1]), np.uint64)
+        if or_none:
+            digits[-1] = clear[0]
+        for bit, digit in enumerate(digits[:width]):
             np.bitwise_xor.reduce(highest[numbers >> bit & 1 == 1], axis=0, out=digit)
         return digits
 
-    return _per_entry(x, width, circuit)
+    return _per_entry(x, width + or_none, circuit)
 
 
 def normalizer(x: SecretArray) -> SecretArray:

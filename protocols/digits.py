@@ -1,19 +1,19 @@
 """Leading digits of secret integers: mantissas for computing with, and rounded ones for opening.
 
-An integer v is opened under a mask (`wide.open_masked`), and two shared numbers x and y are then known to add up
-to −1 − v (`masked`). All prefixes ⌊v / 2^j⌋ are shared for nothing. The one that begins where v does is chosen by
-an inner product with secret bits, a single 1 among zeros: they select, and nothing shows where.
+An integer v is opened under a mask (`wide.open_masked`), and two shared numbers x and y are then known to add
+up to −1 − v (`masked`). All prefixes ⌊v / 2^j⌋ are shared for nothing. The one that begins where v does is
+chosen by an inner product with secret bits, a single 1 among zeros: they select, and nothing shows where.
 
-*To compute with*, the place is anticipated from x and y without adding them, as floating-point units do [1]_. A
-run of leading sign bits of x + y shows in x and y as a run of places with a pattern, and where the pattern ends
-is a function of three neighbouring places. It is right, or one place too high. So a mantissa is between ¼ and 1.
+*To compute with*, the place is anticipated from x and y without adding them, as floating-point units do [1]_.
+A run of leading sign bits of x + y shows in x and y as a run of places with a pattern, and where the pattern
+ends is a function of three neighbouring places. It is right, or one place too high. So a mantissa is between
+¼ and 1.
 
-*To open*, a number must look the same however it was computed, and whatever the masks are. There the bits of v
-are computed, and of these the leading ones chosen, and rounded.
+*To open*, a number must look the same however it was computed, and whatever the masks are. There the bits of
+v are computed, and of these the leading ones chosen, and rounded.
 
-References
-----------
-.. [1] M. S. Schmookler and K. J. Nowka, "Leading Zero Anticipation and Detection: A Comparison of Methods", IEEE
+References ---------- .. [1] M. S. Schmookler and K. J. Nowka, "Leading Zero Anticipation and Detection: A
+Comparison of Methods", IEEE
    Symposium on Computer Arithmetic, 2001.
 """
 
@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from protocols import field
 from protocols.adder import Circuit, add, all_circuit, carry_circuit, run, suffix_all_circuit
 from protocols.bits import Bits, concatenate, pieces, product, reshare
 from protocols.bitslice import Words
@@ -43,8 +42,11 @@ SHORT: Ring = ring(294)
 DIGITS = 64
 #: Mantissas of found numbers are 2^−OCTAVES or more.
 OCTAVES = 2
-#: Places whose bits are converted together: as many again for the groups.
-GROUP = 32
+#: Up to so many places, a bit for each one is converted, above a bit for each group and for each place in a
+#: group.
+DIRECT, GROUP = 80, 32
+#: How shared bits are read.
+BIT = LongFormat(0, 1)
 
 _ALL = np.uint64((1 << 64) - 1)
 
@@ -65,8 +67,6 @@ class Leading:
         Whether v ≠ 0, and whether v < 0.
     odd
         Whether v ≠ 0 and place + e is odd.
-    root
-        2 − odd where v > 0, else 0.
     """
 
     mantissa: LongArray
@@ -75,7 +75,6 @@ class Leading:
     nonzero: LongArray
     below: LongArray
     odd: LongArray
-    root: LongArray
 
 
 def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leading:
@@ -94,10 +93,11 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     -----
     **Accuracy.** The mantissa is off by less than (3C + 1)/2·2^−DIGITS.
 
-    **Leakage.** Nothing. What is opened is masked to a statistical distance of 2^−κ, or uniform. The openings of
-    v and e are of degree t and checked; the rest are passively secure.
+    **Leakage.** Nothing. What is opened is masked to a statistical distance of 2^−κ, or uniform. The openings
+    of v and e are of degree t and checked; the rest are passively secure.
 
-    **Cost.** 8 + ⌈log2 T⌉ rounds for three parties and integers of T bits.
+    **Cost.** For three parties and integers of T bits 6 + ⌈log2 T⌉ rounds, 12 for mantissas; from 78 bits on,
+    one more.
     """
     engine, shape, size = x.engine, x.shape, x.size
     doubled = x * 2  # so that −1 − v, too, has its leading bit within
@@ -119,8 +119,10 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     sign ^= pieces(one[-1:] ^ other[-1:])
     highest = _highest(engine, clear)
 
-    groups = -(-length // GROUP)
-    chosen = [places // GROUP == a for a in range(groups)] + [places % GROUP == b for b in range(GROUP)]
+    width = 1 if length <= DIRECT else GROUP
+    groups = -(-length // width)
+    chosen = [places // width == a for a in range(groups)]
+    chosen += [places % width == b for b in range(width) if width > 1]
     chosen.append(places % 2 == 1)
     ours = np.concatenate([_any(highest, chosen), sign])
     if isinstance(exponent, LongArray):
@@ -129,34 +131,33 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
         ours[-2] ^= _ALL
     bits = _converted(engine, ours, shape)
     coarse, fine, odd, below = bits[:groups], bits[groups:-2], bits[-2], bits[-1]
-    nonzero = read(coarse.sum(axis=0), LongFormat(0, 1))
-    place = _weighted(coarse, np.arange(groups) * GROUP) + _weighted(fine, np.arange(GROUP))
+    nonzero = read(coarse.sum(axis=0), BIT)
+    place = _weighted(coarse, np.arange(groups) * width)
 
-    prefixes = [_prefix(engine, masked, GROUP * a) for a in range(groups)]
+    prefixes = [_prefix(engine, masked, width * a + (width == 1)) for a in range(groups)]
     wanted: list[Products] = [
         ([(coarse[a], prefix) for a, prefix in enumerate(prefixes)], None),
         ([(nonzero, below)], None),
+        ([(nonzero, odd)], None),
     ]
     if isinstance(exponent, LongArray):
         wanted.append(([(nonzero, exponent)], None))
-    prefix, below, *rest = jointly("leading digits", *wanted)
+    mantissa, below, odd, *rest = jointly("leading digits", *wanted)
     exponents = read(rest[0], exponent.format) if isinstance(exponent, LongArray) else nonzero * exponent
-    # Of all the prefixes, the one that is short was chosen.
-    prefix = read(prefix, LongFormat(DIGITS + GROUP, (1 << (DIGITS + GROUP)) + engine.prss.count))
-    power = _weighted(fine, [1 << (GROUP - 1 - b) for b in range(GROUP)])
-    power = read(power, LongFormat(0, 1 << (GROUP - 1)))
-    positive = read(nonzero - below, LongFormat(0, 1))
-    mantissa, odd, both = jointly(
-        "mantissa", ([(prefix, power)], DIGITS), ([(nonzero, odd)], None), ([(positive, odd)], None)
-    )
+    if width > 1:
+        # Of all the prefixes, the one that is short was chosen.
+        prefix = read(mantissa, LongFormat(DIGITS + width, (1 << (DIGITS + width)) + engine.prss.count))
+        power = _weighted(fine, [1 << (width - 1 - b) for b in range(width)])
+        power = read(power, LongFormat(0, 1 << (width - 1)))
+        (mantissa,) = jointly("mantissa", ([(prefix, power)], DIGITS))
+        place = place + _weighted(fine, np.arange(width))
     return Leading(
-        unit(mantissa),
+        unit(read(mantissa, LongFormat(DIGITS, 0))),
         read(place, LongFormat(0, length)),
         exponents,
         nonzero,
-        read(below, LongFormat(0, 1)),
-        read(odd, LongFormat(0, 1)),
-        read(2 * positive - both, LongFormat(0, 2)),
+        read(below, BIT),
+        read(odd, BIT),
     )
 
 
@@ -181,15 +182,13 @@ def rounded_digits(
     SecretArray
         For a magnitude M·2^(place − digits), 2^(digits − 1) ≤ M ≤ 2^digits, or M = 0, the integer
         M + 2^(digits + 1)·sign + 2^(digits + 3)·(place − DIGITS + e); 2^(digits + 2) for what is not defined.
-        See `compose`.
+        See `reveal.compose`.
 
-    Notes
-    -----
-    Magnitudes are rounded to the nearest; a tie away from zero, of negative numbers towards it. What is opened is
-    a function of the numbers v·2^e, up to 2^noise in v, and of nothing else.
+    Notes ----- Magnitudes are rounded to the nearest; a tie away from zero, of negative numbers towards it.
+    What is opened is a function of the numbers v·2^e, up to 2^noise in v, and of nothing else.
 
-    **Leakage.** Nothing; see `leading_digits`. **Cost.** 8 + 2·⌈log2 T⌉ rounds for three parties and integers of
-    T bits, 20 for mantissas. digits + 11 elements an entry to one peer.
+    **Leakage.** Nothing; see `leading_digits`. **Cost.** 8 + 2·⌈log2 T⌉ rounds for three parties and integers
+    of T bits, 20 for mantissas. digits + 11 elements an entry to one peer.
     """
     engine, size = x.engine, x.size
     doubled = x * 2
@@ -218,7 +217,7 @@ def rounded_digits(
     nonzero = Bits(engine, np.bitwise_xor.reduce(highest.rows, axis=1, keepdims=True))
     ours = [pieces(nonzero)]
     for under in range(1, digits + 1):
-        kept = places >= under
+        kept = np.flatnonzero(places >= under)
         products = product(highest[kept], magnitude[places[kept] - under])
         ours.append(np.bitwise_xor.reduce(products, axis=0, keepdims=True))
     ours.append(product(nonzero, sign))
@@ -229,7 +228,7 @@ def rounded_digits(
     # The last of the digits is what rounds.
     weights = [1 << (digits - 1 - k) for k in range(digits)] + [1, 1 << (digits + 1)]
     weights += [1 << (digits + 3 + bit) for bit in range(width)]
-    packed = np.array(weights, object) @ bits[: len(weights)]
+    packed = bits[: len(weights)].T @ np.array(weights, object)
     shift = (exponents - DIGITS) * (1 << (digits + 3))
     if counted:
         given, both = bits[-2], bits[-1]
@@ -238,18 +237,6 @@ def rounded_digits(
         total = packed + bits[0] * shift
     bound = (length + DIGITS + exponent.format.bound) << (digits + 3)
     return SecretArray(engine, total.shares, Format(0, bound))
-
-
-def compose(opened: np.ndarray[Any, Any], digits: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the floats that opened integers make up; see `rounded_digits`. Undefined ones are NaN."""
-    out = np.empty(opened.shape)
-    for position, value in enumerate(opened.ravel().tolist()):
-        exponent, rest = divmod(int(value), 1 << (digits + 3))
-        kind, magnitude = divmod(rest, 1 << (digits + 1))
-        with np.errstate(over="ignore", under="ignore"):
-            number = np.ldexp(float(magnitude), max(min(exponent - digits, 9999), -9999))
-        out.flat[position] = np.nan if kind > 1 else -number if kind else number
-    return out
 
 
 # --- Helpers -----------------------------------------------------------------------------------------

@@ -6,6 +6,10 @@ reciprocal in each round, both of its products in one message; an inverse square
 times the binomial series of what that leaves. The power of two comes back as an exact product, so that
 reciprocals and roots have the same *relative* error over the whole range that the public bound allows.
 
+The more parties, the coarser are the numbers that can be masked, and the more rounding errors add up. From
+five parties on for reciprocals, and from seven for roots, a last step of Newton's iteration makes up for it:
+the residual 1 − d·y is small, though neither factor is, and small numbers may have many fractional bits.
+
 References
 ----------
 .. [1] O. Catrina and A. Saxena, "Secure Computation with Fixed-Point Numbers", FC 2010, section 4.
@@ -17,15 +21,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from protocols import field, mersenne
+import numpy as np
+
+from protocols import field
 from protocols.compare import BIT, complement, negative
 from protocols.decompose import leading_zeros, normalizer, power_of_two
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
-from protocols.mersenne import Elements
-from protocols.reshare import fits, reshare
-from protocols.secret import SecretArray, multiply, stack, truncate
+from protocols.reshare import fits
+from protocols.secret import SecretArray, known_product, multiply, stack, truncate
 
 #: What Goldschmidt's iteration leaves out is below this.
 ACCURACY = 2.0**-31
@@ -33,6 +38,13 @@ ACCURACY = 2.0**-31
 TIGHT = 3
 #: Fractional bits of an iteration's numbers beyond those of the number that is inverted.
 FINER = 4
+#: Where rounding errors of an iteration may be larger than this, a last step in finer numbers follows.
+TOLERATED = 4e-10
+#: Fractional bits of that step: of what it makes better, of a divisor and a radicand, and of a residual.
+CORRECTED, DIVISOR, RADICAND, RESIDUAL = 38, 44, 39, 45
+#: Fractional bits of an inverse square root before it, and how large its residual then is.
+ROUGH = 26
+SMALL = Format.of(2.0**-15, RESIDUAL)
 #: Fractional bits that the first approximation of an inverse square root does without.
 COARSER = 8
 #: Cubic with (c·(1, d, d², d³))² d within 1 ± 0.0185 for ¼ ≤ d ≤ 1, in sixteenths.
@@ -57,8 +69,7 @@ def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = Fal
     Returns
     -------
     SecretArray
-        1/x with an error below (2^−31 + (C + 1)·2^(1 − P)) / x, where C = C(n, t), and P = 36, 35, 33 for 3,
-        5 and 10 parties: 6e-10 for three. It has as many fractional bits as that takes for the largest x.
+        1/x with a relative error below 1e-9. It has as many fractional bits as that takes for the largest x.
 
     Raises
     ------
@@ -71,7 +82,8 @@ def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = Fal
     `signed`: results are then without meaning, and may exceed what masks hide.
 
     **Cost.** For three parties and up to 64 bits 25 rounds, of which 19 find the power of two. With bounds
-    within a factor of 2, 4 rounds; of 8, 8. Up to 16 elements an entry to each peer.
+    within a factor of 2, 4 rounds; of 8, 8. From five parties on two more. Up to 16 elements an entry to each
+    peer.
     """
     if signed:
         side = _side(x)
@@ -132,14 +144,9 @@ def divide(
     top, octaves = _range(b, least)
     # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
     octaves = max(1, octaves)
-    digits = _digits(engine, octaves) + FINER
+    digits = _inverse_digits(engine, octaves)
     before = a.format.fraction + top - b.format.fraction
-    after = engine.room - 3 - digits - octaves - math.frexp(bound)[1]
-    if after < fraction:
-        raise PrecisionError(
-            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
-            "parties: tighten their bound, or ask for fewer"
-        )
+    after = _require_quotients(engine, bound, fraction, digits + octaves)
     _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
     normal = _normalized(b, least)
     y = _inverse(normal)
@@ -154,22 +161,61 @@ def divide(
     return known_product(a, y.broadcast_to(a.shape), reading, drop=a.format.fraction + y.format.fraction - fraction)
 
 
+def quotient(a: SecretArray, b: SecretArray) -> SecretArray:
+    """Return a/b for what is known of a and b: the operator ``/`` of secrets.
+
+    Parameters
+    ----------
+    a, b
+        Of shapes that broadcast; b of either sign, and nowhere zero.
+
+    Returns
+    -------
+    SecretArray
+        With the finer fraction of the two; of integers, with 30 fractional bits or as many as fit. No |a/b|
+        exceeds the bound of a over the smallest b there is, 1 or one unit in its last place.
+
+    Raises
+    ------
+    PrecisionError
+        So large quotients leave no room for their fraction: `divide` takes tighter bounds. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage and cost.** As `divide` with `signed`. Divisors that are known to be positive cost less there.
+    """
+    if a.format.bound is None or b.format.bound is None:
+        raise PrecisionError("elements of the field have no size: give them a public bound (`assume`)")
+    engine, shape = b.engine, np.broadcast_shapes(a.shape, b.shape)
+    bound = math.ldexp(max(1, a.format.bound), b.format.fraction - a.format.fraction)
+    room = engine.room - 4 - _inverse_digits(engine, 1) - math.frexp(bound)[1]
+    fraction = max(a.format.fraction, b.format.fraction) or min(room, 30)
+    if not 0 <= fraction <= room:
+        raise PrecisionError(
+            f"quotients by divisors down to 2^−{b.format.fraction} may be as large as {bound:g}: that leaves "
+            f"no room for {fraction} fractional bits among {engine.n} parties: call divide(a, b, bound=…, "
+            "fraction=…) with what you know of them"
+        )
+    return divide(a.broadcast_to(shape), b.broadcast_to(shape), bound=bound, fraction=fraction, signed=True)
+
+
 def inverse_sqrt(x: SecretArray) -> SecretArray:
     """Return 1/√x of positive numbers.
 
     Returns
     -------
     SecretArray
-        With an error below (5.4e-10 + (C + 1)·2^(1 − P)) / √x, P = 39, 38, 36 for 3, 5 and 10 parties.
+        With a relative error below 1e-9.
 
     Notes
     -----
     **Leakage.** Nothing, for positive numbers; see `reciprocal`. **Cost.** 30 rounds for three parties and up
-    to 64 bits.
+    to 64 bits; from seven parties on three more than their comparisons take.
     """
     root = _rooted(x)
-    fraction = root.y.format.fraction + root.half
-    return _restored(root.y, root.up, 1 << root.shift, fraction, math.inf)
+    y = _refined(root)
+    fraction = y.format.fraction + root.half
+    return _restored(y, root.up, 1 << root.shift, fraction, math.inf)
 
 
 def sqrt(x: SecretArray) -> SecretArray:
@@ -177,11 +223,47 @@ def sqrt(x: SecretArray) -> SecretArray:
 
     **Leakage.** Nothing; see `reciprocal`. **Cost.** As `inverse_sqrt`, and one round.
     """
-    root = _rooted(x)
-    product = multiply(root.d, root.y)
+    root = _rooted(x, or_zero=True)
+    y = _refined(root)
+    product = known_product(root.d, y, Format.of(1, y.format.fraction), drop=root.d.format.fraction)
     return _restored(
         product, root.down, 1 << root.shift, product.format.fraction + root.shift - root.half, math.inf
     )
+
+
+def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: int) -> SecretArray:
+    """Return a/√x of positive x.
+
+    Parameters
+    ----------
+    a, x
+        Shapes that broadcast to that of a.
+    bound, fraction
+        As for `divide`.
+
+    Returns
+    -------
+    SecretArray
+        With the relative error of `inverse_sqrt` and an absolute one of (2C + 2)·2^−fraction.
+
+    Raises
+    ------
+    PrecisionError
+        a, x or the quotient needs too many bits. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage.** Nothing, within the stated ranges. **Cost.** As `inverse_sqrt`, and one round.
+    """
+    engine, reading = x.engine, Format.of(bound, fraction)
+    digits, after = _root_digits(engine), require_root_quotients(engine, bound, fraction)
+    before = a.format.fraction + _half(x)
+    _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
+    root = _rooted(x)
+    up, y = (z.broadcast_to(a.shape) for z in (root.up, _refined(root)))
+    # a·2^h is no larger than the quotient.
+    scaled = known_product(a, up, Format.of(bound, min(before, after)), drop=max(0, before - after))
+    return known_product(scaled, y, reading, drop=scaled.format.fraction + digits - fraction)
 
 
 # --- Normalising -------------------------------------------------------------------------------------
@@ -194,7 +276,7 @@ class _Normal:
     Attributes
     ----------
     d
-        With `_digits` fractional bits.
+        With `_digits` fractional bits, or `DIVISOR` where a correction follows.
     power
         2^s; None stands for 1.
     top, octaves
@@ -210,10 +292,13 @@ class _Normal:
 def _normalized(x: SecretArray, least: float | None) -> _Normal:
     """Scale the integers of positive numbers: by a public power of two if that does, else a secret one."""
     top, octaves = _range(x, least)
+    digits = _digits(x.engine, max(1, octaves))
+    if _is_coarse(x.engine, digits):
+        digits = DIVISOR
     if octaves:
-        return _Normal(_with_digits(x, top, _digits(x.engine, octaves)), None, top, octaves)
+        return _Normal(_with_digits(x, top, digits), None, top, octaves)
     power = normalizer(x)
-    return _Normal(_product_with_digits(x, power, top, _digits(x.engine, 1)), power, top, 1)
+    return _Normal(_product_with_digits(x, power, top, digits), power, top, 1)
 
 
 def _range(x: SecretArray, least: float | None) -> tuple[int, int]:
@@ -246,9 +331,53 @@ def _require_room(engine: Engine, bound: int) -> None:
         )
 
 
+def require_root_quotients(engine: Engine, bound: float, fraction: int) -> int:
+    """Refuse what `divide_by_sqrt` cannot give; return the fractional bits of its numerators."""
+    return _require_quotients(engine, bound, fraction, _root_digits(engine) + 1)
+
+
+def _require_quotients(engine: Engine, bound: float, fraction: int, taken: int) -> int:
+    """Return the fractional bits that numerators of quotients may have, where denominators take some bits."""
+    after = engine.room - 3 - taken - math.frexp(bound)[1]
+    if after < fraction:
+        raise PrecisionError(
+            f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
+            "parties: tighten their bound, or ask for fewer"
+        )
+    return after
+
+
 def _digits(engine: Engine, octaves: int) -> int:
     """Return P: with that many fractional bits of d, the products of the iteration can be masked."""
     return (engine.room - 11 - octaves) // 2
+
+
+def _is_coarse(engine: Engine, digits: int) -> bool:
+    """Return whether numbers of so many fractional bits are in need of a correction."""
+    return (engine.prss.count + 1) * 2.0 ** (1 - digits) > TOLERATED
+
+
+def _inverse_digits(engine: Engine, octaves: int) -> int:
+    """Return the fractional bits of `_inverse`."""
+    digits = _digits(engine, octaves)
+    return max(digits + FINER, CORRECTED) if _is_coarse(engine, digits) else digits + FINER
+
+
+def _root_digits(engine: Engine) -> int:
+    """Return the fractional bits of a `_Root`'s y."""
+    digits = (engine.room - 6) // 2
+    return CORRECTED if _is_coarse(engine, digits) else digits
+
+
+def _half(x: SecretArray) -> int:
+    """Return the `half` of `_Root`."""
+    return (_even_top(x) - x.format.fraction) // 2
+
+
+def _even_top(x: SecretArray) -> int:
+    """Return the bits of x's bound, or one more: those and the fractional ones are all even, or all odd."""
+    top = _require_bound(x).bit_length()
+    return top + (top - x.format.fraction) % 2
 
 
 def _with_digits(x: SecretArray, top: int, digits: int) -> SecretArray:
@@ -283,52 +412,19 @@ def _restored(
     return SecretArray(y.engine, y.shares, reading) if power is None else known_product(y, power, reading)
 
 
-def known_product(
-    x: SecretArray, y: SecretArray, reading: Format | None = None, *, drop: int = 0
-) -> SecretArray:
-    """Return x·y / 2^drop of integers of which more is known than their bounds say: one round.
-
-    Parameters
-    ----------
-    x, y
-        Of the same shape.
-    reading
-        How the result is read, and its bound; as x by default.
-    drop
-        Bits to drop.
-
-    Raises
-    ------
-    PrecisionError
-        The product cannot be masked. Nothing was sent.
-    """
-    engine, reading = x.engine, reading or x.format
-    if drop and not fits(engine, (reading.bound or 0) << drop, drop):
-        raise PrecisionError(
-            f"products of {((reading.bound or 0) << drop).bit_length()} bits cannot be masked among "
-            f"{engine.n} parties with security {engine.security}: tighten the public bounds (`assume`)"
-        )
-    left, right = x.flat(), y.flat()
-
-    def local(entries: slice, out: Elements) -> None:
-        mersenne.mul(out, left[entries], right[entries])
-
-    shares = reshare(engine, "known product", x.size, local, drop=drop)
-    slack = engine.prss.count // 2 + 2 if drop else 0
-    grown = None if reading.bound is None else reading.bound + slack
-    return SecretArray(engine, shares.reshape(x.shares.shape), Format(reading.fraction, grown))
-
-
 # --- Iterations --------------------------------------------------------------------------------------
 
 
 def _inverse(normal: _Normal) -> SecretArray:
-    """Return 1/d with `FINER` more fractional bits.
+    """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
     1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…
     """
-    d, largest = normal.d, 2.0**normal.octaves
+    engine, largest = normal.d.engine, 2.0**normal.octaves
+    digits = _digits(engine, normal.octaves)
+    coarse = _is_coarse(engine, digits)
+    d = normal.d.rescale(digits)
     if normal.octaves == 1:
         y = _polynomial((45, -30), d)
         e, worst = 1 - multiply(d, y), 1 / 16
@@ -338,11 +434,27 @@ def _inverse(normal: _Normal) -> SecretArray:
         # In sixteenths, as all of `_polynomial`: 1 − d·start/16.
         e, worst = _polynomial((16, -start), d), max(1 - start / 16 / largest, start / 16 - 1)
     y, e = y.assume(largest), e.assume(worst)
-    while worst * worst > ACCURACY:
+    while worst * worst > (math.sqrt(ACCURACY) if coarse else ACCURACY):
         both = multiply(stack([y, e]), stack([1 + e, e]))
         worst *= worst
         y, e = both[0].assume(largest), both[1].assume(worst + 2.0**-20)
-    return multiply(y, 1 + e).assume(largest)
+    y = multiply(y, 1 + e).assume(largest)
+    if not coarse:
+        return y
+    # Once more, with the residual as it is: y is taken for exact, whatever its error.
+    exact = normal.d.format.fraction + y.format.fraction
+    small = Format.of(1.1 * worst * worst + 2.0**-18, RESIDUAL)
+    residual = known_product(normal.d, y, small, drop=exact - RESIDUAL, taken_from=1 << exact)
+    return _corrected(y, residual, _inverse_digits(engine, normal.octaves), largest, 0)
+
+
+def _corrected(
+    y: SecretArray, residual: SecretArray, digits: int, largest: float, halvings: int
+) -> SecretArray:
+    """Return y·(1 + e/2^halvings) with so many fractional bits, for a small e."""
+    step = Format.of(residual.format.magnitude * largest, digits)
+    drop = y.format.fraction + RESIDUAL + halvings - digits
+    return (y.rescale(digits) + known_product(y, residual, step, drop=drop)).assume(largest)
 
 
 def _polynomial(coefficients: tuple[int, ...], *powers: SecretArray) -> SecretArray:
@@ -361,8 +473,12 @@ class _Root:
 
     Attributes
     ----------
-    d, y
-        Secret numbers.
+    d
+        A secret number.
+    positive
+        The same, but 1 instead of 0 where zeros are allowed and y is to be corrected.
+    y
+        1/√d, a rough one if it is to be corrected.
     up, down
         2^h and 2^(shift − h).
     half, shift
@@ -370,6 +486,7 @@ class _Root:
     """
 
     d: SecretArray
+    positive: SecretArray
     y: SecretArray
     up: SecretArray
     down: SecretArray
@@ -377,33 +494,54 @@ class _Root:
     shift: int
 
 
-def _rooted(x: SecretArray) -> _Root:
+def _rooted(x: SecretArray, *, or_zero: bool = False) -> _Root:
     """Normalise by a power of four, and take the inverse square root.
 
     A cubic leaves a residual e = 1 − d·y_0² of at most 0.0185; 1/√d is y_0 times the series of (1 − e)^(−½),
-    of which e⁵ and higher powers are left out: 5.4e-10.
+    of which e⁵ and higher powers are left out: 5.4e-10; e³ already, if y is to be corrected.
     """
-    engine, top = x.engine, _require_bound(x).bit_length()
-    top += (top - x.format.fraction) % 2
+    engine, top = x.engine, _even_top(x)
     _require_room(engine, 1 << top)
-    zeros = leading_zeros(SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1)))
+    digits = (engine.room - 6) // 2
+    coarse = _is_coarse(engine, digits)
+    padded = SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1))
+    zeros = leading_zeros(padded, or_none=coarse and or_zero)
+    if coarse and or_zero:
+        zeros, none = zeros[..., :-1], zeros[..., -1]
     twos = zeros[..., 1:]
     shift = (1 << twos.shape[-1]) - 1
     powers = power_of_two(stack([twos, complement(twos)]), 1 << shift)
     up, down = powers[0], powers[1]
-    digits = (engine.room - 6) // 2
-    d = _product_with_digits(x, known_product(up, up, Format(0, 1 << top)), top, digits)
+    finest = RADICAND if coarse else digits
+    normal = _product_with_digits(x, known_product(up, up, Format(0, 1 << top)), top, finest)
+    # The residual of 0 would be 1, which is too large to be masked where it is to be small.
+    positive = normal if not coarse or not or_zero else normal._with((normal + none).shares)
+    d = positive.rescale(digits)
 
     square = multiply(d, d)
     cubic = _polynomial(CUBIC, d, square, multiply(square, d)).assume(2.1)
     start = truncate(cubic, COARSER + FINER)  # the residual makes up for what that drops
     squared = known_product(start, start, Format.of(4.1, digits), drop=digits - 2 * COARSER)
     e = (1 - multiply(squared, d)).assume(0.02)
-    second = multiply(e, e).assume(2.0**-11)
-    higher = multiply(second, stack([e, second]))
+    powers_of_e = [e, multiply(e, e).assume(2.0**-11)]
+    if not coarse:
+        higher = multiply(powers_of_e[1], stack(powers_of_e))
+        powers_of_e += [higher[0], higher[1]]
     series = field.from_ints(SERIES[0] << digits)
-    for coefficient, power in zip(SERIES[1:], (e, second, higher[0], higher[1]), strict=True):
+    for coefficient, power in zip(SERIES[1:], powers_of_e, strict=False):
         series = field.add(series, field.mul(power.shares, field.from_ints(coefficient)))
     binomial = SecretArray(engine, series, Format.of(1.1, digits + 7))
-    y = known_product(start, binomial, Format.of(2.1, digits), drop=digits - COARSER + 7)
-    return _Root(d, y, up, down, (top - x.format.fraction) // 2, shift)
+    wanted = ROUGH if coarse else digits
+    y = known_product(start, binomial, Format.of(2.1, wanted), drop=2 * digits - COARSER + 7 - wanted)
+    return _Root(normal, positive, y, up, down, _half(x), shift)
+
+
+def _refined(root: _Root) -> SecretArray:
+    """Return 1/√d for d > 0: y·(1 + e/2) with e = 1 − d·y², if y is rough."""
+    d, y = root.positive, root.y
+    if y.format.fraction != ROUGH:
+        return y
+    exact = d.format.fraction + 2 * ROUGH
+    square = known_product(y, y, Format.of(4.5, 2 * ROUGH))
+    e = known_product(d, square, SMALL, drop=exact - RESIDUAL, taken_from=1 << exact)
+    return _corrected(y, e, CORRECTED, 2.1, 1)

@@ -1,6 +1,7 @@
-"""Where numbers are shared: over F_p, or modulo a long Q (`wide.Modulo`). What dealing and conversion ask of both.
+"""Where numbers are shared: over F_p, or modulo a long Q (`wide.Modulo`).
 
-Numbers stand in a row: elements of F_p have shape ``(size, 2)``, residues ``(primes, size)``.
+That is what dealing (`dealing`) and the conversion of bits (`convert`) ask of both. Numbers stand in a row:
+elements of F_p have shape ``(size, 2)``, residues ``(primes, size)``.
 """
 
 from __future__ import annotations

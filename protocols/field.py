@@ -251,6 +251,14 @@ def sum(a: Elements, axis: int | tuple[int, ...] | None = None) -> Elements:  # 
     return a
 
 
+def cumsum(a: Elements) -> Elements:
+    """Return the sums of each value and all before it, along the last axis of the values."""
+    out = empty(a.shape[:-1])
+    shape = (math.prod(a.shape[:-2]), a.shape[-2], 2)
+    mersenne.cumulate(out.reshape(shape), _contiguous(a).reshape(shape))
+    return out
+
+
 def dot(a: Elements, b: Elements) -> Elements:
     """Return inner products over the last axis of the values, each reduced once."""
     shape = np.broadcast_shapes(a.shape, b.shape)

@@ -1,27 +1,28 @@
 """Arithmetic of secret floats: sums, products, quotients, square roots, comparisons.
 
-A sum first brings its operands to the larger exponent, by a secret power of two; it is not normalised, and what
-cancels is lost, as with floats. Quotients and roots are polynomials in the mantissa, Chebyshev's, which need no
-more than a public range: ¼ to 1 after normalising, less after some products.
+A sum first brings its operands to the larger exponent, by a secret power of two; it is not normalised, and
+what cancels is lost, as with floats. Quotients and roots are polynomials in the mantissa, Chebyshev's, which
+need no more than a public range: ¼ to 1 after normalising, less after some products.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.polynomial import chebyshev
+from numpy.polynomial import chebyshev, polynomial
 
+from protocols import compare
 from protocols.adder import carry_pieces
 from protocols.bits import pieces
-from protocols.compare import BIT
 from protocols.convert import convert
 from protocols.crt import Residues, Ring, to_words
 from protocols.dealing import deal
-from protocols.digits import DIGITS, SHORT, noise_bits, read, unit
+from protocols.digits import BIT, DIGITS, SHORT, noise_bits, read, unit
 from protocols.engine import Engine
 from protocols.long import (
     LongArray,
@@ -41,29 +42,25 @@ if TYPE_CHECKING:
 
 #: What polynomials leave out is below 2^−ACCURACY.
 ACCURACY = 46
-#: Mantissas may be as small as 2^−LOOSE before they are normalised again.
-LOOSE = 8
+#: Mantissas of products and quotients may be as small as 2^−LOOSE, those of divisors as 2^−DIVISOR.
+LOOSE, DIVISOR = 10, 6
 #: Bits of public factors.
 FACTOR = 52
 #: Degree of the polynomial that inverse square roots begin with, and bits of its coefficients.
 DEGREE, COEFFICIENT = 7, 30
-#: The binomial series of (1 − e)^(−½), in 2048ths.
-SERIES = (2048, 1024, 768, 640, 560, 504, 462, 429)
-
-_BIT = LongFormat(0, 1)
 
 
 def times(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     """Return x·y.
 
-    **Accuracy.** Relative error below (C + 1)·2^(o − 1 − DIGITS) for mantissas that multiply to 2^−o or more: o = 4
-    for normalised operands, `LOOSE` at most. **Leakage.** Nothing; see `wide.Round`. **Cost.** One round, and what
-    normalises both operands if neither is, or a product could get too small.
+    **Accuracy.** Relative error below (C + 1)·2^(o − 1 − DIGITS) for mantissas that multiply to 2^−o or more:
+    o = 4 for normalised operands, `LOOSE` at most. **Leakage.** Nothing; see `wide.Round`. **Cost.** One
+    round, and what normalises both operands if neither is, or a product could get too small.
     """
     if x.octaves is None and y.octaves is None:
-        x, y = x.normalised(), y.normalised()
+        x, y = x.normalised_with(y)
     if (x.octaves or 0) + (y.octaves or 0) > LOOSE:
-        x, y = (z if z.octaves is None else z.normalised() for z in (x, y))
+        x, y = _tightened(x, y)
     wanted: list[Products] = [([(x.mantissa, y.mantissa)], DIGITS)]
     if x.nonzero is not None and y.nonzero is not None:
         wanted.append(([(x.nonzero, y.nonzero)], None))
@@ -82,19 +79,21 @@ def times(x: SecretFloat, y: SecretFloat) -> SecretFloat:
 def quotient(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     """Return x/y; undefined for y = 0.
 
-    With s = m² for the mantissa m of y, z linear in s and −1 to 1 over the range of s, and τ_k = T_k(z) at s = 0,
-    let y_k be Chebyshev's polynomial of degree k − 1 in s, with the residual 1 − s·y_k = T_k(z) / τ_k. By
-    T_2k = 2·T_k² − 1 it is y_2k = (1 + 1/τ_2k)·y_k·(1 + T_k / τ_k), as in `linalg`. The quotient of mantissas is
-    m_x·m·y_k: m is a factor once, so that its sign needs no thought.
+    With s = m² for the mantissa m of y, z linear in s and −1 to 1 over the range of s, and τ_k = T_k(z) at s
+    = 0, let y_k be Chebyshev's polynomial of degree k − 1 in s, with the residual 1 − s·y_k = T_k(z) / τ_k.
+    By T_2k = 2·T_k² − 1 it is y_2k = (1 + 1/τ_2k)·y_k·(1 + T_k / τ_k), as in `linalg`. The quotient of
+    mantissas is m_x·m·y_k: m is a factor once, so that its sign needs no thought.
 
-    **Accuracy.** Relative error below 2^−ACCURACY + (C + 1)·2^(2o + 2 − DIGITS), where o are the octaves of both
-    mantissas: 2^−46 + (C + 1)·2^−54 for normalised ones. **Leakage.** Nothing; of zero, 1 is taken as the divisor
-    instead. **Cost.** 7 rounds, and what normalises y if it came from a sum, or mantissas could be too small.
+    **Accuracy.** Relative error below 2^−ACCURACY + (C + 1)·2^(2o + 2 − DIGITS), where o are the octaves of
+    both mantissas: 2^−46 + (C + 1)·2^−54 for normalised ones. **Leakage.** Nothing; of zero, 1 is taken as
+    the divisor instead. **Cost.** 7 rounds, and what normalises y if it came from a sum, or mantissas could
+    be too small.
     """
-    y = y.loose()
-    if (x.octaves or 0) + _least(y) > LOOSE // 2:
-        x, y = (z if z.octaves is None else z.normalised() for z in (x, y))
-    octaves, nonzero = _least(y), _given(y.nonzero)
+    if y.octaves is None:
+        y = y.normalised()
+    if (y.octaves or 0) > DIVISOR or (x.octaves or 0) + (y.octaves or 0) > LOOSE:
+        x, y = _tightened(x, y)
+    octaves, nonzero = y.octaves or 0, given(y.nonzero)
     m = unit(y.mantissa + (1 - nonzero))
     square, top, exponent = jointly(
         "quotient", ([(m, m)], DIGITS), ([(x.mantissa, m)], DIGITS), ([(nonzero, y.exponent)], None)
@@ -129,35 +128,34 @@ def quotient(x: SecretFloat, y: SecretFloat) -> SecretFloat:
 def square_root(x: SecretFloat) -> SecretFloat:
     """Return √x, 0 for 0; undefined for negative numbers.
 
-    With an even exponent the mantissa m is between 1/8 and 1. In z = (9m − 5)/4, between −1 and 1, Chebyshev's
-    polynomial y of degree 7 approximates 1/√m; with e = 1 − m·y², √m is m·y times the series of (1 − e)^(−½).
+    For a mantissa m between 1/5 and 1, Chebyshev's polynomial y of degree 7 approximates 1/√m; with e = 1 −
+    m·y², √m is m·y·(1 − e)^(−½), of which a cubic polynomial is taken. An odd exponent is made even at the
+    cost of 1/√2.
 
-    **Accuracy.** Relative error below 2^−ACCURACY + (C + 1)·2^−55. **Leakage.** Nothing; of zero and negative
-    numbers, 1 is taken instead. **Cost.** 8 rounds, and what normalises x if it was computed.
+    **Accuracy.** Relative error below 2^−43 + (C + 1)·2^−56. **Leakage.** Nothing; of zero and negative
+    numbers, 1 is taken instead. **Cost.** 7 rounds, and what normalises x if it was computed.
     """
     x = x.normalised()
-    engine, below, root = x.engine, _given(x.below), _given(x.root)
-    positive = read(_given(x.nonzero) - below, _BIT)
-    (product,) = jointly("even", ([(x.mantissa, root)], None))
-    m = read(product, LongFormat(DIGITS + 1, product.format.bound)) + (1 - positive)
-    z = _scaled(m, Fraction(9, 4)) - 1.25
-    series = [read(z, LongFormat(DIGITS + 3, (1 << (DIGITS + 3)) + (engine.prss.count << 6)))]  # T_1, T_2, …
+    engine, below, odd = x.engine, given(x.below), given(x.odd)
+    positive = read(given(x.nonzero) - below, BIT)
+    product, both = jointly("positive", ([(x.mantissa, positive)], None), ([(positive, odd)], None))
+    factor = positive - _rounded_multiple(read(both, BIT), 1 - math.sqrt(0.5))
+    z = _scaled(unit(product + (1 - positive)), Fraction(5, 2)) - 1.5
+    series = [read(z, LongFormat(DIGITS + 1, (1 << (DIGITS + 1)) + (engine.prss.count << 4)))]  # T_1, T_2, …
     while len(series) <= DEGREE:
         top = len(series)
         more = min(top, DEGREE + 1 - top)
         doubled = jointly("powers", *(([(series[-1], series[j])], DIGITS) for j in range(more)))
         lower: list[LongArray | int] = [*series[: top - 1][::-1], 1]
-        series += [(2 * t - lower[j]).rescale(DIGITS + 3).assume(1.001) for j, t in enumerate(doubled)]
+        series += [(2 * t - lower[j]).rescale(DIGITS + 1).assume(1.001) for j, t in enumerate(doubled)]
     y, g = _root_polynomials(series)
-    gy, g = jointly("residual", ([(g, y)], DIGITS), ([(g, positive)], None))
-    e = (1 - gy * 9).assume(RESIDUAL)
+    gy, g = jointly("residual", ([(g, y)], DIGITS), ([(g, factor)], DIGITS))
+    e = (1 - 5 * gy).assume(2 * _residual())
     e2, ge = jointly("residual", ([(e, e)], DIGITS), ([(g, e)], DIGITS))
-    e3, e4, ge3 = jointly("residual", ([(e, e2)], DIGITS), ([(e2, e2)], DIGITS), ([(ge, e2)], DIGITS))
-    low = _combined([e, e2, e3, e4], SERIES[1:5]) + SERIES[0]
-    high = _combined([e2, e3, e4], SERIES[5:])
-    more_digits = ge3.rescale(g.format.fraction)
-    (mantissa,) = jointly("root", ([(g, _thousandths(low)), (more_digits, _thousandths(high))], DIGITS))
-    exponent = x.exponent + _given(x.odd)
+    c = _residual_coefficients()
+    low = _rounded_multiple(e, c[1]) + _rounded_multiple(e2, c[2]) + c[0]
+    (mantissa,) = jointly("root", ([(g, low), (ge, _rounded_multiple(e2, c[3]))], DIGITS))
+    exponent = x.exponent + odd
     half = SHORT.scale(exponent.shares, SHORT.constant(1, 2))
     return x.replace(
         mantissa=unit(mantissa),
@@ -173,9 +171,9 @@ def square_root(x: SecretFloat) -> SecretFloat:
 def plus(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     """Return x + y, not normalised.
 
-    **Accuracy.** Below (C + 1)·2^(2 − DIGITS) times the larger operand, or rather times the power of two above it;
-    if an operand is itself a sum, times that above its largest term. **Leakage.** Nothing. **Cost.** 11 rounds
-    for three parties.
+    **Accuracy.** Below (C + 1)·2^(2 − DIGITS) times the larger operand, or rather times the power of two
+    above it; if an operand is itself a sum, times that above its largest term. **Leakage.** Nothing.
+    **Cost.** 11 rounds for three parties.
     """
     shape = np.broadcast_shapes(x.shape, y.shape)
     x, y = (z.broadcast_to(shape) for z in _comparable(x, y))
@@ -183,7 +181,7 @@ def plus(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     (swapped, far, farther), powers = _shifts(x.exponent - y.exponent)
     shift, move, rise = jointly(
         "align",
-        ([(read(1 - swapped - farther, _BIT), powers[0]), (read(swapped - far, _BIT), powers[1])], None),
+        ([(read(1 - swapped - farther, BIT), powers[0]), (read(swapped - far, BIT), powers[1])], None),
         ([(swapped, y.mantissa - x.mantissa)], None),
         ([(swapped, y.exponent - x.exponent)], None),
     )
@@ -219,7 +217,7 @@ def less(x: SecretFloat, y: SecretFloat, *, equal: bool = False) -> SecretArray:
     found = negative(LongArray(x.engine, shares, LongFormat(DIGITS, bound), SHORT))
     if difference.undefined is None:
         return found
-    return SecretArray(x.engine, (found * is_zero(difference.undefined)).shares, BIT)
+    return SecretArray(x.engine, (found * is_zero(difference.undefined)).shares, compare.BIT)
 
 
 # --- Powers of two -----------------------------------------------------------------------------------
@@ -228,8 +226,8 @@ def less(x: SecretFloat, y: SecretFloat, *, equal: bool = False) -> SecretArray:
 def power_of_two(x: LongArray, on: Ring) -> Residues:
     """Return shares of 2^x modulo every prime of a ring, for integers of either sign.
 
-    x is opened as c = x + h + s_1 + … + s_(t+1), each s_i known to a party or to the last ones, as in `masked`.
-    They share 2^(−s_i), and the product of these with 2^(c − h) is 2^x.
+    x is opened as c = x + h + s_1 + … + s_(t+1), each s_i known to a party or to the last ones, as in
+    `masked`. They share 2^(−s_i), and the product of these with 2^(c − h) is 2^x.
 
     **Leakage.** Nothing: the opening is masked to a statistical distance of 2^−κ, and checked.
 
@@ -272,7 +270,7 @@ def _shifts(d: LongArray) -> tuple[LongArray, LongArray]:
     sign = pieces(one[-1:] ^ other[-1:]) ^ carry_pieces(one[:-1], other[:-1])
     bits = convert(engine, sign, 3 * d.size, Modulo(SHORT)).reshape(len(SHORT), 3, *d.shape)
     powers = _powers(engine, masked, factors, SHORT).reshape(len(SHORT), 2, *d.shape)
-    return LongArray(engine, bits, _BIT, SHORT), LongArray(engine, powers[:, ::-1], _BIT, SHORT)
+    return LongArray(engine, bits, BIT, SHORT), LongArray(engine, powers[:, ::-1], BIT, SHORT)
 
 
 # --- Helpers -----------------------------------------------------------------------------------------
@@ -296,13 +294,17 @@ def _comparable(x: SecretFloat, y: SecretFloat) -> tuple[SecretFloat, SecretFloa
     )
 
 
-def _least(x: SecretFloat) -> int:
-    assert x.octaves is not None
-    return x.octaves
+def _tightened(x: SecretFloat, y: SecretFloat) -> tuple[SecretFloat, SecretFloat]:
+    """Normalise two numbers together, but for sums, whose errors are not relative to themselves."""
+    if x.octaves is None or y.octaves is None:
+        return (x if x.octaves is None else x.normalised()), (y if y.octaves is None else y.normalised())
+    return x.normalised_with(y)
 
 
-def _given(part: LongArray | None) -> LongArray:
-    assert part is not None
+def given(part: LongArray | None) -> LongArray:
+    """Return a part that only some numbers have."""
+    if part is None:
+        raise ValueError("the number is not normalised")
     return part
 
 
@@ -324,51 +326,48 @@ def _linear(x: LongArray, factor: Fraction, constant: Fraction) -> LongArray:
     )
 
 
-def _thousandths(x: LongArray) -> LongArray:
-    """Return x / 2048. Local."""
-    return _scaled(x, Fraction(1, SERIES[0]))
+def _rounded_multiple(x: LongArray, factor: float) -> LongArray:
+    """Return x times a public number, rounded to `FACTOR` fractional bits. Local."""
+    return _scaled(x, Fraction(1, 1 << FACTOR)) * round(factor * (1 << FACTOR))
 
 
-def _combined(terms: Sequence[LongArray], factors: Sequence[int]) -> LongArray:
-    """Return an exact sum of public multiples. Local."""
-    total = terms[0] * factors[0]
-    for term, factor in zip(terms[1:], factors[1:], strict=True):
-        total = total + term * factor
-    return total
+def _root_polynomials(series: list[LongArray]) -> tuple[LongArray, LongArray]:
+    """Return y/5 and m·y of T_1, T_2, …, exactly: m·T_k = (3·T_k + T_(k+1) + T_|k−1|) / 5. Local."""
+    y = _root_coefficients()
+    g = [0] * (len(y) + 1)
+    for k, one in enumerate(y):
+        g[k] += 3 * one
+        for neighbour in (k + 1, abs(k - 1)):
+            g[neighbour] += one
+    return _combined(series, y).assume(0.46), _combined(series, g).assume(1.01)
+
+
+def _combined(series: Sequence[LongArray], coefficients: Sequence[int]) -> LongArray:
+    """Return Σ c_k·T_k, exactly, of T_1, T_2, …; the c_k have `COEFFICIENT` fractional bits. Local."""
+    total = series[0] * coefficients[1]
+    for term, c in zip(series[1:], coefficients[2:], strict=False):
+        total = total + term * c
+    return _scaled(total, Fraction(1, 1 << COEFFICIENT)) + coefficients[0] / (1 << COEFFICIENT)
 
 
 @lru_cache
 def _root_coefficients() -> tuple[int, ...]:
-    """Return the Chebyshev coefficients of 1/(9√m) in z, times 2^COEFFICIENT."""
+    """Return the Chebyshev coefficients of 1/(5√m) in z = (5m − 3)/2, with `COEFFICIENT` fractional bits."""
     nodes = chebyshev.chebpts1(DEGREE + 1)
-    found = chebyshev.chebfit(nodes, ((4 * nodes + 5) / 9) ** -0.5 / 9, DEGREE)
+    found = chebyshev.chebfit(nodes, ((2 * nodes + 3) / 5) ** -0.5 / 5, DEGREE)
     return tuple(round(c * (1 << COEFFICIENT)) for c in found.tolist())
-
-
-def _root_polynomials(series: list[LongArray]) -> tuple[LongArray, LongArray]:
-    """Return y/9 and m·y, exact, of T_1, T_2, …: m·T_k = (5·T_k + 2·(T_(k+1) + T_|k−1|)) / 9. Local."""
-    c = _root_coefficients()
-    count = len(c)
-    g = [0] * (count + 1)
-    for k, one in enumerate(c):
-        g[k] += 5 * one
-        for neighbour in (k + 1, abs(k - 1)):
-            g[neighbour] += 2 * one
-    y, g_ = (
-        _scaled(_combined(series[: len(d) - 1], d[1:]), Fraction(1, 1 << COEFFICIENT))
-        + Fraction(d[0], 1 << COEFFICIENT).__float__()
-        for d in (c, g)
-    )
-    return y.assume(0.4), g_.assume(1.1)
 
 
 @lru_cache
 def _residual() -> float:
-    """Return a bound on |1 − m·y²|."""
+    """Return the largest |1 − m·y²|."""
     z = np.linspace(-1, 1, 10001)
-    y = chebyshev.chebval(z, [c * 9 / (1 << COEFFICIENT) for c in _root_coefficients()])
-    return float(np.max(np.abs(1 - (4 * z + 5) / 9 * y**2)))
+    y = 5 * chebyshev.chebval(z, [c / (1 << COEFFICIENT) for c in _root_coefficients()])
+    return float(np.max(np.abs(1 - (2 * z + 3) / 5 * y**2)))
 
 
-#: A bound on the residual e of a square root.
-RESIDUAL = 2 * _residual()
+@lru_cache
+def _residual_coefficients() -> tuple[float, ...]:
+    """Return the cubic polynomial in e for (1 − e)^(−½) over the range of residuals."""
+    e = _residual() * chebyshev.chebpts1(4)
+    return tuple(polynomial.polyfit(e, (1 - e) ** -0.5, 3).tolist())

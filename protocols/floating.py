@@ -1,19 +1,21 @@
 """`SecretFloat`: secret numbers of any magnitude, for formulas whose ranges nobody chooses.
 
-A number is m·2^e with a secret mantissa m and a secret exponent e, both shared modulo a Q of five primes. What
-statistics are made of, ratios and roots of sums of powers, is so computed with one relative error over the whole
-range, as with floats, and by the same formulas:
+A number is m·2^e with a secret mantissa m and a secret exponent e, both shared modulo a Q of five primes.
+What statistics are made of, ratios and roots of sums of powers, is so computed with one relative error over
+the whole range, as with floats, and by the same formulas:
 
     (m1 - m2) / sqrt(v1 / n1 + v2 / n2)
 
 runs on arrays of NumPy and on secret floats alike, with `sqrt`, `where`, `maximum` and `minimum` from here.
 
-**Accuracy.** For 3 to 10 parties: one product, quotient or square root is off by less than 2^−40 of the result, a
-sum by less than 2^−52 of its larger operand; of the largest term, where sums are added up. Differences smaller
-than that are zero. Mantissas are normalised when a divisor or a root needs it, not before.
+**Accuracy.** For 3 to 10 parties: one product, quotient or square root is off by less than 2^−40 of the
+result, a sum by less than 2^−52 of its larger operand; of the largest term, where sums are added up.
+Differences smaller than that are zero. Mantissas are normalised when a divisor or a root needs it, not
+before.
 
-**Undefined.** x/0 and √−1 are NaN when they are revealed, and so is all that is computed from them, but for what
-`where` does not choose; comparisons with them are 0. That is all that is learnt: on shares nothing branches.
+**Undefined.** x/0 and √−1 are NaN when they are revealed, and so is all that is computed from them, but for
+what `where` does not choose; comparisons with them are 0. That is all that is learnt: on shares nothing
+branches.
 """
 
 from __future__ import annotations
@@ -28,14 +30,23 @@ from numpy.typing import ArrayLike, NDArray
 from protocols import float_arithmetic as arithmetic
 from protocols import long
 from protocols.compare import BIT
-from protocols.digits import DIGITS, SHORT, leading_digits, noise_bits, read, rounded_digits, unit
+from protocols.digits import (
+    DIGITS,
+    SHORT,
+    Leading,
+    leading_digits,
+    noise_bits,
+    read,
+    rounded_digits,
+    unit,
+)
 from protocols.engine import Engine
 from protocols.long import LongArray, LongFormat, jointly, lengthen, narrow
 from protocols.secret import SecretArray
 
 _BIT = LongFormat(0, 1)
 #: Optional parts of a number.
-_FLAGS = ("nonzero", "below", "odd", "root", "undefined")
+_FLAGS = ("nonzero", "below", "odd", "undefined")
 
 
 class SecretFloat:
@@ -52,18 +63,19 @@ class SecretFloat:
     zero
         Public: the exponent of zeros is no larger. They are negligible beside any other number.
     octaves
-        Public: |m| ≥ 2^−octaves, or it is zero. None if that is not known, as for sums; the following parts are
-        then None, too.
+        Public: |m| ≥ 2^−octaves, or it is zero. None if that is not known, as for sums; the following parts
+        are then None, too.
     nonzero
         Secret bits.
-    below, odd, root
+    below, odd
         Of normalised numbers; see `digits.Leading`.
     undefined
         Secret: for how many reasons a number is not defined. None if there can be none.
 
     Notes
     -----
-    **Broadcasting**, indexing and shapes are NumPy's. **Public operands** are numbers and arrays, taken as float64.
+    **Broadcasting**, indexing and shapes are NumPy's. **Public operands** are numbers and arrays, taken as
+    float64.
     """
 
     __array_ufunc__ = None
@@ -80,7 +92,6 @@ class SecretFloat:
         nonzero: LongArray | None = None,
         below: LongArray | None = None,
         odd: LongArray | None = None,
-        root: LongArray | None = None,
         undefined: LongArray | None = None,
     ) -> None:
         shape = mantissa.shape
@@ -94,9 +105,9 @@ class SecretFloat:
         self.reach = reach
         self.zero = zero
         self.octaves = octaves
-        self.nonzero, self.below, self.odd, self.root = (full(one) for one in (nonzero, below, odd, root))
+        self.nonzero, self.below, self.odd = (full(one) for one in (nonzero, below, odd))
         self.undefined = full(undefined)
-        self._normal: SecretFloat | None = None
+        self._normal: SecretFloat | None = None if odd is None else self
 
     # --- Shape ---------------------------------------------------------------------------------------
 
@@ -149,8 +160,7 @@ class SecretFloat:
 
     def __abs__(self) -> SecretFloat:
         x = self.normalised()
-        assert x.below is not None
-        (mantissa,) = jointly("absolute", ([(x.mantissa, 1 - 2 * x.below)], None))
+        (mantissa,) = jointly("absolute", ([(x.mantissa, 1 - 2 * arithmetic.given(x.below))], None))
         return x.replace(mantissa=unit(mantissa))
 
     def __add__(self, other: Any) -> SecretFloat:
@@ -213,7 +223,8 @@ class SecretFloat:
     def sum(self, axis: int | None = None) -> SecretFloat:
         """Return the sums over an axis, over all entries by default.
 
-        They are added up in pairs, pairs of pairs and so on: ⌈log2 m⌉ times the rounds of one sum for m terms.
+        They are added up in pairs, pairs of pairs and so on: ⌈log2 m⌉ times the rounds of one sum for m
+        terms.
         """
         rest = self.ravel() if axis is None else self._first(axis)
         if not len(rest):
@@ -238,30 +249,33 @@ class SecretFloat:
     def __ge__(self, other: Any) -> SecretArray:
         return arithmetic.less(self._operand(other), self, equal=True)
 
-    def __eq__(self, other: object) -> NoReturn:  # type: ignore[override]
+    def __eq__(self, other: object) -> NoReturn:
         raise TypeError("secret floats are rounded: compare their difference with a tolerance")
 
     # --- Other forms ---------------------------------------------------------------------------------
 
     def normalised(self) -> SecretFloat:
         """Return the same numbers with ¼ ≤ |m| ≤ 1, or m = 0, and all parts; see `digits.leading_digits`."""
-        if self.root is not None:
-            return self
         if self._normal is None:
             found = leading_digits(self.mantissa, self.exponent, noise_bits(self.engine))
             self._normal = _assembled(found, DIGITS, self.reach, self.undefined)
         return self._normal
 
-    def loose(self) -> SecretFloat:
-        """Return the same numbers with a public least |m|."""
-        return self if self.octaves is not None else self.normalised()
+    def normalised_with(self, other: SecretFloat) -> tuple[SecretFloat, SecretFloat]:
+        """Normalise two arrays in the same rounds."""
+        if self is not other and self._normal is None and other._normal is None:
+            both = concatenate([self.ravel(), other.ravel()]).normalised()
+            for one, part in ((self, both[: self.size]), (other, both[self.size :])):
+                one._normal = part.reshape(one.shape)
+                one._normal.undefined = one.undefined
+        return self.normalised(), other.normalised()
 
     def lowered(self, reach: int) -> SecretFloat:
         """Return the same numbers, the exponents of zeros so far below −reach that they are negligible."""
-        x = self.loose()
-        assert x.nonzero is not None
+        x = self if self.octaves is not None else self.normalised()
         fall = max(0, x.zero + reach)
-        return x.replace(exponent=x.exponent - (1 - x.nonzero) * fall, zero=x.zero - fall)
+        exponent = x.exponent - (1 - arithmetic.given(x.nonzero)) * fall
+        return x.replace(exponent=exponent, zero=x.zero - fall)
 
     def replace(self, **changes: Any) -> SecretFloat:
         """Return the numbers with some parts changed; what only a normalised number has is lost."""
@@ -327,8 +341,8 @@ def floating(x: LongArray | SecretArray) -> SecretFloat:
 
     Notes
     -----
-    **Leakage.** Nothing; see `digits.leading_digits`. **Cost.** 8 + ⌈log2 T⌉ rounds for three parties and numbers
-    of T bits, and one more for numbers over F_p.
+    **Leakage.** Nothing; see `digits.leading_digits`. **Cost.** 8 + ⌈log2 T⌉ rounds for three parties and
+    numbers of T bits, and one more for numbers over F_p.
     """
     if isinstance(x, SecretArray):
         x = lengthen(x, SHORT)
@@ -341,7 +355,7 @@ def constant(engine: Engine, values: ArrayLike) -> SecretFloat:
 
 
 def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
-    """Return floats as long fixed-point numbers: m·2^e as the product of the integer m·2^64 and a power of two.
+    """Return floats as long fixed-point numbers: the integer m·2^64 times a power of two.
 
     Parameters
     ----------
@@ -354,10 +368,10 @@ def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
 
     Notes
     -----
-    **Leakage.** Nothing; of numbers outside this range the result is without meaning. **Cost.** Five rounds for
-    three parties.
+    **Leakage.** Nothing; of numbers outside this range the result is without meaning. **Cost.** Five rounds
+    for three parties.
     """
-    engine, x = x.engine, x.loose()
+    engine, x = x.engine, x if x.octaves is not None else x.normalised()
     mantissa = lengthen(narrow(x.mantissa, bound=1.01, fraction=DIGITS))
     power = arithmetic.power_of_two(x.exponent + (fraction - DIGITS), mantissa.on)
     integers = long.multiply(
@@ -369,8 +383,8 @@ def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
 def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:
     """Return secret integers that make up arrays in a row, rounded to so many bits, for `reveal` to open.
 
-    **Leakage** and **Cost**: see `digits.rounded_digits`; what is opened depends on the numbers, and not on how they
-    were computed.
+    **Leakage** and **Cost**: see `digits.rounded_digits`; what is opened depends on the numbers, and not on
+    how they were computed.
     """
     if not 0 < digits <= 52:
         raise ValueError("floats are opened with between 1 and 52 bits")
@@ -378,7 +392,7 @@ def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:
     return rounded_digits(x.mantissa, x.exponent, x.undefined, noise_bits(x.engine), digits)
 
 
-def _assembled(found: Any, lower: int, reach: int, undefined: LongArray | None) -> SecretFloat:
+def _assembled(found: Leading, lower: int, reach: int, undefined: LongArray | None) -> SecretFloat:
     """Put a number together of what was found, its exponent less a public number."""
     reach = reach + found.place.format.bound + lower
     zero = _zero_exponent(reach)
@@ -392,13 +406,12 @@ def _assembled(found: Any, lower: int, reach: int, undefined: LongArray | None) 
         nonzero=found.nonzero,
         below=found.below,
         odd=found.odd,
-        root=found.root,
         undefined=undefined,
     )
 
 
 def _zero_exponent(reach: int) -> int:
-    """Return −e for zeros, a power of two: so low that they are negligible beside products of several others."""
+    """Return −e for zeros, a power of two: so low that they are negligible beside products of others."""
     return 1 << max(13, (4 * (reach + DIGITS)).bit_length())
 
 
@@ -443,7 +456,6 @@ def _of_fractions(engine: Engine, values: NDArray[np.object_]) -> SecretFloat:
         nonzero=of([m != 0 for m, _ in parts], 0, 1),
         below=of([m < 0 for m, _ in parts], 0, 1),
         odd=of([m != 0 and e % 2 for m, e in parts], 0, 1),
-        root=of([2 - e % 2 if m > 0 else 0 for m, e in parts], 0, 2),
     )
 
 

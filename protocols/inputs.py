@@ -1,7 +1,9 @@
-"""Inputs: every party shares what it holds with all (`dealing`), or the sum of it."""
+"""Inputs: every party shares what it holds with all (`dealing`), the sum of it, or rows of its own number."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,46 @@ def sum_shares(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int =
     Parameters, errors, leakage and cost are those of `share`; the sum is local.
     """
     return share(engine, x, bound=bound, fraction=fraction).sum(axis=0)
+
+
+def share_rows(
+    engine: Engine, x: NDArray[Any], lengths: Sequence[int], *, bound: float, fraction: int = 0
+) -> SecretArray:
+    """Share every party's rows, of which each party has its own number, one party's after the other's.
+
+    Parameters
+    ----------
+    engine
+        The computation.
+    x
+        This party's rows, of as many as `lengths` says.
+    lengths
+        Public: the number of rows of each party, in the order of the roster.
+    bound, fraction
+        As for `share`.
+
+    Returns
+    -------
+    SecretArray
+        Shape ``(sum(lengths), *x.shape[1:])``.
+
+    Notes
+    -----
+    Errors, leakage and cost are those of `share`.
+    """
+    array = np.asarray(x)
+    if len(array) != lengths[engine.party.index]:
+        raise ValueError("a party shares as many rows as it said")
+    format_ = Format.of(bound, fraction)
+    values = _encode(array.reshape(-1), bound, fraction)
+    step, width = engine.step("share"), math.prod(array.shape[1:])
+    receive = [
+        deal(engine, step, (dealer,), values if dealer == engine.party.index else None, length * width)
+        for dealer, length in enumerate(lengths)
+    ]
+    shares = np.concatenate([one()[0] for one in receive])
+    engine.party.mesh.traffic.rounds += 1
+    return SecretArray(engine, shares.reshape(-1, *array.shape[1:], 2), format_)
 
 
 def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:

@@ -2,12 +2,13 @@
 
 The 126 bits of F_p hold a product of two measurements, not n·Σx⁴. Modulo a Q of some 1,250 bits (`crt`), sums
 of powers of numbers up to 2^64 with 64 fractional bits are exact, and so is what is computed of them by sums
-and products: nothing is rounded, and nobody needs to know how large anything is. A number takes 168 bytes; this
-is for pooled sums, not for rows.
+and products: nothing is rounded, and nobody needs to know how large anything is. A number takes 168 bytes;
+this is for pooled sums, not for rows.
 
-**Formats.** As with `fixed.Format`, an integer m stands for m·2^−f, and f and a bound on |m| are public. A sum
-has the finer fraction of its operands, a product the sum of both: exact. Public floats are taken as the
-fractions that they are. What might not fit is refused before anything is sent; `rescale` drops fractional bits.
+**Formats.** As with `fixed.Format`, an integer m stands for m·2^−f, and f and a bound on |m| are public. A
+sum has the finer fraction of its operands, a product the sum of both: exact. Public floats are taken as the
+fractions that they are. What might not fit is refused before anything is sent; `rescale` drops fractional
+bits.
 """
 
 from __future__ import annotations
@@ -306,8 +307,8 @@ def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on:
     engine
         The computation.
     x
-        This party's array, of the same shape at every party: floats, integers, or objects, Python integers and
-        fractions.
+        This party's array, of the same shape at every party: floats, integers, or objects, Python integers
+        and fractions.
     bound
         Public: what no |x| exceeds at any party.
     fraction
@@ -339,7 +340,7 @@ def share_long(engine: Engine, x: ArrayLike, *, bound: float, fraction: int, on:
 def share_several(
     engine: Engine, parts: Sequence[tuple[ArrayLike, float, int]], *, on: Ring = LONG
 ) -> list[LongArray]:
-    """Share several arrays of every party's in one round, each with its own bound and fraction; see `share_long`."""
+    """Share several arrays in one round, each with its own bound and fraction; see `share_long`."""
     arrays = [np.asarray(x) for x, _, _ in parts]
     formats = [LongFormat.of(bound, fraction) for _, bound, fraction in parts]
     integers = [np.empty(0, object)]
@@ -393,7 +394,7 @@ def _nearest(value: float | Fraction, fraction: int) -> int:
 
 
 def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
-    """Return public numbers, exactly as they are, as an array like any other: each share is the number itself.
+    """Return public numbers, exactly as they are, as an array like any other: each share is the number.
 
     Integers have no fractional bits, floats as many as the finest of them needs.
     """
@@ -561,22 +562,27 @@ def negative(x: LongArray) -> SecretArray:
 
     **Cost.** 4 + ⌈log2 m⌉ rounds for three parties and bounds of m bits.
     """
-    one, other = _opened_addends(x)
+    return masked_negative(x.engine, _opened(x))
+
+
+def masked_negative(engine: Engine, masked: Masked) -> SecretArray:
+    """Return `negative` of integers that are opened under masks already."""
+    one, other = complement_addends(engine, masked)
     sign = pieces(one[-1:] ^ other[-1:]) ^ carry_pieces(one[:-1], other[:-1])
-    return SecretArray(x.engine, to_field(x.engine, sign, x.size)[0].reshape(*x.shape, 2), BIT)
+    size = len(masked.opened)
+    return SecretArray(engine, to_field(engine, sign, size)[0].reshape(*masked.shape, 2), BIT)
 
 
 def is_zero(x: LongArray) -> SecretArray:
     """Return 1 where x = 0, else 0, over F_p; as `negative`, and a round less."""
-    one, other = _opened_addends(x)
+    one, other = complement_addends(x.engine, _opened(x))
     either = one ^ other
     equal = all_pieces(join_planes([either[:-1], ~either[-1:]]))
     return SecretArray(x.engine, to_field(x.engine, equal, x.size)[0].reshape(*x.shape, 2), BIT)
 
 
-def _opened_addends(x: LongArray) -> tuple[Bits, Bits]:
-    masked = open_masked(x.engine, "masked", x.on, x.shares, x.format.bound.bit_length())
-    return complement_addends(x.engine, masked)
+def _opened(x: LongArray) -> Masked:
+    return open_masked(x.engine, "masked", x.on, x.shares, x.format.bound.bit_length())
 
 
 def complement_addends(engine: Engine, masked: Masked) -> tuple[Bits, Bits]:
@@ -617,9 +623,9 @@ def require_room(engine: Engine, on: Ring, reading: LongFormat) -> None:
     length = reading.bound.bit_length()
     if length > capacity(engine, on):
         raise PrecisionError(
-            f"numbers of {length} bits, {reading.fraction} of them fractional, where {engine.n} parties can mask "
-            f"{capacity(engine, on)} with security {engine.security}: tighten the public bounds (`assume`), or "
-            "carry fewer fractional bits (`rescale`)"
+            f"numbers of {length} bits, {reading.fraction} of them fractional, where {engine.n} parties can "
+            f"mask {capacity(engine, on)} with security {engine.security}: tighten the public bounds "
+            "(`assume`), or carry fewer fractional bits (`rescale`)"
         )
 
 

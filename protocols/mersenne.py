@@ -278,6 +278,16 @@ def canonical(a: Elements) -> bool:
 
 
 @kernel
+def cumulate(out: Elements, a: Elements) -> None:
+    """Write running sums over the second axis of a, of shape ``(lists, size, 2)``."""
+    for row in range(len(out)):
+        low, high = _0, _0
+        for i in range(out.shape[1]):
+            low, high = plus(low, high, a[row, i, 0], a[row, i, 1])
+            out[row, i, 0], out[row, i, 1] = low, high
+
+
+@kernel
 def sum_middle(out: Elements, a: Elements) -> None:
     """Write the sums of a, of shape (outer, terms, inner, 2), over its terms."""
     outer, terms, inner, _ = a.shape

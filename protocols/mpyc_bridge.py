@@ -12,7 +12,7 @@ the runtime over the mesh. Each party's runtime belongs to the thread that made 
 simulation can share a process.
 
 **Security** is MPyC's: t passive colluders learn nothing but what is opened. Openings are MPyC's `output`,
-which neither checks shares nor asks the engine's gate.
+which does not check shares; what a program opens by it, the engine's gate is asked for.
 
 References
 ----------

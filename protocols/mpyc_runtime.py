@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from types import CodeType
@@ -83,6 +85,7 @@ class MeshRuntime(Runtime):
         self._rounds.watch()
         self._prss_keys = _derived_keys(engine)
         self._prfs: dict[int, Any] = {}
+        self._asked = 0
         bind(self)
 
     # --- MPyC's life, within that of the mesh ---------------------------------------------------------
@@ -155,8 +158,7 @@ class MeshRuntime(Runtime):
     def _receive_message(self, peer_pid: int) -> asyncio.Future[bytes]:
         return self._rounds.receive(self._names[peer_pid], self._program_counter[0])
 
-    @_coroutine
-    async def transfer(
+    def transfer(
         self,
         obj: Any,
         senders: Any = None,
@@ -164,6 +166,12 @@ class MeshRuntime(Runtime):
         sender_receivers: Any = None,
     ) -> Any:
         """Send plain objects between parties; see MPyC for the parameters, `pack_object` for the objects."""
+        self._ask("transfer", lambda: len(pack_object(obj)))
+        return self._transfer(obj, senders, receivers, sender_receivers)
+
+    @_coroutine
+    async def _transfer(self, obj: Any, senders: Any, receivers: Any, sender_receivers: Any) -> Any:
+        """Do what `transfer` does, asked for or by a protocol of MPyC."""
         await self.returnType(asyncio.Future)
         if sender_receivers is not None:
             if senders is not None or receivers is not None:
@@ -219,12 +227,48 @@ class MeshRuntime(Runtime):
         ]
         return [_elements(field, share, shape) for share in shares]
 
-    @_coroutine
-    async def output(self, x: Any, receivers: Any = None, threshold: Any = None, raw: bool = False) -> Any:
+    def output(self, x: Any, receivers: Any = None, threshold: Any = None, raw: bool = False) -> Any:
         """Open shared values to the receivers; see `mpyc.runtime.Runtime.output`.
 
-        Unlike the engine's openings, MPyC's look at t + 1 shares only: wrong ones are not noticed.
+        The engine's gate is asked first. Unlike the engine's openings, MPyC's look at t + 1 shares only:
+        wrong ones are not noticed.
         """
+        self._ask("output", lambda: _count(x))
+        return self._output(x, receivers, threshold, raw)
+
+    def peek(self, x: Any, label: str = "") -> Any:
+        """Open shared values to the log: asks the gate as `output` does."""
+        self._ask("output", lambda: _count(x))
+        return super().peek(x, label)
+
+    def is_zero_public(self, a: Any) -> Any:
+        """Open whether a secret is zero: asks the gate as `output` does."""
+        self._ask("public test", lambda: 1)
+        return super().is_zero_public(a)
+
+    def eq_public(self, a: Any, b: Any) -> Any:
+        """Open whether secrets are equal: asks the gate as `output` does."""
+        self._ask("public test", lambda: 1)
+        return super().eq_public(a, b)
+
+    def np_is_zero_public(self, a: Any) -> Any:
+        """Open which secrets are zero: asks the gate as `output` does."""
+        self._ask("public test", lambda: _count(a))
+        return super().np_is_zero_public(a)
+
+    def _ask(self, label: str, count: Callable[[], int]) -> None:
+        """Ask the engine's gate for what a program opens; what MPyC's own protocols open is masked.
+
+        The two are told apart by who calls: MPyC's modules, or any other.
+        """
+        caller = sys._getframe(2)
+        if str(caller.f_globals.get("__name__")).partition(".")[0] != "mpyc":
+            self._asked += 1
+            self.engine.admit(f"{label}/{self._asked}", (count(),))
+
+    @_coroutine
+    async def _output(self, x: Any, receivers: Any, threshold: Any, raw: bool) -> Any:
+        """Do what `output` does, asked for or by a protocol of MPyC."""
         is_list = isinstance(x, list)
         x = x[:] if is_list else [x]
         await self.returnType(asyncio.Future)
@@ -324,6 +368,13 @@ def _like(x: Any) -> Any:
     kind = type(x)
     details = ([x.integral] if kind.frac_length else []) + ([x.shape] if _is_array(kind) else [])
     return (kind, *details) if details else kind
+
+
+def _count(x: Any) -> int:
+    """Return how many numbers there are in a number, an array, or a list of either."""
+    if isinstance(x, list):
+        return sum(map(_count, x))
+    return math.prod(x.shape) if _is_array(type(x)) else 1
 
 
 def _shape(x: list[Any]) -> Any:

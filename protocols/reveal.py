@@ -52,20 +52,19 @@ def reveal(
     last place; the same number rounded anew and revealed again narrows that, so round once. Of a secret float
     they learn the rounded number, and nothing of how it was computed; see `floating.rounded`.
 
-    **Cost.** Two rounds: the opening, and the comparison of everything that was opened. An element an entry to
-    each peer, and 37 bytes. Secret floats take the rounds of `floating.rounded` before, all of them together,
-    and two elements.
+    **Cost.** Two rounds: the opening, and the comparison of everything that was opened. An element an entry
+    to each peer, and 37 bytes. Secret floats take the rounds of `floating.rounded` before, all of them
+    together, and two elements.
     """
+    from protocols.floating import SecretFloat, rounded  # they build on all that builds on this
+
     if any(secret.engine is not engine for secret in results.values()):
         raise ValueError("the secret belongs to another computation, and to its gate")
     for label, secret in results.items():
         engine.admit(label, secret.shape)
-    floats = {label: x for label, x in results.items() if not hasattr(x, "shares")}
-    arrays: dict[str, SecretArray] = {label: x for label, x in results.items() if label not in floats}
+    floats = {label: x for label, x in results.items() if isinstance(x, SecretFloat)}
+    arrays = {label: x for label, x in results.items() if not isinstance(x, SecretFloat)}
     if floats:
-        from protocols.digits import compose
-        from protocols.floating import rounded  # it builds on all that builds on this
-
         arrays[""] = rounded(list(floats.values()), digits)
     sizes = [array.size for array in arrays.values()]
     opened = open_shares(engine, "reveal", np.concatenate([array.flat() for array in arrays.values()]))
@@ -93,3 +92,15 @@ def decode(elements: Elements, format: Format) -> NDArray[Any]:  # noqa: A002
     if format.bound < 1 << 63:
         return field.to_int64(elements)
     return field.to_signed_ints(elements)
+
+
+def compose(opened: NDArray[Any], digits: int) -> NDArray[np.float64]:
+    """Return the floats that opened integers make up; see `digits.rounded_digits`. Undefined ones are NaN."""
+    out = np.empty(opened.shape)
+    for position, value in enumerate(opened.ravel().tolist()):
+        exponent, rest = divmod(int(value), 1 << (digits + 3))
+        kind, magnitude = divmod(rest, 1 << (digits + 1))
+        with np.errstate(over="ignore", under="ignore"):
+            number = np.ldexp(float(magnitude), max(min(exponent - digits, 9999), -9999))
+        out.flat[position] = np.nan if kind > 1 else -number if kind else number
+    return out

@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from protocols import field, mersenne
 from protocols.engine import Engine
+from protocols.errors import PrecisionError
 from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.opening import open_shares
-from protocols.reshare import offset_for, reshare
+from protocols.reshare import fits, offset_for, reshare
 from protocols.reveal import reveal
 
 
@@ -167,6 +168,23 @@ class SecretArray:
         """Return the product of vectors or matrices, as ``@`` does."""
         return self @ other
 
+    # --- Quotients -----------------------------------------------------------------------------------
+
+    def __truediv__(self, other: SecretArray | ArrayLike) -> SecretArray:
+        """Divide by secrets (`divide.quotient`), or by public numbers.
+
+        Notes
+        -----
+        A public power of two costs nothing: the fraction gets more bits. Other public numbers are multiplied
+        by, as their reciprocals: one rounding.
+        """
+        if isinstance(other, SecretArray):
+            return _quotient(self, other)
+        return _public_quotient(self, other)
+
+    def __rtruediv__(self, other: ArrayLike) -> SecretArray:
+        return _quotient(public(self.engine, other, self.format.fraction), self)
+
     # --- Comparisons ---------------------------------------------------------------------------------
 
     def __lt__(self, other: SecretArray | ArrayLike) -> SecretArray:
@@ -234,6 +252,11 @@ class SecretArray:
     def __bool__(self) -> NoReturn:
         raise TypeError("a secret cannot decide what the program does; use select")
 
+    def __contains__(self, item: object) -> NoReturn:
+        raise TypeError(
+            "whether a secret contains something is a secret itself; compare, and add up the bits"
+        )
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError("shares are secret and belong to a session: they cannot be copied or stored")
 
@@ -300,6 +323,56 @@ def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Secr
         Public: what no |inner product| exceeds, where that is less than the entries' own bounds make.
     """
     return _products("inner", x, y, np.broadcast_shapes(x.shape, y.shape)[-1], field.dot, bound)
+
+
+def known_product(
+    x: SecretArray,
+    y: SecretArray,
+    reading: Format | None = None,
+    *,
+    drop: int = 0,
+    taken_from: int | None = None,
+) -> SecretArray:
+    """Return x·y / 2^drop of integers of which more is known than their bounds say: one round.
+
+    Parameters
+    ----------
+    x, y
+        Of the same shape.
+    reading
+        How the result is read, and its bound; as x by default.
+    drop
+        Bits to drop.
+    taken_from
+        An integer c, for (c − x·y) / 2^drop: a small difference of what is too large to be masked.
+
+    Raises
+    ------
+    PrecisionError
+        The product cannot be masked. Nothing was sent.
+
+    Notes
+    -----
+    **Leakage.** Nothing, if what the caller knows is true; see `reshare`. **Cost.** As `multiply`.
+    """
+    engine, reading = x.engine, reading or x.format
+    if drop and not fits(engine, (reading.bound or 0) << drop, drop):
+        raise PrecisionError(
+            f"products of {((reading.bound or 0) << drop).bit_length()} bits cannot be masked among "
+            f"{engine.n} parties with security {engine.security}: tighten the public bounds (`assume`)"
+        )
+    left, right = x.flat(), y.flat()
+    minuend = None if taken_from is None else _element(taken_from).reshape(1, 2)
+
+    def local(entries: slice, out: Elements) -> None:
+        mersenne.mul(out, left[entries], right[entries])
+        if minuend is not None:
+            mersenne.sub(out, minuend, out)
+
+    shares = reshare(engine, "known product", x.size, local, drop=drop)
+    slack = engine.prss.count // 2 + 2 if drop else 0
+    grown = None if reading.bound is None else reading.bound + slack
+    return SecretArray(engine, shares.reshape(x.shares.shape), Format(reading.fraction, grown))
 
 
 def select(condition: SecretArray, x: SecretArray | ArrayLike, y: SecretArray | ArrayLike) -> SecretArray:
@@ -407,18 +480,44 @@ def _public_product(
 ) -> SecretArray:
     """Multiply by public numbers: integers locally, floats with one rounding.
 
-    A factor gets as many fractional bits as x; a smaller one more, until its rounding error times x is
-    within a unit of the result's last place.
+    A factor gets so many fractional bits that its rounding error times x is within a unit of the result's
+    last place; or as many as can be masked, though not fewer than x has.
     """
     factor = np.asarray(other)
     fraction = 0
     if factor.dtype.kind == "f" and x.format.bound is not None and x.format.fraction:
-        leading_zeros = -math.frexp(float(np.max(np.abs(factor), initial=0.0)))[1]
-        enough = max(x.format.fraction, x.format.bound.bit_length())
-        fraction = min(x.format.fraction + max(leading_zeros, 0), enough)
+        exponent = math.frexp(float(np.max(np.abs(factor), initial=0.0)))[1]
+        length = (x.format.bound * terms).bit_length()
+        fraction = max(x.format.fraction, min(length, x.engine.room - 3 - length - exponent))
     right = public(x.engine, factor, fraction)
     exact = x._with(product(x.shares, right.shares), x.format.times(right.format, terms))
     return truncate(exact, fraction) if fraction else exact
+
+
+def _quotient(x: SecretArray, y: SecretArray) -> SecretArray:
+    from protocols import divide  # it builds on comparisons, which build on this
+
+    return divide.quotient(x, y)
+
+
+def _public_quotient(x: SecretArray, other: ArrayLike) -> SecretArray:
+    """Divide by public numbers."""
+    divisor = np.asarray(other)
+    if divisor.dtype.kind not in "biuf":
+        raise TypeError(f"cannot divide by {divisor.dtype} numbers")
+    divisor = divisor.astype(np.float64)
+    if not np.all(np.isfinite(divisor) & (divisor != 0)):
+        raise ZeroDivisionError("a public divisor is zero, infinite or not a number")
+    mantissas, exponents = np.frexp(divisor)
+    if divisor.size and np.all(np.abs(mantissas) == 0.5) and x.format.bound is not None:
+        # ±2^e: the integers are multiplied by 2^(most − e), and read with `most` fractional bits more.
+        places = (exponents - 1).ravel().tolist()
+        most = max(0, *places)
+        signs = np.sign(mantissas).astype(int).ravel().tolist()
+        factors = [sign << (most - place) for sign, place in zip(signs, places, strict=True)]
+        exact = x * np.array(factors, object).reshape(divisor.shape)
+        return exact._with(exact.shares, Format(x.format.fraction + most, exact.format.bound))
+    return x * (1 / divisor)
 
 
 def uniform(engine: Engine, shape: tuple[int, ...]) -> SecretArray:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from protocols import bitslice
 from protocols.adder import less_pieces
 from protocols.bits import Bits, disclose
+from protocols.bits import concatenate as join_planes
 from protocols.bitslice import Words
 from protocols.decompose import biased
 from protocols.engine import Engine
@@ -74,7 +75,7 @@ def sort_by(
     Raises
     ------
     PrecisionError
-        Keys with row numbers behind them leave no room for the mask. Nothing was sent.
+        Keys have no public bound, or are too large to be masked. Nothing was sent.
 
     Notes
     -----
@@ -83,22 +84,28 @@ def sort_by(
 
     **Cost.** For n parties and keys of m bits, row number included: C(n, t) rounds for the shuffle,
     about 4 + ⌈log2 m⌉ for the bits, and 1 + ⌈log2 m⌉ a level. For 10,000 rows, seven levels and about 320,000
-    comparisons of 3m bits, to one peer for three parties.
+    comparisons of 3m bits, to one peer for three parties. Keys that leave no room for a mask once the row
+    numbers stand behind them are shuffled apart from these, and take the rounds for the bits twice.
     """
     engine, size = key.engine, key.size
     if any(column.shape != (size,) for column in (key, *columns)):
         raise ValueError("a key and its columns are vectors of the same length")
     wanted = np.arange(size) if ranks is None else np.arange(size)[np.asarray(ranks, np.intp)]
-    unique, length = _unique(key, descending)
-    rows = np.stack([column.shares for column in (unique, key, *columns)], axis=1)
+    digits = _unique(key, descending)
+    lengths = [length_of(engine, digit.format) for digit in digits]
+    rows = np.stack([column.shares for column in (*digits, key, *columns)], axis=1)
     if size > 1 and wanted.size:
         rows = shuffle(engine, rows)
-        numbers = _side_up(biased(engine, np.ascontiguousarray(rows[:, 0]), length), size)
+        planes = [
+            biased(engine, np.ascontiguousarray(rows[:, position]), length)
+            for position, length in enumerate(lengths)
+        ]
+        numbers, length = _side_up(join_planes(planes), size), sum(lengths)
         rows = rows[arrange(size, wanted, lambda i, j: _disclosed_order(engine, numbers, length, i, j))]
     else:
         rows = rows[wanted]
     return tuple(
-        SecretArray(engine, np.ascontiguousarray(rows[:, 1 + position]), column.format)
+        SecretArray(engine, np.ascontiguousarray(rows[:, len(digits) + position]), column.format)
         for position, column in enumerate((key, *columns))
     )
 
@@ -154,6 +161,11 @@ def quantiles(x: SecretArray, q: Sequence[float | Fraction]) -> SecretArray:
     q
         Public: between 0 and 1.
 
+    Raises
+    ------
+    TypeError
+        A quantile is between two integers, which have no fractional bits. Nothing was sent.
+
     Notes
     -----
     **Leakage.** Nothing. **Cost.** `sort_by` of the ranks that are needed, and a rounding.
@@ -163,9 +175,11 @@ def quantiles(x: SecretArray, q: Sequence[float | Fraction]) -> SecretArray:
     places = [Fraction(one) * (x.size - 1) for one in q]
     low = [math.floor(place) for place in places]
     high = [math.ceil(place) for place in places]
+    share = np.array([float(place - floor) for place, floor in zip(places, low, strict=True)])
+    if share.any() and not x.format.fraction:
+        raise TypeError("quantiles between integers need fractional bits: rescale them first")
     (found,) = sort_by(x, ranks=[*low, *high])
     below, above = found[: len(q)], found[len(q) :]
-    share = np.array([float(place - floor) for place, floor in zip(places, low, strict=True)])
     if not share.any():
         return below
     between = below + (above - below) * share
@@ -248,14 +262,19 @@ def _split(
 # --- Keys --------------------------------------------------------------------------------------------
 
 
-def _unique(key: SecretArray, descending: bool) -> tuple[SecretArray, int]:
-    """Return keys followed by their rows' numbers, as integers, and their length in bits."""
+def _unique(key: SecretArray, descending: bool) -> list[SecretArray]:
+    """Return integers in the order of the keys, and of the rows where keys are equal, last digit first.
+
+    One integer, key and row number together, if it can be masked; otherwise the two of them.
+    """
     bits = max(key.size - 1, 0).bit_length()
-    bound = None if key.format.bound is None else ((key.format.bound + 1) << bits) - 1
-    signed = -key if descending else key
-    integers = SecretArray(key.engine, signed.shares) * (1 << bits) + np.arange(key.size)
-    unique = SecretArray(key.engine, integers.shares, Format(0, bound))
-    return unique, length_of(key.engine, unique.format)
+    row = public(key.engine, np.arange(key.size))
+    signed = SecretArray(key.engine, (-key if descending else key).shares, Format(0, key.format.bound))
+    bound = None if signed.format.bound is None else ((signed.format.bound + 1) << bits) - 1
+    if bound is not None and bound.bit_length() >= key.engine.room:
+        return [row, signed]
+    integers = SecretArray(key.engine, signed.shares) * (1 << bits) + row
+    return [SecretArray(key.engine, integers.shares, Format(0, bound))]
 
 
 def _positions(x: SecretArray) -> SecretArray:

@@ -256,7 +256,7 @@ def open_masked(
     bits: int,
     summands: list[tuple[Holding, Residues]] | None = None,
 ) -> Masked:
-    """Open integers |v| ≤ 2^bits, of degree t, under masks that hide them statistically, and check the shares.
+    """Open integers |v| ≤ 2^bits, of degree t, under masks that hide them statistically; check the shares.
 
     The offset is 2^bits.
 
@@ -312,8 +312,8 @@ def send_masked(
         for point in range(engine.t + 2, engine.n + 1):
             if not np.array_equal(domain.interpolate(known, point), parts[point - 1]):
                 raise Disagreement(
-                    f"at step {step!r} the parties' shares contradict each other: one of the sites sent wrong "
-                    "shares; discard this session's results"
+                    f"at step {step!r} the parties' shares contradict each other: one of the sites sent "
+                    "wrong shares; discard this session's results"
                 )
         opened = domain.interpolate(known, 0)
         party.absorb(step, opened.data)
@@ -478,7 +478,7 @@ def bounded(engine: Engine, on: Ring, shape: tuple[int, ...], bits: int) -> Resi
 
 
 def _uniform(engine: Engine, label: str, on: Ring, size: int) -> tuple[list[Holding], Residues]:
-    """Use up a label, and return the sets and their r_A, uniform modulo Q, of shape ``(primes, sets, size)``."""
+    """Use up a label, and return the sets and their uniform r_A, of shape ``(primes, sets, size)``."""
     streams = engine.prss.streams(label)
     words = np.empty((len(streams), len(on), size, 2), np.uint64)
     for (_, stream), out in zip(streams, words, strict=True):

@@ -247,9 +247,9 @@ class Inverse:
         scale = self.scale.reshape(-1, 1)
         return multiply(scale, matmul(self.correlation, multiply(scale, b).rescale(PRODUCT)).rescale(PRODUCT))
 
-    def quadratic(self, b: Array) -> LongArray:
-        """Return b'·A⁻¹·b of public b."""
-        scaled = self.scale * b
+    def quadratic(self, b: Array | LongArray) -> LongArray:
+        """Return b'·A⁻¹·b."""
+        scaled = (multiply(self.scale, b) if isinstance(b, LongArray) else self.scale * b).rescale(PRODUCT)
         return multiply(scaled, matmul(self.correlation, scaled)).sum()
 
     def sandwich(self, meat: LongArray | None = None, *, L: Array) -> LongArray:

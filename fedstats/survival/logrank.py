@@ -258,7 +258,8 @@ def _public_statistic(opened: _Opened, weigh: Weighting) -> float:
     part = at_risk / n
     U = ((observed - part * d) * w).sum(axis=1)
     spread = w**2 * d * (n - d) / np.maximum(n - 1, 1)
-    V = np.diag((part * spread).sum(axis=1)) - (part * spread) @ part.T
+    # Exactly 0 for a group that is always, or never, alone.
+    V = np.einsum("gt,ght->gh", part * spread, np.eye(len(part))[:, :, np.newaxis] - part)
     if np.linalg.matrix_rank(V, hermitian=True) < len(U):
         raise EstimationError(_NOT_COMPARED)
     return float(U @ np.linalg.solve(V, U))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,12 @@ def run(name: str, *arguments: object) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"three_hospitals.py", "linear_gwas.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "three_hospitals.py",
+        "linear_gwas.py",
+        "trial.py",
+        "table1.py",
+    }
 
 
 def test_three_hospitals() -> None:
@@ -44,6 +50,18 @@ def test_linear_gwas(tmp_path: Path) -> None:
     ]
     assert (table["p_value"] < 5e-8).sum() > 10
     assert (tmp_path / "manhattan.png").stat().st_size > 10_000
+
+
+def test_trial_prints_what_its_docstring_says() -> None:
+    source = (EXAMPLES / "trial.py").read_text(encoding="utf-8")
+    shown = source[: source.index("References")].partition("It prints::\n\n")[2]
+    assert run("trial.py").strip() == textwrap.dedent(shown).strip()
+
+
+def test_table1() -> None:
+    shown = (EXAMPLES / "table1.py").read_text(encoding="utf-8").split("It prints::")[1].split('"""')[0]
+    printed = re.sub(r"Cost: .*", "Cost: …", run("table1.py")).splitlines()
+    assert [line.rstrip() for line in printed] == textwrap.dedent(shown).strip().splitlines()
 
 
 def test_readme_shows_the_example_and_what_it_prints() -> None:

@@ -10,6 +10,7 @@ import pytest
 from engine_helpers import NAMES, compute, secret_of
 
 from protocols import codec
+from protocols.cholesky import cholesky
 from protocols.engine import Engine
 from protocols.errors import CodecError, Disagreement, ProtocolError
 from protocols.field import P
@@ -32,6 +33,10 @@ def outcomes(n: int, program: Callable[[Engine], Any], lie: Callable[[str, str, 
         if party.me == LIAR:
             send = party.send
             party.send = lambda peer, step, payload: send(peer, step, lie(peer, step, payload))
+            exchange = party.mesh.exchange
+            party.mesh.exchange = lambda step, outgoing: exchange(
+                step, {peer: lie(peer, step, payload) for peer, payload in outgoing.items()}
+            )
         try:
             found[party.me] = program(Engine(party))
         except (ProtocolError, TransportError) as error:
@@ -113,6 +118,23 @@ def test_a_product_opened_differently_to_one_peer_is_noticed(n):
         return (x * x).reveal("figures")
 
     assert_nobody_has_a_result(outcomes(n, program, only_to("a", "multiply")), n)
+
+
+@pytest.mark.parametrize("where", ["mask rows", "elimination", "normalise"])
+def test_a_masked_matrix_opened_differently_to_one_peer_is_noticed(where):
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, [[3, 1], [1, 2]], Format(0, 3))
+        return cholesky(x, least=0.5, fraction=20).reveal("factor")
+
+    def lie(peer: str, step: str, payload: Buffer) -> Buffer:
+        if where not in step or peer != "a":
+            return payload
+        array = codec.decode(payload).copy()
+        array[-1] ^= np.uint64(1)
+        return codec.encode(array)
+
+    found = outcomes(3, program, lie)
+    assert all(isinstance(error, ProtocolError | TransportError) for error in found.values())
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,16 @@
-"""What is opened while a system is solved does not depend on the matrix.
+"""What is opened while a system is solved, or a matrix factored, does not depend on the matrix.
 
-Two matrices, whose determinants differ by many orders of magnitude, are inverted many times each. What all
-parties learn on the way is compared by two-sample Kolmogorov–Smirnov tests, at level ALPHA together: the
-determinant of the masked matrix, the place of the zero by which the leading bit is found, and every masked
-integer. A variant that masks by a matrix of determinant one, so that A's is opened, must fail the same
-tests; so must one that does not rotate.
+Two matrices, whose determinants differ by many orders of magnitude, are inverted and factored many times
+each. What all parties learn on the way is compared by two-sample Kolmogorov–Smirnov tests, at level ALPHA
+together: the determinant of the masked matrix, the place of the zero by which the leading bit is found, and
+every masked integer. A variant that masks by a matrix of determinant one, so that A's is opened, must fail
+the same tests; so must one that does not rotate.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,18 @@ from engine_helpers import compute, secret_of
 from scipy import stats
 
 from protocols import leading, linalg, wide
+from protocols.cholesky import cholesky
 from protocols.crt import Ring
 from protocols.engine import Engine
 from protocols.errors import SingularError
 from protocols.fixed import Format
 from protocols.linalg import inverse
 from protocols.party import Party
+from protocols.secret import SecretArray
 
 #: Chance that a sound protocol is refused.
 ALPHA = 1e-4
-RUNS = 60
+RUNS = 40
 MATRICES = {
     "large": [[1 << 20, 0], [0, 1 << 20]],
     "small": [[2, 1], [1, 2]],
@@ -36,8 +39,18 @@ MATRICES = {
 Views = dict[str, list[float]]
 
 
-def views(matrix: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> Views:
-    """Invert a matrix many times, and return what was opened: numbers by the place where they were."""
+def inverted(shared: SecretArray) -> SecretArray:
+    return inverse(shared, bound=2.0**34, fraction=20, definite=True)
+
+
+def factored(shared: SecretArray) -> SecretArray:
+    return cholesky(shared, least=2.0**-30, fraction=20)
+
+
+def views(
+    matrix: list[list[int]], action: Callable[[SecretArray], SecretArray], monkeypatch: pytest.MonkeyPatch
+) -> Views:
+    """Invert or factor a matrix many times, and return what was opened: numbers by place."""
     seen: Views = defaultdict(list)
     absorb = Party.absorb
 
@@ -59,6 +72,14 @@ def views(matrix: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> Views:
         seen["determinant"].append(float(self.integers(determinant[:, np.newaxis])[0].bit_length()))
         return inverted, determinant
 
+    minors = Ring.minors
+
+    def note_too(self: Ring, a: Any) -> Any:
+        _, determinant = invert(self, a)
+        seen["determinant"].append(float(self.integers(determinant[:, np.newaxis])[0].bit_length()))
+        seen["pivot"].append(float(a[0, 0, 0]))
+        return minors(self, a)
+
     settle = wide.Pending.settle
 
     def keep(self: Any, value: Any) -> None:
@@ -73,13 +94,14 @@ def views(matrix: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> Views:
         shared = secret_of(engine, matrix, Format(30, 1 << 40))
         for _ in range(RUNS):
             try:
-                inverse(shared, bound=2.0**34, fraction=20, definite=True)
+                action(shared)
             except SingularError:
                 seen["refused"].append(1.0)
 
     with monkeypatch.context() as patch:
         patch.setattr(Party, "absorb", listen)
         patch.setattr(Ring, "invert", note)
+        patch.setattr(Ring, "minors", note_too)
         patch.setattr(wide.Pending, "settle", keep)
         compute(3, program)
     return seen
@@ -93,19 +115,23 @@ def pvalue_of(one: list[float], other: list[float]) -> float:
     return float(stats.kstwobign.sf(np.max(np.abs(parts[0] - parts[1])) * np.sqrt(effective)))
 
 
-def differing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def differing(
+    monkeypatch: pytest.MonkeyPatch, action: Callable[[SecretArray], SecretArray] = inverted
+) -> list[str]:
     """Return where the two matrices are told apart."""
-    one, other = (views(matrix, monkeypatch) for matrix in MATRICES.values())
+    one, other = (views(matrix, action, monkeypatch) for matrix in MATRICES.values())
     assert set(one) == set(other)
     pvalues = {place: pvalue_of(one[place], other[place]) for place in one}
     return [place for place, pvalue in pvalues.items() if pvalue < ALPHA / len(pvalues)]
 
 
-def test_two_determinants_are_not_told_apart(monkeypatch):
-    assert differing(monkeypatch) == []
+@pytest.mark.parametrize("action", [inverted, factored])
+def test_two_determinants_are_not_told_apart(monkeypatch, action):
+    assert differing(monkeypatch, action) == []
 
 
-def test_a_mask_of_determinant_one_is_noticed(monkeypatch):
+@pytest.mark.parametrize("action", [inverted, factored])
+def test_a_mask_of_determinant_one_is_noticed(monkeypatch, action):
     uniform = linalg.uniform
 
     def ones(engine: Engine, on: Ring, shape: tuple[int, ...]) -> Any:
@@ -113,11 +139,11 @@ def test_a_mask_of_determinant_one_is_noticed(monkeypatch):
         return np.ones_like(numbers) if len(shape) == 1 and len(on) > 1 else numbers
 
     monkeypatch.setattr(linalg, "uniform", ones)
-    assert "determinant" in differing(monkeypatch)
+    assert "determinant" in differing(monkeypatch, action)
 
 
 def test_a_place_that_is_not_rotated_is_noticed(monkeypatch):
-    monkeypatch.setattr(leading.Leader, "_place", lambda self, place: _first(self._size))
+    monkeypatch.setattr(leading.Leader, "_places", lambda self, places: [_first(n) for n in self._sizes])
     assert "leading place" in differing(monkeypatch)
 
 

@@ -175,6 +175,8 @@ def test_bits_choose():
         x = secret_of(engine, [5, -7, 0], Format(0, 9))
         bit = (x > -1) * (x < 3)
         assert bit.format == Format(0, 1)
+        with pytest.raises(ValueError, match="secret bits"):
+            select(compare.sign(x), x, 2 * x)
         return select(bit, x, 2 * x).reveal("chosen")
 
     assert compute_alike(4, program).tolist() == [10, -14, 0]

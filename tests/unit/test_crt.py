@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import crt
+from protocols import crt, transform
 
 RING = crt.ring(700)
 Q = RING.modulus
@@ -91,14 +91,35 @@ def test_prefixes_and_rotations(value):
     ]
 
 
-@pytest.mark.parametrize("size", [1, 2, 15, 16, 33])
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 33, 1000])
 def test_cyclic_convolutions(size):
-    p = RING.primes[0]
+    p = transform.PRIME
     source = random.Random(size)
-    a, b = ([source.randrange(p) for _ in range(size)] for _ in range(2))
-    out = np.empty(size, np.uint64)
-    crt.convolve(out, np.array(a, np.uint64), np.array(b, np.uint64), np.uint64(p))
-    assert out.tolist() == [sum(a[j] * b[(k - j) % size] for j in range(size)) % p for k in range(size)]
+    a, b = ([source.choice([p - 1, source.randrange(p)]) for _ in range(size)] for _ in range(2))
+    found = transform.convolve(np.array(a, np.uint64), np.array(b, np.uint64)).tolist()
+    for k in (*range(min(size, 40)), size - 1):
+        assert found[k] == sum(a[j] * b[(k - j) % size] for j in range(size)) % p
+
+
+def test_a_convolution_has_a_longest_length():
+    assert (transform.PRIME - 1) % transform.LONGEST == 0
+    assert pow(2, transform.PRIME - 1, transform.PRIME) == 1
+    with pytest.raises(ValueError, match="too long"):
+        transform.convolve(*np.zeros((2, transform.LONGEST // 2 + 1), np.uint64))
+
+
+def test_minors():
+    size = 4
+    a = matrix(size, size, 5)
+    found = integers(RING.matmul(residues(a), RING.minors(residues(a))))
+    for i in range(size):
+        for j in range(size):
+            rows = [*range(j), i]
+            minor = a[rows][:, : j + 1].tolist()
+            expected = RING.integers(RING.invert(residues(minor))[1][:, np.newaxis])[0] if i >= j else 0
+            assert found[i][j] == expected
+    with pytest.raises(ZeroDivisionError):
+        RING.minors(residues([[0, 1], [1, 0]]))
 
 
 def test_the_primes():

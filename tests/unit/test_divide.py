@@ -11,13 +11,13 @@ from engine_helpers import compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.divide import divide, inverse_sqrt, reciprocal, sqrt
+from protocols.divide import divide, divide_by_sqrt, inverse_sqrt, reciprocal, sqrt
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
 
 #: Relative error that is documented, by the number of parties.
-ERROR = {3: 1e-9, 4: 1e-9, 5: 2e-9, 7: 5e-9, 10: 2e-8}
+ERROR = dict.fromkeys((3, 4, 5, 7, 10), 1e-9)
 
 
 def spread(bits: int, count: int = 60, seed: int = 0) -> list[int]:
@@ -58,6 +58,20 @@ def test_quotients(cases):
     assert np.max(np.abs(compute_alike(3, program) - a / b)) < 201e-9 + 8 * 2.0**-30
 
 
+@pytest.mark.parametrize("n", [3, 5, 7, 10])
+def test_quotients_by_roots(n):
+    x = np.array(spread(40, 20))
+    a = np.round(np.sqrt(x * 2.0**20) * np.linspace(-3, 3, len(x)))
+
+    def program(engine: Engine) -> Any:
+        left = secret_of(engine, a.astype(np.int64).astype(object), Format(20, 2**33))
+        right = secret_of(engine, x.astype(object), Format(20, 2**40 - 1))
+        return divide_by_sqrt(left, right, bound=4, fraction=28).reveal("q")
+
+    units = 2.0**-28 * (math.comb(n, (n - 1) // 2) + 2)
+    np.testing.assert_allclose(compute_alike(n, program), a / np.sqrt(x * 2.0**20), rtol=1e-9, atol=2 * units)
+
+
 @pytest.mark.parametrize("n", [3, 5])
 @pytest.mark.parametrize("ratio", [1.0, 2.0, 3.5, 100.0])
 def test_public_bounds_of_divisors(n, ratio):
@@ -80,9 +94,59 @@ def test_public_bounds_of_divisors(n, ratio):
     assert rounds <= (10 if ratio < 8 else 30)
 
 
-def test_the_root_of_zero():
-    root = compute_alike(3, lambda e: sqrt(secret_of(e, [0, 4], Format(0, 2**20))).reveal("root"))
-    np.testing.assert_allclose(root, [0, 2], atol=1e-8)
+@pytest.mark.parametrize("n", [3, 10])
+def test_operators(n):
+    a, b = np.array([[1.5], [-300.25]]), np.array([2, -3, 700])
+
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, (a * 2**20).astype(np.int64).astype(object), Format.of(2**9, 20))
+        y = secret_of(engine, b, Format(0, 1000))
+        free, exact = spent(engine, lambda: x / np.array([4.0, -0.5, 1]))
+        once, third = spent(engine, lambda: x / np.array([3, -0.7, 1000]))
+        assert exact.format.bound == 8 * (x.format.bound or 0)  # 2^20 fractional bits, and two more
+        assert (free.rounds, exact.format.fraction) == (0, 22)
+        assert (once.rounds, third.format.fraction) == (1, 20)
+        found = {"exact": exact, "third": third, "secret": x / y, "integers": y / y[::-1], "left": 6 / y}
+        found["half"] = y / 2
+        return {name: value.reveal(name) for name, value in found.items()}
+
+    found = compute_alike(n, program)
+    np.testing.assert_array_equal(found["exact"], a / [4.0, -0.5, 1])
+    np.testing.assert_array_equal(found["half"], b / 2)
+    units = 2.0**-20 * (math.comb(n, (n - 1) // 2) + 2)
+    np.testing.assert_allclose(found["third"], a / [3, -0.7, 1000], rtol=0, atol=2 * units)
+    np.testing.assert_allclose(found["secret"], a / b, rtol=1e-9, atol=2 * units)
+    np.testing.assert_allclose(found["integers"], b / b[::-1], rtol=1e-9, atol=2 * units)
+    np.testing.assert_allclose(found["left"], 6 / b, rtol=1e-9, atol=2 * units)
+
+
+def test_what_operators_refuse():
+    def program(engine: Engine) -> Any:
+        x = secret_of(engine, [3, 5], Format(20, 1 << 40))
+        whole, residue = secret_of(engine, [3], Format(0, 9)), secret_of(engine, [3])
+        before = engine.party.mesh.traffic.copy()
+        for wrong in (0, 0.0, math.nan, math.inf, [1, 0]):
+            with pytest.raises(ZeroDivisionError, match="divisor"):
+                x / wrong
+        with pytest.raises(TypeError, match="rescale"):
+            whole / 3
+        with pytest.raises(TypeError, match="divide by"):
+            x / "3"
+        with pytest.raises(PrecisionError, match=r"call divide\(a, b"):
+            x / x
+        with pytest.raises(PrecisionError, match="assume"):
+            x / residue
+        with pytest.raises(PrecisionError, match="tighten"):
+            whole / 2.0**-130
+        return engine.party.mesh.traffic == before
+
+    assert compute_alike(3, program)
+
+
+@pytest.mark.parametrize("n", [3, 7])
+def test_the_root_of_zero(n):
+    root = compute_alike(n, lambda e: sqrt(secret_of(e, [0, 4], Format(0, 2**20))).reveal("root"))
+    np.testing.assert_allclose(root, [0, 2], atol=1e-8 if n == 3 else 1e-7)
 
 
 def test_refusals():
@@ -104,9 +168,16 @@ def test_refusals():
     assert compute_alike(3, program)
 
 
-def test_costs():
+@pytest.mark.parametrize(
+    ("n", "rounds"),
+    [
+        (3, {"reciprocal": 25, "tight": 4, "divide": 26, "sqrt": 31, "inverse sqrt": 30, "by a root": 31}),
+        (7, {"reciprocal": 30, "tight": 6, "divide": 31, "sqrt": 37, "inverse sqrt": 36, "by a root": 37}),
+    ],
+)
+def test_costs(n, rounds):
     def program(engine: Engine) -> Any:
-        x = secret_of(engine, np.arange(1, 1001), Format(20, 2**63))
+        x = secret_of(engine, np.arange(1, 1001), Format(20, 2**60))
         found = {}
         for name, action in {
             "reciprocal": lambda: reciprocal(x),
@@ -114,15 +185,10 @@ def test_costs():
             "divide": lambda: divide(x, x, bound=4, fraction=30),
             "sqrt": lambda: sqrt(x),
             "inverse sqrt": lambda: inverse_sqrt(x),
+            "by a root": lambda: divide_by_sqrt(x, x, bound=4, fraction=30),
         }.items():
             cost, _ = spent(engine, action)
             found[name] = cost.rounds
         return found
 
-    assert compute_alike(3, program) == {
-        "reciprocal": 25,
-        "tight": 4,
-        "divide": 26,
-        "sqrt": 31,
-        "inverse sqrt": 30,
-    }
+    assert compute_alike(n, program) == rounds

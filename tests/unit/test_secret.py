@@ -300,6 +300,8 @@ def test_what_a_secret_refuses():
             lambda: len(x[0]),
             lambda: x + 0.5,
             lambda: x * 0.5,
+            lambda: x / 3,
+            lambda: 3 in x,
         ):
             with pytest.raises(TypeError):
                 misuse()

@@ -149,17 +149,41 @@ def test_what_makes_no_sense():
                 refused()
         with pytest.raises(IndexError):
             sort.sort_by(x, ranks=[3])
+        before = engine.party.mesh.traffic.copy()
+        with pytest.raises(TypeError, match="rescale"):
+            sort.quantiles(x, [0.3])
+        assert engine.party.mesh.traffic == before
 
     compute_alike(3, program)
 
 
-def test_keys_without_room_for_row_numbers_are_refused_before_anything_is_sent():
+@pytest.mark.parametrize("n", [3, 5, pytest.param(10, marks=pytest.mark.slow)])
+def test_keys_that_leave_no_room_for_row_numbers(n):
+    """As long as keys can be masked at all they are sorted, ties in the order of their rows."""
+
+    def program(engine: Engine) -> Any:
+        largest = 2 ** (engine.room - 1) - 1
+        x = [largest, -largest, 0, largest, -largest, 5, largest]
+        key = secret_of(engine, x, Format(0, largest))
+        cost, (up, rows) = spent(engine, lambda: sort.sort_by(key, public(engine, np.arange(7))))
+        down = sort.sort_by(key, public(engine, np.arange(7)), descending=True)[1]
+        found = reveal(engine, {"up": up, "rows": rows, "down": down})
+        assert found["up"].tolist() == sorted(x)
+        return found["rows"], found["down"], cost.rounds
+
+    rows, down, rounds = compute_alike(n, program)
+    assert rows.tolist() == [1, 4, 2, 5, 0, 3, 6]
+    assert down.tolist() == [0, 3, 6, 5, 2, 1, 4]
+    # A shuffle, the bits of row numbers and of keys, and one level.
+    assert n != 3 or rounds == 3 + (3 + 2) + (3 + 7) + 8
+
+
+def test_keys_that_cannot_be_masked_are_refused_before_anything_is_sent():
     def program(engine: Engine) -> bool:
-        keys = [secret_of(engine, [0] * size, Format(0, 2**83 - 1)) for size in (2, 3)]
-        assert sort.sort(keys[0]).reveal("fits").tolist() == [0, 0]
+        keys = secret_of(engine, [0] * 3, Format(0, 2**84))
         before = engine.party.mesh.traffic.copy()
         with pytest.raises(PrecisionError, match="tighten"):
-            sort.sort(keys[1])
+            sort.sort(keys)
         return engine.party.mesh.traffic == before
 
     assert compute_alike(3, program)
