@@ -64,7 +64,9 @@ from fedstats.hypotests import (  # noqa: E402
     wilcoxon,
 )
 from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
+from fedstats.meta import CombinedPvalues, MetaResult, combine_pvalues, meta_analysis  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
+from fedstats.mixed import GLMMResult, LMMResult, glmm, lmm  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
@@ -93,6 +95,7 @@ __all__ = [
     "CheckResult",
     "Chi2Result",
     "Cohort",
+    "CombinedPvalues",
     "ConfidenceInterval",
     "CorrelationResult",
     "CovarianceResult",
@@ -105,13 +108,16 @@ __all__ = [
     "FTestResult",
     "FedStatsError",
     "Federation",
+    "GLMMResult",
     "HistogramResult",
     "HypothesisTest",
     "IntervalResult",
     "KaplanMeierResult",
     "KruskalResult",
+    "LMMResult",
     "LogRankResult",
     "MannWhitneyResult",
+    "MetaResult",
     "MissingPatternResult",
     "NelsonAalenResult",
     "OLSResult",
@@ -133,6 +139,7 @@ __all__ = [
     "check",
     "chi2_contingency",
     "cochran_mantel_haenszel",
+    "combine_pvalues",
     "corr",
     "cov",
     "coxph",
@@ -140,6 +147,7 @@ __all__ = [
     "describe",
     "f_oneway",
     "fisher_exact",
+    "glmm",
     "gwas",
     "histogram",
     "iqr",
@@ -147,11 +155,13 @@ __all__ = [
     "kaplan_meier",
     "kruskal",
     "ks_2samp",
+    "lmm",
     "logrank",
     "mannwhitneyu",
     "mcnemar",
     "mean_ci",
     "median",
+    "meta_analysis",
     "missing_pattern",
     "multipletests",
     "nelson_aalen",

@@ -308,9 +308,7 @@ def _check(estimate: float, std_err: float, model: str, robust: bool, alpha: flo
     if robust and model == "fixed":
         raise DataError("hartung_knapp is for effects that vary: use model='REML' or 'DL'")
     if model == "REML" and not release:
-        raise DataError(
-            "model='REML' needs released estimates: use 'DL', or release=True"
-        )
+        raise DataError("model='REML' needs released estimates: use 'DL', or release=True")
     if not 0 < alpha < 1:
         raise DataError("alpha lies between 0 and 1")
     if not abs(float(estimate)) < LARGEST:
