@@ -67,6 +67,7 @@ from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
 from fedstats.meta import CombinedPvalues, MetaResult, combine_pvalues, meta_analysis  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.mixed import GLMMResult, LMMResult, glmm, lmm  # noqa: E402
+from fedstats.multivariate import PCAResult, pca  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import OLSResult, ols  # noqa: E402
 from fedstats.session import join  # noqa: E402
@@ -121,6 +122,7 @@ __all__ = [
     "MissingPatternResult",
     "NelsonAalenResult",
     "OLSResult",
+    "PCAResult",
     "PolicyError",
     "ProportionsResult",
     "ProtocolError",
@@ -167,6 +169,7 @@ __all__ = [
     "nelson_aalen",
     "odds_ratio",
     "ols",
+    "pca",
     "proportions_ztest",
     "quantile",
     "relative_risk",

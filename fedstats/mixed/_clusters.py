@@ -22,8 +22,8 @@ def complete(
     cohort: Cohort, names: Sequence[str | None], *, numeric: Sequence[str] = (), missing: Missing
 ) -> NDArray[np.bool_]:
     """Return which rows have no missing value in some columns, or refuse them."""
-    for name in numeric:
-        cohort.schema.require_numeric(name)
+    for column in numeric:
+        cohort.schema.require_numeric(column)
     taken = np.ones(len(cohort), dtype=bool)
     for name in names:
         if name is None:

@@ -7,8 +7,8 @@ step needs go into one secure sum, so a step takes one.
 
 References
 ----------
-.. [1] W. Squire and G. Trapp, "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review
-   40, 1998.
+.. [1] W. Squire and G. Trapp, "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM
+   Review 40, 1998.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class LMMResult(MixedResult):
     @property
     def icc(self) -> float:
         """Share of the variance that is between clusters, and sites, where the slopes' columns are 0."""
-        between = float(self.cov_re.iloc[0, 0]) + (self.site_var or 0.0)
+        between = float(self.cov_re.to_numpy()[0, 0]) + (self.site_var or 0.0)
         return between / (between + self.scale)
 
     def summary(self) -> str:
@@ -139,9 +139,12 @@ class GLMMResult(MixedResult):
     """A fitted logistic regression with a random intercept; see `MixedResult` for what is common."""
 
     def odds_ratios(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return odds ratios within clusters, with intervals of level 1 − alpha: ``odds_ratio, lower, upper``."""
-        limits = np.exp(self.conf_int(alpha)).set_axis(["lower", "upper"], axis=1)
-        return pd.concat([np.exp(self.params).rename("odds_ratio"), limits], axis=1)
+        """Return odds ratios within clusters: ``odds_ratio, lower, upper`` of level 1 − alpha."""
+        limits = self.conf_int(alpha)
+        columns = {"odds_ratio": self.params, "lower": limits[0], "upper": limits[1]}
+        return pd.DataFrame(
+            {name: np.exp(values.to_numpy()) for name, values in columns.items()}, self.params.index
+        )
 
     @property
     def aic(self) -> float:

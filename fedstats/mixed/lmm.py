@@ -207,9 +207,9 @@ class _Likelihood:
     def at(self, theta: Array, number: int) -> _Fitted:
         """Return the estimates at real parameters. One sum."""
         [(products, logdet)] = self._pooled(theta[np.newaxis].astype(np.complex128), number)
-        products, p = products.real, len(self.names)
+        p = len(self.names)
         criterion, scale, beta = self._criterion(products, logdet)
-        factor = cholesky(products[:p, :p], self.names)
+        factor = cholesky(np.asarray(products.real[:p, :p]), self.names)
         inverse = np.linalg.solve(factor, np.eye(p))
         matrix, site = self._components(theta)
         return _Fitted(
@@ -257,7 +257,7 @@ class _Likelihood:
         value = self.df * (np.log(2 * np.pi * scale) + 1) + logdet
         if self.reml:
             value += np.log(np.linalg.det(A / self.n)) + p * np.log(self.n)
-        return complex(value), complex(scale), beta
+        return complex(value), complex(scale), np.asarray(beta, np.complex128)
 
 
 def _result(

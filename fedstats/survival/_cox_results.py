@@ -90,8 +90,10 @@ class CoxResult(Result):
 
     def hazard_ratios(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return hazard ratios with their intervals of level 1 − alpha: ``hazard_ratio, lower, upper``."""
-        limits = np.exp(self.conf_int(alpha)).set_axis(["lower", "upper"], axis=1)
-        return pd.concat([np.exp(self.params).rename("hazard_ratio"), limits], axis=1)
+        limits = self.conf_int(alpha)
+        columns = {"hazard_ratio": self.params, "lower": limits[0], "upper": limits[1]}
+        ratios = {name: np.exp(values.to_numpy()) for name, values in columns.items()}
+        return pd.DataFrame(ratios, index=self.params.index)
 
     def cov_params(self) -> pd.DataFrame:
         """Return the covariance matrix of the estimates.
@@ -146,7 +148,7 @@ class CoxResult(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return the coefficients: estimate, hazard ratio, standard error, statistic, p-value, interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
-        ratio = np.exp(self.params).rename("exp(coef)")
+        ratio = self.hazard_ratios()["hazard_ratio"].rename("exp(coef)")
         return pd.concat([self.params, ratio, self.bse, self.zvalues, self.pvalues, interval], axis=1)
 
     def summary(self) -> str:

@@ -25,8 +25,8 @@ from fedstats.survival._prefix import ONE, cumulative_sum
 from fedstats.survival._times import Codes
 from protocols.divide import divide, reciprocal
 from protocols.fixed import Format
+from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
-from protocols.floating import floating
 from protocols.functions import log
 from protocols.inputs import sum_shares
 from protocols.long import LongArray, lengthen, multiply
@@ -177,7 +177,8 @@ class SharedModel:
         logs: list[tuple[SecretArray, Codes]] = [(sums[0, :size], self.rows.cells.events)]
         tied = None
         if len(self._tied):
-            left = (self._ties - ratios[0, size:][self._cell] * self._place).assume(int(self._ties.max()))
+            gone = ratios[0, size:][self._cell] * self._place
+            left = (-gone + self._ties).assume(int(self._ties.max()))
             logs.append((left, np.ones(len(self._cell), np.int64)))
             both = np.concatenate([self._tied, np.arange(size, size + len(self._tied))])
             tied = TiedMeans(means[:, both], squares[:, both], *self._tied_weights(left))
@@ -281,7 +282,7 @@ class SharedModel:
         p = len(self.names)
         with self.run.on_shares():
             matrix = self._inverse.sandwich(L=np.eye(p))
-            results = {
+            results: dict[str, SecretArray | SecretFloat] = {
                 "variances": floating(matrix[np.arange(p), np.arange(p)]),
                 "log-likelihood": concatenate([self._null, self._loglik(self._found)]),
             }

