@@ -109,8 +109,8 @@ def divide(
     Parameters
     ----------
     a, b
-        b is broadcast to the shape of a, and normalised once however many numbers it divides. No b is zero; all
-        are positive unless `signed`.
+        b is broadcast to the shape of a, and normalised once however many numbers it divides. No b is zero;
+        all are positive unless `signed`.
     bound
         Public: what no |a/b| exceeds.
     fraction
@@ -158,7 +158,8 @@ def divide(
         a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
     else:
         a = SecretArray(engine, a.shares, shorter)
-    return known_product(a, y.broadcast_to(a.shape), reading, drop=a.format.fraction + y.format.fraction - fraction)
+    drop = a.format.fraction + y.format.fraction - fraction
+    return known_product(a, y.broadcast_to(a.shape), reading, drop=drop)
 
 
 def quotient(a: SecretArray, b: SecretArray) -> SecretArray:

@@ -202,7 +202,11 @@ class _Likelihood:
 
     def __call__(self, points: Complex, number: int) -> Complex:
         """Return the criterion at points; see `_maximum.Pooled`."""
-        return np.array([self._criterion(*sums)[0] for sums in self._pooled(points, number)])
+        pooled = self._pooled(points, number)
+        if number == 0:
+            p = len(self.names)
+            cholesky(np.asarray(pooled[0][0].real[:p, :p]), self.names)  # names columns that are combinations
+        return np.array([self._criterion(*sums)[0] for sums in pooled])
 
     def at(self, theta: Array, number: int) -> _Fitted:
         """Return the estimates at real parameters. One sum."""

@@ -52,7 +52,6 @@ DECLARATION = Declaration(
         **_frames.RESULT,
         **LOCATIONS,
         "components": "the loadings and the variance of each component",
-        "total variance": "of all columns",
     },
     published=PUBLISHED,
 )

@@ -14,7 +14,7 @@ from stat_helpers import pooled, split
 
 import fedstats as fs
 
-#: Relative error against R's printed figures and statsmodels, and of the result mode against the aggregate one.
+#: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
 EXACT, RTOL = 1e-8, 1e-6
 
 
@@ -49,7 +49,7 @@ def in_both_modes(formula: str, parts, **options) -> tuple[fs.CoxResult, fs.CoxR
 
 @pytest.mark.parametrize("sizes", [[2, 40], [1, 10, 30, 60]], ids=["3 sites", "5 sites"])
 def test_breslow_against_statsmodels(sizes: list[int]) -> None:
-    """statsmodels' Efron differs from R's in its Hessian; its Breslow agrees. Missing values, a stratum of one row."""
+    """Missing values, and a stratum of one row. (statsmodels' Efron is not R's.)"""
     frame = cancer()
     found, _ = in_both_modes(
         "age + C(sex) + loss",
