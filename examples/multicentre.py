@@ -2,8 +2,8 @@
 
     python examples/multicentre.py [forest.png]
 
-Children of three centres were measured at four ages. The pooled model has a random intercept for each child; the
-meta-analysis combines what each centre estimates from its own children alone.
+Children of three centres were measured at four ages. The pooled model has a random intercept for each child;
+the meta-analysis combines what each centre estimates from its own children alone.
 """
 
 import sys

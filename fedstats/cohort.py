@@ -119,6 +119,11 @@ class Cohort:
         return f"<Cohort at {', '.join(self.federation.sites)}\n{columns}{unusable}\n>"
 
     @property
+    def rows(self) -> pd.DataFrame:
+        """This site's rows, for what is computed here alone; not to be changed."""
+        return self._frame
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns that can be used at every site."""
         return tuple(self.schema.kinds)

@@ -101,7 +101,7 @@ def corr(
     that. In aggregate mode sums, sums of squares and of products. A coalition of t sites learns the same, and
     can subtract its own rows from sums.
 
-    Cost: 180 rounds for three sites; eight in aggregate mode.
+    Cost: 169 rounds for three sites; eight in aggregate mode.
 
     Examples
     --------

@@ -8,9 +8,9 @@ what was computed with them is finite everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from fedstats import levels as level_sets
 from fedstats._moments import Frame, location_sums, moments, power_sums
 from fedstats.cohort import largest, to_numbers, to_texts
 from fedstats.errors import DataError
-from fedstats.expressions import Array, Inputs, MeanStd
+from fedstats.expressions import Array, Contrast, Expression, Inputs, MeanStd, translate
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, parse, used_as
 from fedstats.schema import Kind, kind_of
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
 
 Missing: TypeAlias = Literal["drop", "raise"]
+#: Looks at this site's response and further variables in the rows that are used; may raise DataError.
+RowCheck: TypeAlias = Callable[[Array | None, Mapping[str, Array]], None]
 
 #: What `agree_design` publishes and opens; part of the declaration of every method that calls it.
 PUBLISHED: Mapping[str, str] = {
@@ -51,7 +53,8 @@ class Design:
     X
         Model matrix of the complete rows, shape ``(rows, terms)``.
     y
-        Response, shape ``(rows,)``; None if the formula has none.
+        Response, shape ``(rows,)``; None if the formula has none. Of a categorical one, positions among
+        its `levels`.
     names
         Terms, the same at every site.
     coding
@@ -62,6 +65,10 @@ class Design:
         Their identifiers, if the cohort has any.
     dropped
         How many rows of this site were left out for a missing value.
+    further
+        Further variables that were asked for, by name, each of shape ``(rows,)``.
+    further_expressions
+        Their expressions, to evaluate new rows.
     """
 
     X: Array
@@ -71,11 +78,21 @@ class Design:
     rows: NDArray[np.intp]
     ids: NDArray[np.object_] | None
     dropped: int
+    further: Mapping[str, Array]
+    further_expressions: Mapping[str, Expression]
 
     @property
     def has_intercept(self) -> bool:
         """Whether the first term is the intercept."""
         return self.names[:1] == (INTERCEPT,)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels of a categorical response."""
+        response = self.coding.formula.response
+        if response is None or response.contrast is None:
+            raise TypeError("the response has no levels")
+        return self.coding.levels[response.columns[0]]
 
     @property
     def response_name(self) -> str | None:
@@ -96,6 +113,10 @@ def agree_design(
     needs_response: bool,
     missing: Missing = "drop",
     check: Callable[[], NDArray[np.bool_] | None] | None = None,
+    categorical: bool = False,
+    further: Mapping[str, str | None] | None = None,
+    needed: Sequence[str] = (),
+    check_rows: RowCheck | None = None,
 ) -> Design:
     """Agree with the other sites on a design, and build this site's part of it.
 
@@ -116,6 +137,14 @@ def agree_design(
     check
         Checks whatever else the analysis needs of this site, and returns which rows take part, or
         None if all do. May raise DataError.
+    categorical
+        Whether the response, a bare column, is taken as categories.
+    further
+        Further variables of each row, by a name of the caller's: expressions as in formulas, or None.
+    needed
+        Columns that must not be missing in the rows that are used, beside those of the expressions.
+    check_rows
+        Checks the response and the further variables of the rows that are used.
 
     Raises
     ------
@@ -136,7 +165,10 @@ def agree_design(
 
     def local() -> Mapping[str, Any]:
         selected = None if check is None else check()
-        part = _Local.build(cohort, formula, needs_response, missing, selected, largest(run.disclose))
+        asked = _asked(formula, needs_response, categorical, further or {})
+        part = _Local.build(cohort, asked, missing, selected, needed, largest(run.disclose))
+        if not part.pooled:
+            part.check_rows(check_rows, {})
         mine.append(part)
         return {"call": f"{formula!r}, {call}", "levels": part.told_levels()}
 
@@ -144,11 +176,12 @@ def agree_design(
     check_same_call(told, run.federation.site)
     [part] = mine
     coding = Coding(part.formula, part.kinds, part.merge_levels(told), {})
-    if any(expression.pooled for expression in part.formula.expressions):
+    if part.pooled:
         coding = Coding(part.formula, part.kinds, coding.levels, _pooled_moments(run, part))
 
         def finite() -> Mapping[str, Any]:
             part.check_finite(coding.moments)
+            part.check_rows(check_rows, coding.moments)
             return {}
 
         run.agree("transforms", finite, max_bytes=1 << 10)
@@ -161,6 +194,8 @@ def agree_design(
         part.positions,
         None if cohort.ids is None else cohort.ids[part.positions],
         part.dropped,
+        part.evaluate(coding.moments),
+        part.further,
     )
 
 
@@ -210,6 +245,35 @@ def code_new_rows(coding: Coding, frame: pd.DataFrame) -> tuple[NDArray[np.intp]
     return positions, terms.matrix(rows)[0]
 
 
+def evaluate_new_rows(coding: Coding, expression: Expression, frame: pd.DataFrame) -> Array:
+    """Evaluate a further expression on rows that were not part of the analysis, at this site alone.
+
+    Parameters
+    ----------
+    coding
+        From `Design.coding`.
+    expression
+        One of `Design.further_expressions`.
+    frame
+        Has every column of the expression.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(rows,)``; NaN where a column is missing.
+
+    Raises
+    ------
+    DataError
+        A column is absent or holds no numbers.
+    """
+    absent = [name for name in expression.columns if name not in frame]
+    if absent:
+        raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
+    numbers = {name: to_numbers(frame[name], name) for name in expression.columns}
+    return np.broadcast_to(expression(Inputs(numbers, coding.moments)), (len(frame),))
+
+
 def check_same_call(told: Mapping[str, Mapping[str, Any]], me: str) -> None:
     """Raise DataError, at every site alike, unless all sites ask for the same analysis."""
     differing = [site for site, its in told.items() if its.get("call") != told[me]["call"]]
@@ -227,6 +291,7 @@ class _Local:
 
     cohort: Cohort
     formula: ModelFormula
+    further: Mapping[str, Expression]
     kinds: Mapping[str, Kind]
     rows: Rows
     positions: NDArray[np.intp]
@@ -237,33 +302,57 @@ class _Local:
     def build(
         cls,
         cohort: Cohort,
-        text: str,
-        needs_response: bool,
+        asked: tuple[ModelFormula, Mapping[str, Expression]],
         missing: Missing,
         selected: NDArray[np.bool_] | None,
+        needed: Sequence[str],
         most: float,
     ) -> _Local:
-        formula = parse(text)
-        if needs_response and formula.response is None:
-            raise DataError(f"formula {text!r} has no response: write response ~ terms")
-        if not needs_response and formula.response is not None:
-            raise DataError(f"formula {text!r} must have no response: write the terms alone")
-        kinds = {name: cohort.schema.require(name) for name in formula.columns}
+        formula, further = asked
+        columns = dict.fromkeys([*formula.columns, *(name for e in further.values() for name in e.columns)])
+        kinds = {name: cohort.schema.require(name) for name in (*columns, *needed)}
         for name, kind in kinds.items():
             if kind is Kind.EMPTY:
-                raise DataError(f"column {name!r} has no value at any site: leave it out of {text!r}")
-        if formula.response is not None and is_categorical(formula.response, kinds):
-            raise DataError(f"the response {formula.response.text!r} is categorical, a number is needed")
+                raise DataError(f"column {name!r} has no value at any site: leave it out of {formula.text!r}")
+        response = formula.response
+        if response is not None and response.contrast is None and is_categorical(response, kinds):
+            raise DataError(f"the response {response.text!r} is categorical, a number is needed")
         numbers, categories = used_as(formula, kinds)
+        numbers = [*dict.fromkeys([*numbers, *(name for e in further.values() for name in e.columns)])]
         positions, dropped = _complete_rows(cohort, list(kinds), missing, selected)
         rows = Rows(
             len(positions),
             {name: cohort.numbers(name, most)[positions] for name in numbers},
             {name: cohort.texts(name)[positions] for name in categories},
         )
-        part = cls(cohort, formula, kinds, rows, positions, dropped, most)
+        part = cls(cohort, formula, further, kinds, rows, positions, dropped, most)
         part.check_finite({})
         return part
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """All of them: the formula's and the further ones."""
+        return [*self.formula.expressions, *self.further.values()]
+
+    @property
+    def pooled(self) -> bool:
+        """Whether center or scale occurs in them."""
+        return any(expression.pooled for expression in self.expressions)
+
+    def evaluate(self, available: Mapping[str, MeanStd]) -> dict[str, Array]:
+        """Return the further variables, each of shape ``(rows,)``."""
+        inputs, shape = Inputs(self.rows.numbers, available), (self.rows.count,)
+        return {name: np.broadcast_to(expression(inputs), shape) for name, expression in self.further.items()}
+
+    def check_rows(self, check: RowCheck | None, available: Mapping[str, MeanStd]) -> None:
+        """Let the caller check the response, if it is a number, and the further variables."""
+        if check is None:
+            return
+        response = self.formula.response
+        y = None
+        if response is not None and response.contrast is None:
+            y = response(Inputs(self.rows.numbers, available))
+        check(y, self.evaluate(available))
 
     def check_finite(self, available: Mapping[str, MeanStd]) -> None:
         """Raise DataError if a term is NaN, infinite or too large in a complete row.
@@ -271,7 +360,7 @@ class _Local:
         Of terms whose moments are not yet available, the arguments of center and scale are checked.
         """
         inputs = Inputs(self.rows.numbers, available)
-        for expression in self.formula.expressions:
+        for expression in self.expressions:
             if is_categorical(expression, self.kinds):
                 continue
             known = expression.pooled.keys() <= available.keys()
@@ -324,6 +413,37 @@ class _Local:
         return [name for name in self.rows.texts if name not in self.cohort.declared_levels]
 
 
+def _asked(
+    text: str, needs_response: bool, categorical: bool, further: Mapping[str, str | None]
+) -> tuple[ModelFormula, dict[str, Expression]]:
+    """Return the parsed formula and the further expressions, refusing what the analysis cannot take."""
+    formula = parse(text)
+    response = formula.response
+    if needs_response and response is None:
+        raise DataError(f"formula {text!r} has no response: write response ~ terms")
+    if not needs_response and response is not None:
+        raise DataError(f"formula {text!r} must have no response: write the terms alone")
+    if not categorical and response is not None and response.contrast is not None:
+        raise DataError(f"the response {response.text!r} is categorical, a number is needed")
+    if categorical and response is not None:
+        if response.contrast is None and not response.is_column:
+            raise DataError(f"the response {response.text!r} is to be a column, whose values are categories")
+        # As if it were written C(column).
+        formula = replace(formula, response=replace(response, contrast=response.contrast or Contrast()))
+    expressions: dict[str, Expression] = {}
+    for name, its in further.items():
+        if its is None:
+            continue
+        expressions[name] = translate(its) if isinstance(its, str) else _no_text(name)
+        if expressions[name].contrast is not None:
+            raise DataError(f"{name}={its!r} is categorical, a number is needed")
+    return formula, expressions
+
+
+def _no_text(name: str) -> NoReturn:
+    raise DataError(f"{name} is a column's name or an expression, as text")
+
+
 def _complete_rows(
     cohort: Cohort, columns: list[str], missing: Missing, selected: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.intp], int]:
@@ -348,7 +468,7 @@ def _pooled_moments(run: Analysis, part: _Local) -> dict[str, MeanStd]:
     """Return mean and standard deviation over all sites of each argument of center and scale."""
     arguments = {
         key: values
-        for expression in part.formula.expressions
+        for expression in part.expressions
         for key, values in zip(
             expression.pooled, expression.arguments(Inputs(part.rows.numbers, {})), strict=True
         )
@@ -362,7 +482,7 @@ def _pooled_moments(run: Analysis, part: _Local) -> dict[str, MeanStd]:
         key: MeanStd(float(mean), float(std))
         for key, mean, std in zip(arguments, found.mean, found.std, strict=True)
     }
-    for expression in part.formula.expressions:
+    for expression in part.expressions:
         for key in expression.pooled:
             if not pooled[key].std > 0:
                 raise DataError(

@@ -194,9 +194,12 @@ class Coding:
         return materializer.get_model_matrix(self.formula.terms, output="pandas", na_action="ignore")
 
     def response(self, rows: Rows) -> Array | None:
-        """Return the response, if the formula has one."""
+        """Return the response, if the formula has one; a category as its position among its levels."""
         if self.formula.response is None:
             return None
+        if self.formula.response.contrast is not None:
+            name = self.formula.response.columns[0]
+            return np.asarray(pd.Categorical(rows.texts[name], self.levels[name]).codes, dtype=np.float64)
         return self.formula.response(Inputs(rows.numbers, self.moments))
 
     def _categories(self, expression: Expression, texts: NDArray[Any]) -> Any:

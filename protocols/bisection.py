@@ -40,9 +40,9 @@ from protocols.secret import SecretArray, concatenate, inner
 
 #: Bits of a number.
 BITS = 64
-#: A step finds so many bits at most and at least, and compares about so many numbers in all: more take longer
-#: to send over 100 Mbit/s than they save in rounds of 20 ms.
-WIDEST, NARROWEST = 10, 4
+#: A step finds so many bits at most and at least, and among three parties compares about so many numbers in
+#: all: more take longer to send over 100 Mbit/s than they save in rounds of 20 ms. They grow with n².
+WIDEST, NARROWEST = 10, 2
 COMPARED = 1 << 14
 #: Public: no party has more values than this.
 MOST_VALUES = 1 << 40
@@ -86,7 +86,8 @@ def to_floats(words: Words) -> Floats:
 
 def widths(engine: Engine, quantiles: int) -> list[int]:
     """Return how many bits each step finds, the fewer the more quantiles there are."""
-    thresholds = COMPARED // max(1, quantiles * (2 + engine.n * (engine.n - 1)))
+    room = COMPARED * 9 // engine.n**2
+    thresholds = room // max(1, quantiles * (2 + engine.n * (engine.n - 1)))
     most = min(WIDEST, max(NARROWEST, thresholds.bit_length() - 1))
     steps = -(-BITS // most)
     return [len(part) for part in np.array_split(np.arange(BITS), steps)]

@@ -42,9 +42,6 @@ SHORT: Ring = ring(294)
 DIGITS = 64
 #: Mantissas of found numbers are 2^−OCTAVES or more.
 OCTAVES = 2
-#: Up to so many places, a bit for each one is converted, above a bit for each group and for each place in a
-#: group.
-DIRECT, GROUP = 80, 32
 #: How shared bits are read.
 BIT = LongFormat(0, 1)
 
@@ -96,8 +93,8 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     **Leakage.** Nothing. What is opened is masked to a statistical distance of 2^−κ, or uniform. The openings
     of v and e are of degree t and checked; the rest are passively secure.
 
-    **Cost.** For three parties and integers of T bits 6 + ⌈log2 T⌉ rounds, 12 for mantissas; from 78 bits on,
-    one more.
+    **Cost.** For three parties and integers of T bits 7 + ⌈log2(T + 2)⌉ rounds, 13 for mantissas and e. About
+    2√T + 2 numbers of 40 bytes to one peer, and 3·T·log2 T bits.
     """
     engine, shape, size = x.engine, x.shape, x.size
     doubled = x * 2  # so that −1 − v, too, has its leading bit within
@@ -119,10 +116,9 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     sign ^= pieces(one[-1:] ^ other[-1:])
     highest = _highest(engine, clear)
 
-    width = 1 if length <= DIRECT else GROUP
+    width = 1 << (length.bit_length() // 2)  # about as many places in a group as groups
     groups = -(-length // width)
-    chosen = [places // width == a for a in range(groups)]
-    chosen += [places % width == b for b in range(width) if width > 1]
+    chosen = [places // width == a for a in range(groups)] + [places % width == b for b in range(width)]
     chosen.append(places % 2 == 1)
     ours = np.concatenate([_any(highest, chosen), sign])
     if isinstance(exponent, LongArray):
@@ -132,9 +128,9 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     bits = _converted(engine, ours, shape)
     coarse, fine, odd, below = bits[:groups], bits[groups:-2], bits[-2], bits[-1]
     nonzero = read(coarse.sum(axis=0), BIT)
-    place = _weighted(coarse, np.arange(groups) * width)
+    place = _weighted(coarse, np.arange(groups) * width) + _weighted(fine, np.arange(width))
 
-    prefixes = [_prefix(engine, masked, width * a + (width == 1)) for a in range(groups)]
+    prefixes = [_prefix(engine, masked, width * a) for a in range(groups)]
     wanted: list[Products] = [
         ([(coarse[a], prefix) for a, prefix in enumerate(prefixes)], None),
         ([(nonzero, below)], None),
@@ -142,17 +138,15 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     ]
     if isinstance(exponent, LongArray):
         wanted.append(([(nonzero, exponent)], None))
-    mantissa, below, odd, *rest = jointly("leading digits", *wanted)
+    prefix, below, odd, *rest = jointly("leading digits", *wanted)
     exponents = read(rest[0], exponent.format) if isinstance(exponent, LongArray) else nonzero * exponent
-    if width > 1:
-        # Of all the prefixes, the one that is short was chosen.
-        prefix = read(mantissa, LongFormat(DIGITS + width, (1 << (DIGITS + width)) + engine.prss.count))
-        power = _weighted(fine, [1 << (width - 1 - b) for b in range(width)])
-        power = read(power, LongFormat(0, 1 << (width - 1)))
-        (mantissa,) = jointly("mantissa", ([(prefix, power)], DIGITS))
-        place = place + _weighted(fine, np.arange(width))
+    # Of all the prefixes, the one that is short was chosen.
+    prefix = read(prefix, LongFormat(DIGITS + width, (1 << (DIGITS + width)) + engine.prss.count))
+    power = _weighted(fine, [1 << (width - 1 - b) for b in range(width)])
+    power = read(power, LongFormat(0, 1 << (width - 1)))
+    (mantissa,) = jointly("mantissa", ([(prefix, power)], DIGITS))
     return Leading(
-        unit(read(mantissa, LongFormat(DIGITS, 0))),
+        unit(mantissa),
         read(place, LongFormat(0, length)),
         exponents,
         nonzero,

@@ -41,7 +41,7 @@ from protocols.digits import (
     unit,
 )
 from protocols.engine import Engine
-from protocols.long import LongArray, LongFormat, jointly, lengthen, narrow
+from protocols.long import LongArray, LongFormat, jointly, lengthen
 from protocols.secret import SecretArray
 
 _BIT = LongFormat(0, 1)
@@ -354,30 +354,9 @@ def constant(engine: Engine, values: ArrayLike) -> SecretFloat:
     return _of_fractions(engine, _fractions(values))
 
 
-def fixed(x: SecretFloat, *, bound: float, fraction: int) -> LongArray:
-    """Return floats as long fixed-point numbers: the integer m·2^64 times a power of two.
-
-    Parameters
-    ----------
-    x
-        Zero, or of a magnitude of 2^(66 − fraction) and more.
-    bound
-        Public: what no |x| exceeds.
-    fraction
-        Fractional bits.
-
-    Notes
-    -----
-    **Leakage.** Nothing; of numbers outside this range the result is without meaning. **Cost.** Five rounds
-    for three parties.
-    """
-    engine, x = x.engine, x if x.octaves is not None else x.normalised()
-    mantissa = lengthen(narrow(x.mantissa, bound=1.01, fraction=DIGITS))
-    power = arithmetic.power_of_two(x.exponent + (fraction - DIGITS), mantissa.on)
-    integers = long.multiply(
-        LongArray(engine, power, _BIT, mantissa.on), LongArray(engine, mantissa.shares, _BIT, mantissa.on)
-    )
-    return LongArray(engine, integers.shares, LongFormat.of(bound, fraction), mantissa.on)
+def fixed(x: SecretFloat, *, bound: float, fraction: int, least: float | None = None) -> LongArray:
+    """Return floats as long fixed-point numbers; see `float_arithmetic.to_fixed_point`."""
+    return arithmetic.to_fixed_point(x, bound=bound, fraction=fraction, least=least)
 
 
 def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:

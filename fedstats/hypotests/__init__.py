@@ -6,6 +6,7 @@ from fedstats.hypotests.anova import AnovaResult, anova
 from fedstats.hypotests.contingency import Chi2Result, chi2_contingency, fisher_exact
 from fedstats.hypotests.kruskal import KruskalResult, kruskal
 from fedstats.hypotests.ks import ks_2samp
+from fedstats.hypotests.levene import levene
 from fedstats.hypotests.mannwhitney import MannWhitneyResult, mannwhitneyu
 from fedstats.hypotests.mantel_haenszel import cochran_mantel_haenszel
 from fedstats.hypotests.mcnemar import mcnemar
@@ -37,6 +38,7 @@ __all__ = [
     "fisher_exact",
     "kruskal",
     "ks_2samp",
+    "levene",
     "mannwhitneyu",
     "mcnemar",
     "multipletests",

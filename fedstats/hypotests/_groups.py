@@ -42,18 +42,18 @@ class Groups:
         The column that makes the groups; None if there is one group of all rows.
     labels
         The groups, the same at every site.
-    values
+    rows
         For each group, its values at this site; none missing.
     """
 
     by: str | None
     labels: tuple[str, ...]
-    values: tuple[Array, ...]
+    rows: tuple[Array, ...]
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Numbers of values at this site, by group."""
-        return np.array([len(x) for x in self.values], np.int64)
+        return np.array([len(x) for x in self.rows], np.int64)
 
     def series(self, values: NDArray[np.generic], name: str) -> pd.Series:
         """Return numbers by group."""
@@ -89,7 +89,8 @@ def agree(
     exactly
         How many groups there must be; two at least if None.
     is_shared
-        Whether values are going to be shared as numbers, which must not be too large, see `cohort.largest`.
+        Whether values, or differences of two, are going to be shared: they must not be too large, see
+        `cohort.largest`.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def agree(
             raise DataError(f"groups is a list of levels of {by!r}")
         require_numbers(schema, column)
         if is_shared:
-            cohort.numbers(column, largest(run.disclose))
+            cohort.numbers(column, largest(run.disclose) / 2)
         return Wanted([column], [by])
 
     chosen = None if groups is None else [level_sets.canonical(level) for level in groups]
@@ -184,7 +185,7 @@ def open_sizes(run: Analysis, part: Groups) -> pd.Series[int]:
     -----
     **Leakage.** "group sizes": in the result mode a size below `min_cell` is not told.
 
-    **Cost.** For three parties two rounds in the aggregate mode, 14 in the result mode.
+    **Cost.** Two rounds in the aggregate mode; in the result mode 15 for three parties.
     """
     return part.series(open_enough(run, "group sizes", part.counts, part.labels), "nobs")
 

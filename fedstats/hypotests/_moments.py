@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedstats import _means
 from fedstats._frames import secret_location
-from fedstats._moments import Frame, location_sums, power_sums
-from fedstats._moments import moments as pooled_moments
+from fedstats._means import means_and_variances
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from protocols.floating import floating
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 Numbers: TypeAlias = Any
 
 #: What `moments` opens; part of the declaration of every test that calls it.
-AGGREGATE: Mapping[str, str] = {
-    "sums": "Σx and Σ|x| of each group",
-    "squares": "Σ(x − mean) and Σ(x − mean)² of each group",
-}
+AGGREGATE = _means.AGGREGATE
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,10 +71,10 @@ def moments(run: Analysis, part: Groups, sizes: pd.Series[int], about: float | N
     -----
     **Leakage.** `AGGREGATE`; nothing in the result mode.
 
-    **Cost.** Two sums in the aggregate mode. In the result mode, some 20 rounds for three parties.
+    **Cost.** Two sums in the aggregate mode. In the result mode, some 25 rounds for three parties.
     """
     n: NDArray[np.int64] = np.asarray(sizes, np.int64)
-    return (_opened if run.disclose == "aggregate" else _secret)(run, part.values, n, about)
+    return (_opened if run.disclose == "aggregate" else _secret)(run, part.rows, n, about)
 
 
 def open_results(run: Analysis, results: Mapping[str, Numbers]) -> dict[str, Array]:
@@ -96,15 +93,9 @@ def require_spread(*errors: float) -> None:
 def _opened(
     run: Analysis, values: Sequence[Array], n: NDArray[np.int64], about: float | None
 ) -> GroupMoments:
-    total, magnitude = run.sum("sums", np.stack([location_sums(x) for x in values], axis=1))
-    count = n.astype(np.float64)
-    frame = Frame.of(count, total, magnitude)
-    deviations = [(x - c) / u for x, c, u in zip(values, frame.centre, frame.unit, strict=True)]
-    found = pooled_moments(
-        count, run.sum("squares", np.stack([power_sums(d, 2) for d in deviations], axis=1)), frame
-    )
-    point = count @ found.mean / count.sum() if about is None else about
-    return GroupMoments(count, found.mean, found.mean - point, found.var)
+    mean, var = means_and_variances(run, values, n)
+    point = n @ mean / n.sum() if about is None else about
+    return GroupMoments(n.astype(np.float64), mean, mean - point, var)
 
 
 def _secret(

@@ -29,5 +29,5 @@ def rank(engine: Engine, lengths: list[int], part: Groups, count: int) -> ranks.
     """Rank all values together, with a column of bits beside them for each group but the last."""
     member = np.repeat(np.arange(len(part.labels)), part.counts)
     columns = [(member == group).astype(np.int64) for group in range(len(part.labels) - 1)]
-    rows = ranks.share(engine, lengths, ranks.keys(np.concatenate(part.values)), columns)
+    rows = ranks.share(engine, lengths, ranks.keys(np.concatenate(part.rows)), columns)
     return ranks.rank(rows.key, *rows.columns, count=count)

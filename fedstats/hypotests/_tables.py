@@ -24,6 +24,7 @@ from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.schema import Schema
 from protocols.floating import floating
 from protocols.inputs import sum_shares
+from protocols.secret import stack
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -149,7 +150,8 @@ def pool(run: Analysis, counts: NDArray[np.int64], names: Sequence[str]) -> tupl
 
     Notes
     -----
-    **Leakage.** `AGGREGATE` or `RESULT`. **Cost.** Two rounds, or 14 for three parties.
+    **Leakage.** `AGGREGATE` or `RESULT`. **Cost.** Two rounds in the
+    aggregate mode; in the result mode 14 for three parties.
     """
     least = run.federation.shared_policy.min_cell
     sums = np.concatenate([_margins(counts.shape), np.ones((1, counts.size), np.int64)])
@@ -187,6 +189,11 @@ def _margins(shape: tuple[int, ...]) -> NDArray[np.int64]:
 def all_rows(n: int) -> pd.Series[int]:
     """Return a number of rows as `HypothesisTest` has it, of tests that tell those of no group."""
     return pd.Series([n], index=pd.Index(["all"]), name="nobs")
+
+
+def stacked(parts: Sequence[Numbers]) -> Numbers:
+    """Join arrays of whole numbers along a new axis."""
+    return np.stack(parts) if isinstance(parts[0], np.ndarray) else stack(parts)
 
 
 def floats(x: Numbers) -> Numbers:

@@ -96,7 +96,7 @@ def chi2_contingency(
     learns no more. With ``disclose="aggregate"`` all learn the table, and a coalition the table of the other
     sites.
 
-    **Cost.** For three sites about 150 rounds and 1 kB for each cell; 4 rounds in the aggregate mode.
+    **Cost.** For three sites about 150 rounds and 20 kB for each cell; 4 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(CHI2, disclose) as run:
         part = _tables.agree(run, cohort, [row, column], options={"correction": (correction, bool)})
@@ -220,7 +220,7 @@ def fisher_exact(
     **Leakage.** Every site learns the four counts, and of each other site which levels it has. A coalition of
     t sites can subtract its own rows.
 
-    **Cost.** For three sites 18 rounds and 2 kB; 4 rounds in the aggregate mode.
+    **Cost.** For three sites 19 rounds and 3 kB; 4 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(FISHER, disclose) as run:
         part = _tables.agree_two_by_two(

@@ -93,7 +93,7 @@ def mannwhitneyu(
     each other site which levels of `by` it has, and its number of rows, rounded up by an eighth at most. A
     coalition of t sites learns no more, but can leave its own rows out of the group sizes.
 
-    **Cost.** For 100,000 rows and three sites about 400 rounds and 175 MB from each site.
+    **Cost.** For 100,000 rows and three sites about 380 rounds and 175 MB from each site.
 
     Examples
     --------

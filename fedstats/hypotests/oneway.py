@@ -1,4 +1,4 @@
-"""One-way analysis of variance over the rows of all sites: Fisher's, Welch's, and Levene's test.
+"""One-way analysis of variance over the rows of all sites, Fisher's and Welch's.
 
 References
 ----------
@@ -91,13 +91,14 @@ def f_oneway(
     result mode, and can leave its own rows out of what it learns. With ``disclose="aggregate"`` all sums are
     exact.
 
-    **Cost.** As `ttest_ind`.
+    **Cost.** For three sites and two groups about 130 rounds and 150 kB, and 20 rounds more for each doubling
+    of the groups; 8 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         part = _groups.agree(run, cohort, column, by=by, groups=groups, options={}, is_shared=True)
         sizes = _groups.open_sizes(run, part)
         title = f"One-way analysis of variance of {column} by {by}"
-        return finished(run, part, sizes, _fisher, title)
+        return finished(run, part, sizes, fisher, title)
 
 
 def anova_welch(
@@ -110,9 +111,28 @@ def anova_welch(
 ) -> FTestResult:
     """Compare the means of several groups, each with its own variance, by Welch's approximation.
 
-    Parameters, errors, leakage and cost are those of `f_oneway`; also opened are the degrees of freedom of
-    the denominator. As ``anova_oneway(use_var="unequal")`` of statsmodels, or R's ``oneway.test``; no group
-    may be constant.
+    Parameters
+    ----------
+    cohort, column, by, groups, disclose
+        As for `f_oneway`.
+
+    Returns
+    -------
+    FTestResult
+        As ``anova_oneway(use_var="unequal")`` of statsmodels has it, or R's ``oneway.test``.
+
+    Raises
+    ------
+    DataError, RemoteError, PolicyError
+        As `f_oneway`.
+    EstimationError
+        Values of a group do not vary.
+
+    Notes
+    -----
+    **Leakage.** As `f_oneway`, and the degrees of freedom of the denominator. **Cost.** For three sites and
+    two groups about 260 rounds and 240 kB, and 70 rounds more for each doubling of the groups; 8 rounds in
+    the aggregate mode.
     """
     with cohort.federation.analysis(WELCH, disclose) as run:
         part = _groups.agree(run, cohort, column, by=by, groups=groups, options={}, is_shared=True)
@@ -121,7 +141,8 @@ def anova_welch(
         return finished(run, part, sizes, _welch, title)
 
 
-def _fisher(x: GroupMoments) -> dict[str, Numbers]:
+def fisher(x: GroupMoments) -> dict[str, Numbers]:
+    """Return F of equal variances."""
     groups, total = len(x.n), x.n.sum()
     between = (x.n * (x.distance * x.distance)).sum() / (groups - 1)
     within = ((x.n - 1) * x.var).sum() / (total - groups)

@@ -89,7 +89,7 @@ def binomtest(
     **Leakage.** Every site learns both counts, and of each other site which levels it has. A coalition of t
     sites can subtract its own rows.
 
-    **Cost.** For three sites 17 rounds and 2 kB; 4 rounds in the aggregate mode.
+    **Cost.** For three sites 18 rounds and 3 kB; 4 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(BINOMIAL, disclose) as run:
         part = _tables.agree(
@@ -200,7 +200,7 @@ def proportions_ztest(
     **Leakage.** Every site learns the four counts, of which the proportions are made, and of each other site
     which levels it has. A coalition of t sites can subtract its own rows.
 
-    **Cost.** For three sites 17 rounds and 3 kB; 4 rounds in the aggregate mode.
+    **Cost.** For three sites 18 rounds and 3 kB; 4 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(TWO, disclose) as run:
         part = _tables.agree_two_by_two(

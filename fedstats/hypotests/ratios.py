@@ -95,7 +95,7 @@ def odds_ratio(
     coalition of t sites learns no more. With ``disclose="aggregate"`` all learn the table, and a coalition
     that of the other sites.
 
-    **Cost.** For three sites about 200 rounds and 20 kB; 4 rounds in the aggregate mode.
+    **Cost.** For three sites about 120 rounds and 60 kB; 4 rounds in the aggregate mode.
     """
     return _ratio(cohort, outcome, event, by, groups, alternative, disclose, "odds ratio", ODDS, _odds)
 
@@ -112,8 +112,25 @@ def relative_risk(
 ) -> RatioResult:
     """Return the frequency of an event in one group divided by that in another.
 
-    Parameters, errors, leakage and cost are those of `odds_ratio`. The confidence interval is that of Katz,
-    as ``scipy.stats.contingency.relative_risk`` has it.
+    Parameters
+    ----------
+    cohort, outcome, event, by, groups, alternative, disclose
+        As for `odds_ratio`.
+
+    Returns
+    -------
+    RatioResult
+        ``ratio`` is the relative risk, with the confidence interval of Katz, as
+        ``scipy.stats.contingency.relative_risk`` has them. ``statistic`` is Wald's, as for `odds_ratio`.
+
+    Raises
+    ------
+    DataError, RemoteError, PolicyError, EstimationError
+        As `odds_ratio`.
+
+    Notes
+    -----
+    **Leakage** and **Cost** are those of `odds_ratio`.
     """
     return _ratio(cohort, outcome, event, by, groups, alternative, disclose, "relative risk", RISK, _risks)
 

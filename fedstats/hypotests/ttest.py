@@ -114,7 +114,8 @@ def ttest_ind(
     levels of `by` it has. A coalition of t sites learns no more in the result mode, and can leave its own
     rows out of what it learns. With ``disclose="aggregate"`` all sums are exact.
 
-    **Cost.** For three sites about 200 rounds and 60 kB; 10 rounds in the aggregate mode.
+    **Cost.** For three sites about 130 rounds and 150 kB, 40 rounds more by Welch's formula; 8 rounds in the
+    aggregate mode.
 
     Examples
     --------
@@ -152,8 +153,34 @@ def ttest_1samp(
 ) -> TTestResult:
     """Compare the mean of a column with a number.
 
-    Parameters, errors, leakage and cost are those of `ttest_ind`, for a single group; see
-    `scipy.stats.ttest_1samp`.
+    Parameters
+    ----------
+    cohort, column
+        The rows, see `Federation.cohort`, and the numbers. Rows where they are missing are left out.
+    popmean
+        The number.
+    alternative
+        ``"greater"``: the mean is above it.
+    disclose
+        As for `ttest_ind`.
+
+    Returns
+    -------
+    TTestResult
+        As `scipy.stats.ttest_1samp` has it; ``estimate`` is the mean.
+
+    Raises
+    ------
+    DataError, RemoteError, PolicyError, EstimationError
+        As `ttest_ind`.
+
+    Notes
+    -----
+    **Leakage.** Every site learns the number of rows, the mean, its difference from `popmean` and its
+    standard error, to 30 significant bits. A coalition of t sites learns no more in the result mode, and can
+    leave its own rows out of these. With ``disclose="aggregate"`` all sums are exact.
+
+    **Cost.** For three sites 100 rounds and 130 kB; 8 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(ONE, disclose) as run:
         part = _groups.agree_differences(
@@ -178,8 +205,31 @@ def ttest_rel(
 ) -> TTestResult:
     """Compare the means of two columns, row by row: a t-test of their differences against 0.
 
-    Rows where either is missing are left out. Parameters, errors, leakage and cost are those of `ttest_ind`,
-    for a single group; see `scipy.stats.ttest_rel`.
+    Parameters
+    ----------
+    cohort
+        The rows, see `Federation.cohort`.
+    column, other
+        The numbers, the second being subtracted from the first. Rows where either is missing are left out.
+    alternative
+        ``"greater"``: the first column's mean is the larger one.
+    disclose
+        As for `ttest_ind`.
+
+    Returns
+    -------
+    TTestResult
+        As `scipy.stats.ttest_rel` has it; ``estimate`` is the mean difference.
+
+    Raises
+    ------
+    DataError, RemoteError, PolicyError, EstimationError
+        As `ttest_ind`.
+
+    Notes
+    -----
+    **Leakage.** Every site learns the number of rows, the mean difference and its standard error, to 30
+    significant bits; a coalition of t sites what it does by `ttest_1samp`. **Cost.** As `ttest_1samp`.
     """
     with cohort.federation.analysis(PAIRED, disclose) as run:
         part = _groups.agree_differences(

@@ -108,7 +108,7 @@ def wilcoxon(
                 "method": (method, RankMethod),
             },
         )
-        [d] = part.values
+        [d] = part.rows
         kept = d[d != 0] if zero_method == "wilcox" else d
         lengths = ranks.agree_lengths(run, len(kept))
         unequal = np.array([np.count_nonzero(d)])

@@ -284,7 +284,7 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     """
     p = len(names)
     diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
-    scale = fixed(1 / diagonal.sqrt(), bound=2.0**SCALE, fraction=SCALE_DIGITS)
+    scale = fixed(1 / diagonal.sqrt(), bound=2.0**SCALE, fraction=SCALE_DIGITS, least=2.0**-SCALE_DIGITS)
     R = narrow(scaled_by(scale, A), bound=1.01, fraction=CORRELATION)
     try:
         inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)

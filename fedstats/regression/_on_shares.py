@@ -22,6 +22,8 @@ from fedstats.expressions import Array
 from fedstats.regression import _equations
 from fedstats.regression._equations import Inverse
 from fedstats.regression._results import CovType, OLSResult
+from fedstats.regression._rows import Clusters, by_cluster, small_sample
+from fedstats.regression._weights import Weighting
 from protocols.floating import floating
 from protocols.long import LongArray, concatenate, lengthen, multiply
 from protocols.secret import SecretArray
@@ -48,7 +50,9 @@ ROBUST: Mapping[str, str] = {
 _SPANNED = 1e-6
 
 
-def fit_on_shares(run: Analysis, part: Design, cov_type: CovType) -> OLSResult:
+def fit_on_shares(
+    run: Analysis, part: Design, cov_type: CovType, how: Weighting, clusters: Clusters | None
+) -> OLSResult:
     """Fit a linear model, opening `RESULT`.
 
     Parameters
@@ -59,6 +63,10 @@ def fit_on_shares(run: Analysis, part: Design, cov_type: CovType) -> OLSResult:
         This site's design, with a response.
     cov_type
         Not HC2 or HC3: leverages are known to nobody.
+    how
+        The weights of this site's rows.
+    clusters
+        Which of them belong together, for cov_type="cluster".
 
     Notes
     -----
@@ -74,7 +82,8 @@ def fit_on_shares(run: Analysis, part: Design, cov_type: CovType) -> OLSResult:
     if not intercept:
         frame.centre[:] = 0.0
     framed = frame.apply(columns)
-    Z, y = np.column_stack([np.ones((len(framed), int(intercept))), framed[:, :-1]]), framed[:, -1]
+    framed = how.root[:, np.newaxis] * np.column_stack([np.ones(len(framed)), framed])
+    ones, Z, y = framed[:, 0], framed[:, 1 - intercept : -1], framed[:, -1]
 
     upper = np.triu_indices(p)
     with run.on_shares() as engine:
@@ -84,19 +93,21 @@ def fit_on_shares(run: Analysis, part: Design, cov_type: CovType) -> OLSResult:
     on_z = run.reveal({"coefficients": secret})["coefficients"]
 
     residuals = y - Z @ on_z
-    squares = np.array([residuals @ residuals, y @ y, y.sum()])
+    squares = np.array([residuals @ residuals, y @ y, ones @ y])
     unframing = _unframing(frame, intercept=intercept)
     estimates = unframing @ on_z
     robust = cov_type != "nonrobust"
+    scores, count = residuals[:, np.newaxis] * Z, None
+    if clusters is not None:
+        scores, count = by_cluster(run, scores, clusters)
     with run.on_shares() as engine:
         if robust:
-            meat = Z.T @ (np.square(residuals)[:, np.newaxis] * Z)
-            sums, inner = _equations.shared(engine, squares, meat[upper])
+            sums, inner = _equations.shared(engine, squares, (scores.T @ scores)[upper])
             matrix = inverse.sandwich(_equations.full(inner, p), L=unframing)
         else:
             (sums,) = _equations.shared(engine, squares)
             matrix = inverse.sandwich(L=unframing)
-        spans = None if intercept else _spans_constant(engine, inverse, Z.sum(axis=0), n)
+        spans = None if intercept else _spans_constant(engine, inverse, ones @ Z, n)
         results = [sums[:1], _total_squares(sums, n, spans), matrix[np.arange(p), np.arange(p)]]
         if robust and p > intercept:
             tested = slice(int(intercept), None)
@@ -112,7 +123,7 @@ def fit_on_shares(run: Analysis, part: Design, cov_type: CovType) -> OLSResult:
     ssr, tss = opened["sums of squares"]
     constant = intercept or bool(opened["constant"])
     variances, wald = opened["variances"][:p], opened["variances"][p:]
-    factor = {"nonrobust": ssr / (n - p), "HC0": 1.0, "HC1": n / (n - p)}[cov_type]
+    factor = small_sample(cov_type, n, p, count) if robust else ssr / (n - p)
     unit = frame.unit[-1]
     units = unit / np.concatenate([np.ones(int(intercept)), frame.unit[:-1]])
     params = units * estimates
@@ -128,14 +139,17 @@ def fit_on_shares(run: Analysis, part: Design, cov_type: CovType) -> OLSResult:
         n_missing=dropped,
         df_resid=n - p,
         k_constant=int(constant),
-        ssr=unit * (unit * ssr),
-        centered_tss=unit * (unit * tss) if constant else float("nan"),
-        uncentered_tss=float("nan") if constant else unit * (unit * tss),
+        ssr=how.mean * (unit * (unit * ssr)),
+        centered_tss=how.mean * (unit * (unit * tss)) if constant else float("nan"),
+        uncentered_tss=float("nan") if constant else how.mean * (unit * (unit * tss)),
         condition_number=float("nan"),
         variances=units * (units * variances * factor),
         covariance=None,
         wald=float(wald[0]) / factor if len(wald) else None,
         coding=part.coding,
+        weights=how.text,
+        sum_log_weights=how.sum_log,
+        clusters=count,
     )
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from fedstats._moments import Frame, location_sums, power_sums
+from fedstats._moments import Frame, location_sums
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.regression._cholesky import TOLERANCE, cholesky, refuse_aliases, symmetric
@@ -62,9 +62,9 @@ class Orthonormal:
     projections
         Q'Y / n over all sites, shape ``(p, k)``: the coefficients of Y on Q.
     mean
-        Σq / n over all sites, shape ``(p,)``.
+        Σq / n over all sites, shape ``(p,)``; with weights w Σq√w / n.
     y_sums
-        ΣY and ΣY² over all sites, shape ``(2, k)``.
+        ΣY and ΣY² over all sites, shape ``(2, k)``; with weights ΣY√w and ΣY².
     """
 
     n: int
@@ -83,7 +83,14 @@ class Orthonormal:
 
 
 def orthonormalise(
-    run: Analysis, X: Array, names: tuple[str, ...], Y: Array, *, has_intercept: bool, dropped: int = 0
+    run: Analysis,
+    X: Array,
+    names: tuple[str, ...],
+    Y: Array,
+    *,
+    has_intercept: bool,
+    dropped: int = 0,
+    root: Array | None = None,
 ) -> Orthonormal:
     """Orthonormalise a model matrix over the rows of all sites.
 
@@ -101,6 +108,9 @@ def orthonormalise(
         Whether the first column is constant 1; the others are then centred.
     dropped
         How many rows this site left out, to be summed along.
+    root
+        Square roots of weights of the rows, whose mean over all sites is 1. Each row of X, of Y and of the
+        constant is multiplied by its own before anything else; shape ``(rows,)``.
 
     Raises
     ------
@@ -127,7 +137,8 @@ def orthonormalise(
         columns.centre[0], columns.unit[0] = 0.0, 1.0
     else:
         columns.centre[:] = 0.0
-    A, B = columns.apply(X), responses.apply(Y)
+    ones = np.ones(len(X)) if root is None else root
+    A, B = ones[:, np.newaxis] * columns.apply(X), ones[:, np.newaxis] * responses.apply(Y)
 
     upper = np.triu_indices(p)
     gram = symmetric(run.sum("cross-products", (A.T @ A)[upper]), p) / n
@@ -135,9 +146,10 @@ def orthonormalise(
     first = cholesky(gram, names)
     Q = solve_triangular(first, A.T, trans="T").T
 
-    sums = [(Q.T @ Q)[upper], Q.sum(axis=0), (Q.T @ B).ravel(), power_sums(B, 2).ravel()]
+    sums = [(Q.T @ Q)[upper], ones @ Q, (Q.T @ B).ravel(), ones @ B, np.square(B).sum(axis=0)]
     opened = run.sum("orthonormal products", np.concatenate(sums)) / n
-    square, mean, products, y_moments = np.split(opened, np.cumsum([part.size for part in sums])[:-1])
+    ends = np.cumsum([part.size for part in sums])[:-1]
+    square, mean, products, *y_moments = np.split(opened, ends)
     second = cholesky(symmetric(square, p), names)
     triangle = second @ first
     # The first pass knows the length of what is left of a column to 1e-8 at best, the second exactly.
@@ -152,7 +164,7 @@ def orthonormalise(
         frame=responses,
         projections=solve_triangular(second, products.reshape(p, k), trans="T"),
         mean=solve_triangular(second, mean, trans="T"),
-        y_sums=n * y_moments.reshape(2, k),
+        y_sums=n * np.stack(y_moments),
     )
 
 

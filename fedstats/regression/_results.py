@@ -16,7 +16,7 @@ from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
 
-CovType: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3"]
+CovType: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -49,6 +49,12 @@ class OLSResult(Result):
         Wald's statistic that all coefficients but the intercept are 0, if robust types could test that.
     coding
         How rows are coded, for `predict`.
+    weights
+        The weights, as they were given; None if all rows count alike.
+    sum_log_weights
+        Σ log w over all rows.
+    clusters
+        How many there are over all sites; None without clusters.
     """
 
     formula: str
@@ -67,6 +73,14 @@ class OLSResult(Result):
     covariance: Array | None = field(repr=False)
     wald: float | None
     coding: Coding = field(repr=False)
+    weights: str | None = None
+    sum_log_weights: float = 0.0
+    clusters: int | None = None
+
+    @property
+    def df_resid_inference(self) -> int:
+        """Degrees of freedom of the errors in `f_pvalue`: clusters less one, if there are any."""
+        return self.df_resid if self.clusters is None else self.clusters - 1
 
     @property
     def df_model(self) -> int:
@@ -158,7 +172,11 @@ class OLSResult(Result):
     @property
     def f_pvalue(self) -> float:
         """p-value of `fvalue`."""
-        return float(stats.f.sf(self.fvalue, self.df_model, self.df_resid)) if self.df_model else float("nan")
+        return (
+            float(stats.f.sf(self.fvalue, self.df_model, self.df_resid_inference))
+            if self.df_model
+            else float("nan")
+        )
 
     @property
     def llf(self) -> float:
@@ -166,7 +184,8 @@ class OLSResult(Result):
         if self.ssr == 0:
             return float("inf")
         half = self.nobs / 2
-        return -half * (float(np.log(2 * np.pi)) + float(np.log(self.ssr / self.nobs)) + 1.0)
+        of_errors = -half * (float(np.log(2 * np.pi)) + float(np.log(self.ssr / self.nobs)) + 1.0)
+        return of_errors + self.sum_log_weights / 2
 
     @property
     def aic(self) -> float:
@@ -216,6 +235,8 @@ class OLSResult(Result):
             ("Residual df", self.df_resid),
             ("Model df", self.df_model),
             ("Covariance", self.cov_type),
+            *([] if self.weights is None else [("Weights", self.weights)]),
+            *([] if self.clusters is None else [("Clusters", self.clusters)]),
             ("R²" if self.k_constant else "R² (about 0)", self.rsquared),
             ("Adjusted R²", self.rsquared_adj),
             ("F", self.fvalue),
@@ -225,7 +246,7 @@ class OLSResult(Result):
             ("BIC", self.bic),
         ]
         lines = [
-            f"Ordinary least squares: {self.formula}",
+            f"{'Ordinary' if self.weights is None else 'Weighted'} least squares: {self.formula}",
             "",
             *_table.pair_lines(pairs, digits=5),
             "",

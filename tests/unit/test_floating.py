@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from engine_helpers import compute, compute_alike, secret_of
+from engine_helpers import compute, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import floating as fl
 from protocols.engine import Engine
 from protocols.fixed import Format
-from protocols.floating import SecretFloat, floating, maximum, minimum, sqrt, where
+from protocols.floating import SecretFloat, fixed, floating, maximum, minimum, sqrt, where
 from protocols.long import sum_long
 from protocols.reveal import reveal
 
@@ -208,6 +209,29 @@ def test_fixed_point_and_other_results_open_together():
     np.testing.assert_array_equal(found["d"], [0, 1, 0])
 
 
+@pytest.mark.parametrize("n", [3, 5])
+def test_back_to_fixed_point(n):
+    x = np.array([1.5, -1e6, 0.0, 2.0**-40, -(2.0**-70), 2.0**-100, 3.0, 2.0**60, 7e-9])
+
+    def program(engine: Engine) -> Any:
+        s = secret(engine, x)
+        costs, found = [], []
+        for y, least in ((s, None), (s[:5], 2.0**-70), (s - s * 0.5, None)):
+            cost, z = spent(engine, partial(fixed, y, bound=2.0**60, fraction=70, least=least))
+            costs.append(cost.rounds)
+            found.append(floating(z))
+        with pytest.raises(ValueError, match="last place"):
+            fixed(s, bound=1, fraction=10, least=2.0**-11)
+        return costs, reveal(engine, {str(i): y for i, y in enumerate(found)}, digits=DIGITS)
+
+    costs, found = compute_alike(n, program)
+    unit = {3: 3, 5: 7}[n] * 2.0**-70
+    for y, expected in zip(found.values(), (x, x[:5], x / 2), strict=True):
+        assert np.all(np.abs(y - expected) <= unit + ERROR * np.abs(expected))
+    if n == 3:
+        assert costs == [12, 5, 25]
+
+
 def test_what_is_opened_has_the_stated_digits():
     x = np.array([1 / 3, 2 / 3, -1 / 7, 1e10 / 9])
 
@@ -235,3 +259,56 @@ def test_refusals():
         assert engine.party.mesh.traffic == before
 
     compute(3, program)
+
+
+#: Rounds for three and for five parties; bytes that party a sends for an entry, for three.
+COSTS = {
+    "floating": (15, 17, 1700),
+    "floating wide": (17, 19, 3500),
+    "times": (1, 1, 165),
+    "quotient": (7, 7, 1150),
+    "sqrt": (7, 7, 1150),
+    "plus": (11, 14, 970),
+    "normalise": (13, 15, 1700),
+    "root of a quotient": (20, 22, 2800),
+    "less": (22, 27, 1100),
+    "where": (2, 2, 450),
+    "reveal": (21, 23, 1000),
+    "power of two": (0, 0, 1),
+}
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_costs(n):
+    size = 200
+
+    def program(engine: Engine) -> Any:
+        numbers = np.arange(1.0, size + 1)
+        x = sum_long(engine, numbers if engine.point == 1 else 0 * numbers, bound=2.0**64, fraction=64)
+        wide, bit = x * x * x * x, x > 5.0
+        f = floating(x)
+        total, ratio = f + f, f / f
+        actions: dict[str, Callable[[], Any]] = {
+            "floating": lambda: floating(x),
+            "floating wide": lambda: floating(wide),
+            "times": lambda: f * f,
+            "quotient": lambda: f / f,
+            "sqrt": lambda: sqrt(f),
+            "plus": lambda: f + ratio,
+            "normalise": total.normalised,
+            "root of a quotient": lambda: sqrt(ratio),
+            "less": lambda: f < total,
+            "where": lambda: where(bit, f, total),
+            "reveal": lambda: reveal(engine, {"f": f}),
+            "power of two": lambda: -0.25 * f,
+        }
+        costs = {name: spent(engine, action)[0] for name, action in actions.items()}
+        return {name: (cost.rounds, cost.bytes_sent / size) for name, cost in costs.items()}
+
+    found = compute(n, program)["a"]
+    assert {name: rounds for name, (rounds, _) in found.items()} == {
+        name: expected[0 if n == 3 else 1] for name, expected in COSTS.items()
+    }
+    if n == 3:
+        for name, (_, _, most) in COSTS.items():
+            assert most * 0.8 <= found[name][1] <= most or name == "power of two", (name, found[name])

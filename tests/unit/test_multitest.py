@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.stats.multitest as reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fedstats as fs
 
 
+@settings(max_examples=40)
 @given(
     p=st.lists(st.floats(0, 1) | st.sampled_from([0.0, 1.0, 0.01, 0.05]), min_size=1, max_size=30),
     method=st.sampled_from(["bonferroni", "holm", "fdr_bh", "fdr_by"]),

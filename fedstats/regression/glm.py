@@ -1,0 +1,299 @@
+"""Generalised linear models over the rows of all sites, by iteratively reweighted least squares.
+
+Every step of Newton's method needs the information matrix and the score, which are sums over rows, and so
+over sites: see `_newton`. Far from the maximum the expected information is used, which is Fisher's scoring
+and so iteratively reweighted least squares [1]_; near it the observed one, with which convergence is
+quadratic for every link.
+
+Rounds with ``disclose="aggregate"``: one to agree, two each for the number of rows, for the null model, for
+each step and for the covariance, four for the columns' frame, two or four for the deviance and the
+log-likelihood, one to confirm.
+
+References
+----------
+.. [1] P. McCullagh, J. A. Nelder, "Generalized Linear Models", 2nd edition, Chapman and Hall 1989.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from fedstats import design
+from fedstats.disclosure import Declaration, Disclose
+from fedstats.errors import DataError
+from fedstats.expressions import Array
+from fedstats.formula import INTERCEPT
+from fedstats.regression import _newton, _rows
+from fedstats.regression._equations import scalars
+from fedstats.regression._families import Family, Gaussian, family_of, link_of
+from fedstats.regression._glm_results import FittedModel, GLMResult
+from fedstats.regression._glm_rows import GLMRows, check_mean, maximise_from, units
+from fedstats.regression._links import Link
+from fedstats.regression._rows import Clusters, CovType
+
+if TYPE_CHECKING:
+    from fedstats.analysis import Analysis
+    from fedstats.cohort import Cohort
+    from fedstats.design import Design
+
+_FIT = "deviance, Pearson's statistic, the null model's deviance, and log-likelihoods of both models"
+DECLARATION = Declaration(
+    "glm",
+    aggregate={
+        **design.AGGREGATE,
+        **_rows.AGGREGATE,
+        "null model": "Σw and Σwy of the response y with the weights w, from which the model of a constant "
+        "follows, unless there is an offset",
+        **_newton.AGGREGATE,
+        "fit": _FIT,
+    },
+    result={
+        **design.AGGREGATE,
+        **_rows.RESULT,
+        "null model": "Σw and Σwy of the response y with the weights w, from which the model of a constant "
+        "follows, unless there is an offset",
+        **_newton.RESULT,
+        "fit": _FIT,
+    },
+    published=design.PUBLISHED,
+)
+CLUSTER_DECLARATION = replace(
+    DECLARATION,
+    aggregate={**DECLARATION.aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES},
+    result={**DECLARATION.result, **_rows.CLUSTERS},
+)
+
+
+def glm(
+    formula: str,
+    cohort: Cohort,
+    *,
+    family: str = "gaussian",
+    link: str | None = None,
+    offset: str | None = None,
+    exposure: str | None = None,
+    weights: str | None = None,
+    alpha: float = 1.0,
+    var_power: float = 1.5,
+    cov_type: CovType = "nonrobust",
+    groups: str | None = None,
+    missing: design.Missing = "drop",
+    maxiter: int = 50,
+    disclose: Disclose = "result",
+) -> GLMResult:
+    """Fit a generalised linear model to the rows of all sites by maximum likelihood.
+
+    Parameters
+    ----------
+    formula
+        ``"response ~ terms"``, see `ols`.
+    cohort
+        The rows, see `Federation.cohort`.
+    family
+        ``"gaussian"``, ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"inverse_gaussian"``,
+        ``"negative_binomial"`` (of given ``alpha``) or ``"tweedie"`` (of given ``var_power``).
+    link
+        ``"identity"``, ``"log"``, ``"logit"``, ``"probit"``, ``"cauchy"``, ``"cloglog"``, ``"loglog"``,
+        ``"inverse_power"``, ``"inverse_squared"`` or ``"sqrt"``; by default the family's own, which is
+        statsmodels'.
+    offset
+        A column, or an expression as in formulas, that is added to the linear predictor.
+    exposure
+        The same, whose logarithm is added; only with the logarithmic link.
+    weights
+        A column, or an expression: a row of weight w has variance φ·V(μ)/w, which are R's ``weights`` and
+        statsmodels' ``var_weights``. For the binomial family, the number of trials of which the response is
+        the proportion of successes.
+    alpha
+        Of the negative binomial family, whose variance is μ + alpha·μ²; `negativebinomial` estimates it.
+    var_power
+        Of the Tweedie family, whose variance is φ·μ^var_power, between 1 and 2.
+    cov_type
+        Covariance of the estimates: the classical one, or one that is robust against a wrong variance,
+        ``"HC0"`` for independent rows and ``"cluster"`` for ``groups`` of rows.
+    groups
+        The column that says which rows belong together. Equal values at two sites are two clusters, unless
+        the column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster
+        over all sites, which takes ``disclose="aggregate"``.
+    missing
+        ``"drop"`` leaves out rows with a missing value in any column that is used, and counts them in
+        ``n_missing``; ``"raise"`` refuses them.
+    maxiter
+        How many iterations are taken at most.
+    disclose
+        ``"result"``: sites open the estimates of each iteration, and what the result holds.
+        ``"aggregate"``: they open pooled information matrices and scores.
+
+    Returns
+    -------
+    GLMResult
+        With the names of statsmodels' results.
+
+    Raises
+    ------
+    DataError
+        The formula, or a column that is used, cannot be used; says which and what to do.
+    RemoteError
+        The same at another site.
+    EstimationError
+        The design is singular, terms separate the response, the iterations do not converge, there are too few
+        rows or one cluster only. Names the terms.
+
+    Notes
+    -----
+    **Leakage.** Of the rows of all sites together: how many are complete and how many are not; the sum of
+    the response and of the weights; what the result holds. With ``"result"`` also the estimates at each
+    iteration, the coarse frame of each column, and, where it must be asked, whether a step makes the
+    likelihood fall and whether rows contradict separation. With ``"aggregate"`` also sums and squares of
+    columns, and the information matrix and the score at each iteration: weighted cross-products of all
+    columns of the model matrix. Of each single site: which levels of the categorical columns occur there.
+    A coalition of t sites learns with ``"aggregate"`` the same sums over the other n − t sites, by
+    subtracting its own, and with ``"result"`` nothing more if t < n/2.
+
+    Cost: with ``"aggregate"`` 16 rounds and two for each iteration, two more for families with a scale.
+
+    Examples
+    --------
+    >>> fit = fs.glm("deaths ~ age + C(sex)", cohort, family="poisson", exposure="years")  # doctest: +SKIP
+    >>> fit.ratios()  # doctest: +SKIP
+    """
+    declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
+    chosen: list[tuple[Family, Link]] = []
+
+    def check() -> None:
+        its = family_of(family, alpha=alpha, var_power=var_power)
+        chosen.append((its, link_of(its, link)))
+        _rows.check_cov_type(cov_type, groups)
+        _rows.check_clusters(cohort, groups, disclose)
+        if exposure is not None and chosen[0][1].name != "log":
+            raise DataError("exposure= goes with the logarithmic link: use offset= with others")
+        _rows.check_maxiter(maxiter)
+
+    def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:
+        chosen[0][0].check(cast(Array, y), formula.split("~")[0].strip())
+        for name in ("weights", "exposure"):
+            _rows.check_positive(further, name)
+
+    further = {"offset": offset, "exposure": exposure, "weights": weights}
+    options = {**further, "alpha": alpha, "var_power": var_power, "cov_type": cov_type, "groups": groups}
+    with cohort.federation.analysis(declaration, disclose) as run:
+        part = design.agree_design(
+            run,
+            cohort,
+            formula,
+            call=f"{family=}, {link=}, {options}, {missing=}, {maxiter=}",
+            needs_response=True,
+            missing=missing,
+            check=check,
+            further=further,
+            needed=() if groups is None else (groups,),
+            check_rows=check_rows,
+        )
+        if not part.names:
+            raise DataError(f"formula {formula!r} has no terms on its right")
+        [(its_family, its_link)] = chosen
+        clusters = None if groups is None else Clusters.of(cohort, groups, part.rows)
+        return _fit(run, part, its_family, its_link, cov_type, clusters, maxiter)
+
+
+def _fit(
+    run: Analysis,
+    part: Design,
+    family: Family,
+    link: Link,
+    cov_type: CovType,
+    clusters: Clusters | None,
+    maxiter: int,
+) -> GLMResult:
+    matrix = _rows.framed(run, part, with_response=link.has_unit)
+    y = cast(Array, part.y)
+    weights = part.further.get("weights", np.ones_like(y))
+    offset = part.further.get("offset", np.zeros_like(y)) + np.log(part.further.get("exposure", 1.0))
+    has_offset = bool(part.further.keys() & {"offset", "exposure"})
+    total, sum_ = scalars(run, "null model", np.array([weights.sum(), weights @ y])).tolist()
+    mean = sum_ / total
+    check_mean(mean, family, link, str(part.response_name))
+    its_units = units(mean, total / matrix.n, matrix.size, family, link)
+    rows = GLMRows(matrix.Z, y, weights, offset, family, link, part.names, **its_units)
+    null = replace(rows, Z=np.ones((len(y), 1)), names=(INTERCEPT,))
+
+    parts = count()
+    at_null = link.to_linear(np.array([mean])) / rows.eta_unit
+    if has_offset:
+        at_null = maximise_from(run, null, mean, has_offset, maxiter, parts).params
+    found = maximise_from(run, rows, mean, has_offset, maxiter, parts)
+
+    fit = _fit_statistics(run, rows, null, found.params, at_null, matrix.n)
+    is_robust = cov_type != "nonrobust"
+    information, score = rows.per_row(rows.linear(found.params), observed=is_robust)
+    covariance = _rows.robust_covariance(
+        run,
+        matrix,
+        rows.information(information),
+        part.names,
+        scores=rows.Z * score[:, np.newaxis] if is_robust else None,
+        clusters=clusters,
+        combinations=matrix.to_terms,
+        scale=rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
+    )
+    terms = list(part.names)
+    return GLMResult(
+        **run.finish(),
+        **fit,
+        formula=part.coding.formula.text,
+        response=str(part.response_name),
+        family=family.name,
+        link=link.name,
+        cov_type=cov_type,
+        params=pd.Series(rows.eta_unit * (matrix.to_terms @ found.params), index=terms, name="coef"),
+        bse=pd.Series(np.sqrt(covariance.variances), index=terms, name="std err"),
+        nobs=matrix.n,
+        n_missing=matrix.dropped,
+        iterations=found.iterations,
+        covariance=covariance.matrix,
+        model=FittedModel(family, link, part.coding, part.further_expressions),
+    )
+
+
+def _fit_statistics(
+    run: Analysis, rows: GLMRows, null: GLMRows, params: Array, at_null: Array, n: int
+) -> dict[str, Any]:
+    """Open how well the model and the null model fit."""
+    y, weights, family = rows.y, rows.weights, rows.family
+    eta, eta_null = rows.linear(params), null.linear(at_null)
+    mu, mu_null = rows.means(eta)[0], rows.means(eta_null)[0]
+    sums = np.array(
+        [
+            weights @ family.deviance(y, mu),
+            weights @ ((y - mu) ** 2 / family.variance(mu)[0]),
+            weights @ family.deviance(y, mu_null),
+        ]
+    )
+
+    def likelihoods(scale: float, scale_of_null: float) -> Array:
+        return np.array([rows.loglike(eta, scale).sum(), rows.loglike(eta_null, scale_of_null).sum()])
+
+    if not family.has_scale:
+        opened = scalars(run, "fit", np.concatenate([sums, likelihoods(1.0, 1.0)]))
+        deviance, pearson, null_deviance, llf, llnull = opened
+        scale = 1.0
+    else:
+        deviance, pearson, null_deviance = rows.square * scalars(run, "fit", sums / rows.square, part=0)
+        scale = pearson / (n - len(params))
+        # As in statsmodels: a linear model's likelihood is the largest over φ.
+        concentrated = isinstance(family, Gaussian) and rows.link.name == "identity"
+        llf, llnull = scalars(run, "fit", likelihoods(pearson / n if concentrated else scale, scale), part=1)
+    return {
+        "deviance": float(deviance),
+        "null_deviance": float(null_deviance),
+        "pearson_chi2": float(pearson),
+        "scale": float(scale),
+        "llf": float(llf),
+        "llnull": float(llnull),
+    }
