@@ -112,7 +112,7 @@ def test_gwas_linear(benchmark: Any, tmp_path: Path) -> None:
 
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> Result:
         cohort = federation.cohort(data[0], id="iid")
-        return fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", covariates=covariates)
+        return fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", covariates=covariates, missing="impute", disclose="aggregate")
 
     against_pooled(benchmark, program, parts, "NumPy, pooled", pooled)
     benchmark.extra_info["million_genotypes_a_second"] = round(

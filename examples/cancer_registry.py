@@ -2,8 +2,8 @@
 
     python examples/cancer_registry.py
 
-People with monoclonal gammopathy may get a plasma cell malignancy, or die before. Times are in months. At real
-sites the body of `analysis` stands in a script of its own, below ``with fs.join() as federation:``.
+People with monoclonal gammopathy may get a plasma cell malignancy, or die before. Times are in months. At
+real sites the body of `analysis` stands in a script of its own, below ``with fs.join() as federation:``.
 """
 
 import numpy as np

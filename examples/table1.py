@@ -30,21 +30,23 @@ It prints::
     age, mean (SD)              51.42 (11.01)       48.58 (9.958)       50.02 (10.58)  0.018    0.27
     sex, f                        137 (86.7%)         139 (90.3%)         276 (88.5%)  0.421   0.111
     sex, m                         21 (13.3%)           15 (9.7%)          36 (11.5%)
-    bili, median [Q1, Q3]      1.4 [0.8, 3.2]    1.3 [0.725, 3.6]   1.35 [0.8, 3.425]  0.131   0.171
-    chol, median [Q1, Q3]  315.5 [247.8, 417]  303.5 [254.2, 377]  309.5 [249.5, 400]  0.748  0.0382
+    bili, median [Q1, Q3]      1.4 [0.8, 3.2]    1.3 [0.725, 3.6]   1.35 [0.8, 3.425]  0.842   0.171
+    chol, median [Q1, Q3]  315.5 [247.8, 417]  303.5 [254.2, 377]  309.5 [249.5, 400]  0.544  0.0382
     stage, 1                                –                   –           16 (5.1%)      –       –
     stage, 2                                –                   –          67 (21.5%)
     stage, 3                       56 (35.4%)          64 (41.6%)         120 (38.5%)
     stage, 4                       55 (34.8%)          54 (35.1%)         109 (34.9%)
 
     – hidden: below 5, or needed to hide such a count, or none
-    P: t-test, chi-squared; SMD: the largest between two groups
+    P: t-test, chi-squared, Kruskal–Wallis; SMD: the largest between two groups
 
     Cost: …
 
     Told by each site of itself (bytes):
-      columns                     351  the text of the call, and which levels of its categorical columns
+      columns                     376  the text of the call, and which levels of its categorical columns
                                        a site's rows have (not of columns whose levels were declared)
+      rows                         41  its number of rows, rounded up by an eighth at most, to 16 at
+                                       least
     Opened to every site, as computed on shares (numbers):
       group sizes                   2  number of rows of each group; of fewer than min_cell, that it is
                                        so
@@ -56,6 +58,9 @@ It prints::
                                        group and in all rows
       cell sizes                   24  whether each count is 0, below min_cell, or neither
       counts                       20  the counts that are not 0 and not suppressed
+      rank sums                     2  twice the sum of each group's ranks but the last one's, of each
+                                       ranked column
+      ties                          2  Σ(t³ − t) over blocks of t equal values, of each ranked column
 """
 
 import pandas as pd
@@ -78,6 +83,7 @@ def described(federation: fs.Federation, rows: pd.DataFrame) -> fs.Table1Result:
         by="arm",
         categorical=["stage"],
         nonnormal=["bili", "chol"],
+        ranked=["bili", "chol"],
     )
 
 

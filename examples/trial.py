@@ -15,12 +15,19 @@ It prints::
     Relative risk of halved = True, treatment BtheB : TAU   p = 0.2360
     Relative risk 1.54, 95% from 0.75 to 3.14
 
+    bdi_after ~ bdi_before + drug + length + C(treatment, Treatment('TAU'))
                                               coef  std err      t  P>|t|  [0.025  0.975]
     Intercept                                5.153    2.347  2.195  0.031   0.491   9.815
     bdi_before                               0.624    0.082  7.583  0.000   0.461   0.788
     drug[T.Yes]                             -2.964    1.854 -1.599  0.113  -6.645   0.718
     length[T.>6m]                            0.364    1.749  0.208  0.835  -3.109   3.838
     C(treatment, Treatment('TAU'))[T.BtheB] -2.986    1.799 -1.660  0.100  -6.558   0.586
+
+    halved ~ bdi_before + C(treatment, Treatment('TAU'))
+                                              coef  std err      z  P>|z|  [0.025  0.975]
+    Intercept                               -1.739    0.647 -2.689  0.007  -3.007  -0.472
+    bdi_before                               0.015    0.021  0.679  0.497  -0.027   0.057
+    C(treatment, Treatment('TAU'))[T.BtheB]  0.595    0.481  1.238  0.216  -0.347   1.537
 
 References
 ----------
@@ -47,6 +54,7 @@ def analysis(federation: fs.Federation, rows: pd.DataFrame) -> dict[str, fs.resu
             "bdi_after ~ bdi_before + drug + length + C(treatment, Treatment('TAU'))", patients
         ),
         "halved": fs.relative_risk(patients, "halved", event=True, **arms),
+        "odds": fs.logit("halved ~ bdi_before + C(treatment, Treatment('TAU'))", patients),
     }
 
 
@@ -68,4 +76,5 @@ if __name__ == "__main__":
         print(f"{found[name].title:<55} p = {found[name].pvalue:.4f}")
     low, high = found["halved"].confidence_interval()
     print(f"Relative risk {found['halved'].ratio:.2f}, 95% from {low:.2f} to {high:.2f}\n")
-    print(found["adjusted"].to_frame().round(3).to_string())
+    for name in ("adjusted", "odds"):
+        print(found[name].formula, found[name].to_frame().round(3).to_string(), sep="\n", end="\n\n")

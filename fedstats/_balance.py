@@ -50,6 +50,21 @@ def analysis_of_variance(n: Array, mean: Array, var: Array) -> Comparison:
     return Comparison("t-test", float(np.sign(mean[0] - mean[1]) * np.sqrt(f)), pvalue)
 
 
+def kruskal_wallis(n: Array, rank_sums: Array, ties: float) -> Comparison:
+    """Return the Kruskal–Wallis test of groups with these sums of ranks, but for the last one's.
+
+    `ties` is Σ(t³ − t) over blocks of t equal values. For two groups it is the Mann–Whitney test without a
+    correction for continuity.
+    """
+    count = float(n.sum())
+    unequal = 1 - ties / (count**3 - count)
+    if not unequal > 0:
+        return NONE
+    sums = np.append(rank_sums, count * (count + 1) / 2 - rank_sums.sum())
+    h = 12 / (count * (count + 1)) * float((sums**2 / n).sum()) - 3 * (count + 1)
+    return Comparison("Kruskal–Wallis", h / unequal, float(stats.chi2.sf(h / unequal, len(n) - 1)))
+
+
 def chi_squared(table: NDArray[np.int64]) -> Comparison:
     """Return Pearson's χ² test of levels by groups, with Yates' correction for two by two as in scipy."""
     used = table[table.any(axis=1)][:, table.any(axis=0)]

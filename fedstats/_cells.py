@@ -173,20 +173,14 @@ def suppress(classes: NDArray[np.int64], lines: Sequence[Line]) -> Flags:
     lines
         Which counts are totals of which others.
     """
-    hidden = np.asarray(classes == SMALL, np.bool_)
     company = _Company(classes, lines)
-    while hidden.any():
-        wanted = company.for_lines(hidden)
-        if wanted is None:
-            wanted = company.for_determined(hidden)
-        if wanted is None:
-            break
-        hidden[wanted] = True
-    return hidden
+    while company.hide_for_lines() or company.hide_for_determined():
+        pass
+    return company.hidden
 
 
 class _Company:
-    """Chooses what is to be hidden beside small counts."""
+    """Hides small counts, and chooses what is to be hidden beside them."""
 
     def __init__(self, classes: NDArray[np.int64], lines: Sequence[Line]) -> None:
         self.classes = classes
@@ -195,41 +189,55 @@ class _Company:
         for line in lines:
             for position in (line.total, *line.parts.tolist()):
                 self.lines_of[position].append(line)
+        self.hidden: Flags = np.asarray(classes == SMALL, np.bool_)
 
-    def for_lines(self, hidden: Flags) -> int | None:
-        """Return a count to hide for the first line that needs one, or None."""
-        for line in self.lines:
-            among = line.parts[hidden[line.parts]]
-            if hidden[line.total]:
-                exposed = len(among) == 0
-            else:
-                exposed = len(among) > 0 and (len(among) < 2 or self.classes[among].max() < ENOUGH)
-            if exposed:
-                wanted = self._best(line.parts, hidden)
-                if wanted is None and not hidden[line.total]:
-                    wanted = line.total
-                if wanted is not None:
-                    return wanted
-        return None
+    def hide_for_lines(self) -> bool:
+        """Hide what lines need by the first part of the rule; tell whether there was anything."""
+        return sum(self._hide_for_line(line) for line in self.lines) > 0
 
-    def for_determined(self, hidden: Flags) -> int | None:
-        """Return a count to hide for the first small one that the lines together determine, or None."""
-        unknown = np.flatnonzero(hidden)
-        free = _free(unknown, self.lines, len(hidden))
+    def _hide_for_line(self, line: Line) -> bool:
+        before = self.hidden.sum()
+        while self._is_exposed(line):
+            wanted = self._best(line.parts)
+            if wanted is None and not self.hidden[line.total]:
+                wanted = line.total
+            if wanted is None:  # nothing else is in the line
+                break
+            self.hidden[wanted] = True
+        return bool(self.hidden.sum() > before)
+
+    def _is_exposed(self, line: Line) -> bool:
+        among = self.classes[line.parts[self.hidden[line.parts]]]
+        if self.hidden[line.total] or not len(among):
+            return bool(self.hidden[line.total]) and not len(among)
+        return len(among) < 2 or bool(among.max() < ENOUGH)
+
+    def hide_for_determined(self) -> bool:
+        """Hide counts beside the small ones that all lines determine; tell whether there were any."""
+        unknown = np.flatnonzero(self.hidden)
+        if not len(unknown):
+            return False
+        free = _free(unknown, self.lines, len(self.hidden))
+        before = self.hidden.copy()
         for position in unknown[~free & (self.classes[unknown] == SMALL)].tolist():
             near = np.concatenate([[line.total, *line.parts] for line in self.lines_of[position]])
-            wanted = self._best(near, hidden)
-            return self._best(np.arange(len(hidden)), hidden) if wanted is None else wanted
-        return None
+            if (self.hidden[near] > before[near]).any():  # may be free by now
+                continue
+            wanted = self._best(near)
+            if wanted is None:
+                wanted = self._best(np.arange(len(self.hidden)))
+            if wanted is not None:
+                self.hidden[wanted] = True
+        return bool((self.hidden > before).any())
 
-    def _best(self, positions: Indices, hidden: Flags) -> int | None:
-        """Return the shown count, other than 0, that needs least company itself; parts rather than totals."""
-        usable = [p for p in np.unique(positions).tolist() if self.classes[p] > ZERO and not hidden[p]]
-        return max(usable, key=lambda p: (self._covered(p, hidden), -p), default=None)
+    def _best(self, positions: Indices) -> int | None:
+        """Return the shown count, other than 0, that needs least company itself: the first one of several."""
+        usable = [p for p in np.unique(positions).tolist() if self.classes[p] > ZERO and not self.hidden[p]]
+        return max(usable, key=lambda p: (self._covered(p), -p), default=None)
 
-    def _covered(self, position: int, hidden: Flags) -> int:
+    def _covered(self, position: int) -> int:
         """Return how many of a count's lines have hidden parts, and so need no further ones."""
-        return sum(bool(hidden[line.parts].any()) for line in self.lines_of[position])
+        return sum(bool(self.hidden[line.parts].any()) for line in self.lines_of[position])
 
 
 def _free(unknown: Indices, lines: Sequence[Line], size: int) -> Flags:

@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats._counts import MOST
-from fedstats.errors import ProtocolError
+from fedstats.errors import DataError, ProtocolError
 from fedstats.expressions import Array
 from protocols import inputs, scan
 from protocols.compare import BIT
@@ -46,8 +45,8 @@ if TYPE_CHECKING:
 PUBLISHED: Mapping[str, str] = {"rows": "its number of rows, rounded up by an eighth at most, to 16 at least"}
 #: Keys of values are below it in magnitude. As a key it stands for padding, behind all values.
 LARGEST_KEY = (1 << 63) - 1
-#: Sites tell their numbers of rows as multiples of an eighth of a power of two, and this at least.
-FEWEST_ROWS = 16
+#: Sites tell their numbers of rows as multiples of an eighth of a power of two, and within these limits.
+FEWEST_ROWS, MOST_ROWS = 16, 1 << 24
 
 
 def padded(rows: int) -> int:
@@ -61,6 +60,10 @@ def agree_lengths(run: Analysis, rows: int) -> list[int]:
 
     Raises
     ------
+    DataError
+        This site has more than `MOST_ROWS`: they would take hours, and all memory.
+    RemoteError
+        The same at another site.
     ProtocolError
         A site told what is no such number.
 
@@ -68,11 +71,17 @@ def agree_lengths(run: Analysis, rows: int) -> list[int]:
     -----
     **Leakage.** `PUBLISHED`. Cost: one round.
     """
-    told = run.agree("rows", lambda: {"padded": padded(rows)}, max_bytes=1 << 10)
+
+    def local() -> Mapping[str, int]:
+        if rows > MOST_ROWS:
+            raise DataError(f"{rows:,} rows of this site are too many to be ranked; {MOST_ROWS:,} are not")
+        return {"padded": padded(rows)}
+
+    told = run.agree("rows", local, max_bytes=1 << 10)
     lengths: list[int] = []
     for site in run.sites:
         match told[site]:
-            case {"padded": int() as length} if length == padded(length) <= MOST:
+            case {"padded": int() as length} if length == padded(length) <= MOST_ROWS:
                 lengths.append(length)
             case _:
                 raise ProtocolError(f"site {site} told no number of rows", site=site)

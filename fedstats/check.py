@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedstats import _ranks as ranks
 from fedstats import levels as level_sets
 from fedstats._selection import check_distinct
 from fedstats.design import check_same_call
@@ -32,7 +33,6 @@ from fedstats.errors import DataError, ProtocolError
 from fedstats.expressions import Array
 from fedstats.results import Result
 from fedstats.schema import Kind
-from protocols import bisection
 from protocols.compare import BIT, complement, is_zero, negative
 from protocols.inputs import share
 from protocols.secret import SecretArray, concatenate, stack
@@ -51,8 +51,8 @@ DECLARATION = Declaration(
         "another's only in case, accents, spaces or punctuation",
     },
     published={
-        "columns": "the text of the call; for each categorical column of a site the number of levels, rounded "
-        "up to a power of two, or that they would identify rows"
+        "columns": "the text of the call; for each categorical column of a site the number of levels, "
+        "rounded up to a power of two, or that they would identify rows"
     },
 )
 
@@ -103,7 +103,7 @@ def check(cohort: Cohort, columns: Sequence[str] | None = None) -> CheckResult:
     columns also how many levels each site has that no other site has, and how many of these only differ in
     spelling. No value, level or statistic is opened.
 
-    Cost: 59 rounds for three sites; each sends some 5 kB a numeric column, and more for many levels.
+    Cost: 58 rounds for three sites; each sends some 5 kB a numeric column, and more for many levels.
 
     Examples
     --------
@@ -266,7 +266,7 @@ def _compared(run: Analysis, part: _Local) -> Iterator[Finding]:
     low, high, has_range = _ranges(part, ranged, enough)
     gaps = np.array([part.missing[name] for name in names])
     with run.on_shares() as engine:
-        keys = share(engine, np.stack([low, high]), bound=1 << 63)
+        keys = share(engine, np.stack([low, high]), bound=ranks.LARGEST_KEY)
         sizes = share(engine, np.concatenate([magnitude, gaps]), bound=_LARGEST, fraction=_FRACTION)
         valid = share(
             engine,
@@ -330,7 +330,7 @@ def _ranges(
     ends = np.zeros((len(values), 2))
     for row in np.flatnonzero(valid).tolist():
         ends[row] = np.quantile(values[row], tails, method="nearest")
-    keys = (bisection.to_words(ends) ^ np.uint64(1 << 63)).view(np.int64)
+    keys = ranks.keys(ends)
     return keys[:, 0], keys[:, 1], valid
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from fedstats import _plot, _table
+from fedstats import _plot, _spearman, _table
 from fedstats._counts import MOST, open_counts
 from fedstats._frames import secret_frame
 from fedstats._moments import Frame, location_sums
 from fedstats._selection import PUBLISHED, Wanted, check_distinct, select
+from fedstats._spearman import spearman
 from fedstats.cohort import largest
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
@@ -60,6 +61,12 @@ COV = Declaration(
     published=PUBLISHED,
 )
 
+SPEARMAN = Declaration(
+    "corr",
+    result={"numbers of rows": _RESULT["numbers of rows"], **_spearman.RESULT},
+    published={**PUBLISHED, **_spearman.PUBLISHED},
+)
+
 #: Fractional bits of sums of products.
 _FRACTION = 100
 #: Columns whose variance over a pair's rows is a smaller part of that over all rows do not vary.
@@ -67,9 +74,13 @@ _CONSTANT = 1e-13
 
 
 def corr(
-    cohort: Cohort, columns: Sequence[str] | None = None, *, disclose: Disclose = "result"
+    cohort: Cohort,
+    columns: Sequence[str] | None = None,
+    *,
+    method: Literal["pearson", "spearman"] = "pearson",
+    disclose: Disclose = "result",
 ) -> CorrelationResult:
-    """Compute Pearson's correlations of columns over the rows of all sites.
+    """Compute correlations of columns over the rows of all sites, by Pearson or by Spearman.
 
     Parameters
     ----------
@@ -85,7 +96,8 @@ def corr(
     Returns
     -------
     CorrelationResult
-        NaN for pairs with fewer rows than the federation's ``min_cell``, and for columns that do not vary.
+        NaN for pairs with fewer rows than the federation's ``min_cell``, and of columns that do not vary with
+        others.
 
     Raises
     ------
@@ -98,56 +110,62 @@ def corr(
     -----
     **Leakage.** Over all sites together: for each pair of columns the number of rows, if it is not small, and
     the correlation; for each column its standard deviation to a power of two, and its mean to a multiple of
-    that. In aggregate mode sums, sums of squares and of products. A coalition of t sites learns the same, and
+    that, but not by Spearman, where each site's number of rows is told, rounded up by an eighth at most. In
+    aggregate mode sums, sums of squares and of products. A coalition of t sites learns the same, and
     can subtract its own rows from sums.
 
-    Cost: 169 rounds for three sites; eight in aggregate mode.
+    Cost: 169 rounds for three sites; eight in aggregate mode. By Spearman some 150 rounds for each pair.
 
     Examples
     --------
     >>> fs.corr(cohort, ["age", "bmi", "ldl"]).to_frame()  # doctest: +SKIP
     """
-    return CorrelationResult(**_computed(cohort, columns, CORR, disclose))
+    declaration = SPEARMAN if method == "spearman" else CORR
+    return CorrelationResult(**_computed(cohort, columns, declaration, method, disclose))
 
 
 def cov(
     cohort: Cohort, columns: Sequence[str] | None = None, *, disclose: Disclose = "result"
 ) -> CovarianceResult:
     """Compute covariances of columns, with denominator n − 1; see `corr`. 136 rounds for three sites."""
-    return CovarianceResult(**_computed(cohort, columns, COV, disclose))
+    return CovarianceResult(**_computed(cohort, columns, COV, "pearson", disclose))
 
 
 def _computed(
-    cohort: Cohort, columns: Sequence[str] | None, declaration: Declaration, disclose: Disclose
+    cohort: Cohort, columns: Sequence[str] | None, declaration: Declaration, method: str, disclose: Disclose
 ) -> dict[str, Any]:
     """Return the fields of the result."""
 
     def wanted(schema: Schema) -> Wanted:
+        if method not in ("pearson", "spearman"):
+            raise DataError("method must be 'pearson' or 'spearman'")
         numeric = [name for name, kind in schema.kinds.items() if kind.is_numeric]
         names = numeric if columns is None else check_distinct(columns, "columns")
         if len(names) < 2:
             raise DataError("a correlation is one of two numeric columns or more")
         for name in names:
-            cohort.numbers(name, largest(disclose))
+            cohort.numbers(name, largest(None if declaration is SPEARMAN else disclose))
         return Wanted(names)
 
     with cohort.federation.analysis(declaration, disclose) as run:
-        chosen = select(run, cohort, f"columns={columns!r}", wanted)
+        chosen = select(run, cohort, f"columns={columns!r}, method={method!r}", wanted)
         names = list(chosen.numbers)
         x = np.stack([chosen.numbers[name] for name in names], axis=1)
-        there = ~np.isnan(x)
         enough = run.federation.shared_policy.min_cell
-        flags = there.astype(np.int64)
+        flags = (~np.isnan(x)).astype(np.int64)
         upper = np.triu_indices(len(names))
         numbers = open_counts(run, "numbers of rows", (flags.T @ flags)[upper], enough)
         n = np.zeros((len(names), len(names)), np.int64)
         n[upper] = np.where(numbers < max(enough, 2), 0, numbers)
         n = np.maximum(n, n.T)
-        matrix = np.full(n.shape, np.nan)
-        usable = np.flatnonzero(np.diag(n))
-        if len(usable):
-            part = np.ix_(usable, usable)
-            matrix[part] = _matrix(run, x[:, usable], n[part], is_covariance=declaration is COV)
+        if declaration is SPEARMAN:
+            matrix = _of_ranks(run, x, n)
+        else:
+            matrix = np.full(n.shape, np.nan)
+            usable = np.flatnonzero(np.diag(n))
+            if len(usable):
+                part = np.ix_(usable, usable)
+                matrix[part] = _matrix(run, x[:, usable], n[part], is_covariance=declaration is COV)
         index = pd.Index(names, name="column")
         return {
             **run.finish(),
@@ -155,6 +173,15 @@ def _computed(
             "numbers": pd.DataFrame(n, index, names, dtype="Int64").mask(n == 0),
             "matrix": pd.DataFrame(matrix, index, names),
         }
+
+
+def _of_ranks(run: Analysis, x: Array, n: NDArray[np.int64]) -> Array:
+    """Return the matrix of rank correlations; NaN for pairs of which n is 0."""
+    one, other = np.nonzero(np.triu(n, 1))
+    matrix = np.where(np.diag(np.diag(n)) > 0, 1.0, np.nan)
+    found = spearman(run, x, list(zip(one.tolist(), other.tolist(), strict=True)), n[one, other])
+    matrix[one, other] = matrix[other, one] = np.clip(found, -1, 1)
+    return matrix
 
 
 def _matrix(run: Analysis, x: Array, n: NDArray[np.int64], *, is_covariance: bool) -> Array:

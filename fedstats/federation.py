@@ -119,12 +119,13 @@ class Federation:
         return Cohort.agree(self, source, id=id, levels=levels or {})
 
     def genotypes(self, path: str | os.PathLike[str]) -> Genotypes:
-        """Open this site's PLINK 1 files (.bed, .bim, .fam).
+        """Open this site's genotypes: PLINK 1, PLINK 2, VCF, BCF or BGEN.
 
         Parameters
         ----------
         path
-            The .bed file or its prefix, or a name registered in `site.toml`.
+            A .bed file or its prefix, a .pgen, .vcf, .vcf.gz, .bcf or .bgen file, or a name registered in
+            `site.toml`. All but PLINK 1 need ``pip install 'fedstats[genotypes]'``.
 
         Raises
         ------

@@ -32,8 +32,9 @@ class FederationPolicy:
     Attributes
     ----------
     min_cell
-        `describe` computes no statistics of a column, or of a group's, with fewer pooled values than
-        this. Regressions do not look at it: leave out rare levels.
+        Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
+        this; tables hide smaller counts and what they would follow from; quantiles have as many values up to
+        them and from them on. Regressions do not look at it: leave out rare levels.
     """
 
     min_cell: int = 5

@@ -11,29 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fedstats import _balance, _cells, _means, _table
-from fedstats._balance import Comparison
-from fedstats._cells import Counts, lines_of, open_cells, with_margins
+from fedstats import _cells, _described, _means, _table
+from fedstats import _ranks as ranks
+from fedstats._cells import Counts
 from fedstats._counts import open_counts
-from fedstats._means import means_and_variances
-from fedstats._selection import PUBLISHED, Selection, Wanted, check_distinct, select
+from fedstats._described import Plan
+from fedstats._selection import PUBLISHED, Wanted, select
 from fedstats.cohort import largest
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, PolicyError
-from fedstats.quantiles import find_quantiles, grouped, ordered
+from fedstats.quantiles import grouped
 from fedstats.results import Result
-from fedstats.schema import Kind, Schema
+from fedstats.schema import Schema
 from fedstats.tables import ALL, nullable
 
 if TYPE_CHECKING:
-    from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
 _SIZES = "number of rows of each group"
@@ -46,14 +43,12 @@ DECLARATION = Declaration(
         "numbers of values": f"{_VALUES}; of fewer than min_cell, that it is so",
         **_means.RESULT,
         "quantiles": "median and quartiles of each column that is not normal, in each group and in all rows",
+        "rank sums": "twice the sum of each group's ranks but the last one's, of each ranked column",
+        "ties": "Σ(t³ − t) over blocks of t equal values, of each ranked column",
         **_cells.RESULT,
     },
-    published=PUBLISHED,
+    published={**PUBLISHED, **ranks.PUBLISHED},
 )
-
-#: Kinds that a table describes by default.
-_DESCRIBED = (Kind.BOOL, Kind.INTEGER, Kind.FLOAT, Kind.CATEGORICAL)
-_QUARTILES = (0.25, 0.5, 0.75)
 
 
 def table1(
@@ -63,6 +58,7 @@ def table1(
     by: str | None = None,
     categorical: Sequence[str] = (),
     nonnormal: Sequence[str] = (),
+    ranked: Sequence[str] = (),
     disclose: Disclose = "result",
 ) -> Table1Result:
     """Describe columns by group, as the first table of a study does, over the rows of all sites.
@@ -78,10 +74,13 @@ def table1(
     categorical
         Columns of whole numbers that are categories.
     nonnormal
-        Columns that are described by median and quartiles too.
+        Columns that are described by median and quartiles, and not compared by means.
+    ranked
+        Columns whose groups are compared by the Kruskal–Wallis test, for which all their values are sorted on
+        shares: seconds for some 10,000 rows a column.
     disclose
         ``"result"``: what the table shows is opened. ``"aggregate"``: pooled sums and all counts are; the
-        result shows the same. `nonnormal` then has to be empty.
+        result shows the same. `nonnormal` and `ranked` then have to be empty.
 
     Returns
     -------
@@ -89,7 +88,7 @@ def table1(
         Groups with fewer rows than the federation's ``min_cell`` are left out, statistics of fewer values and
         small counts are hidden, and so is what they would follow from. Tests are those of scipy: Student's
         t-test, one-way analysis of variance, χ² with Yates' correction for two by two; none where counts are
-        hidden, and none of `nonnormal` columns.
+        hidden.
 
     Raises
     ------
@@ -107,185 +106,50 @@ def table1(
     hidden it learns that it is small, or needed to hide what is. Of each site it learns which levels its
     columns have. A coalition of t sites learns the same, and can subtract its own rows.
 
-    Cost: some 90 rounds for three sites, and 180 to 290 more with `nonnormal`; 12 in aggregate mode.
+    Cost: some 90 rounds for three sites, 180 to 290 more with `nonnormal`, and some 70 for each column of
+    `ranked`; 12 in aggregate mode.
 
     Examples
     --------
     >>> print(fs.table1(cohort, by="arm", nonnormal=["bili"]).summary())  # doctest: +SKIP
     """
-    plans: list[_Plan] = []
+    plans: list[Plan] = []
 
     def wanted(schema: Schema) -> Wanted:
-        plan = _Plan.build(schema, columns, by, categorical, nonnormal, disclose)
+        plan = Plan.build(schema, columns, by, categorical, nonnormal, ranked, disclose)
         for name in plan.numeric:
             cohort.numbers(name, largest(disclose))
         plans.append(plan)
-        return Wanted(plan.numeric or [], [*([] if by is None else [by]), *plan.categorical])
+        return Wanted(plan.numeric, [*([] if by is None else [by]), *plan.categorical])
 
-    call = f"columns={columns!r}, by={by!r}, categorical={categorical!r}, nonnormal={nonnormal!r}"
+    options = f"categorical={categorical!r}, nonnormal={nonnormal!r}, ranked={ranked!r}"
     with cohort.federation.analysis(DECLARATION, disclose) as run:
-        chosen = select(run, cohort, call, wanted)
+        chosen = select(run, cohort, f"columns={columns!r}, by={by!r}, {options}", wanted)
         [plan] = plans
         enough = run.federation.shared_policy.min_cell
-        masks = _masks(chosen, by, len(cohort))
-        sizes = open_counts(run, "group sizes", np.array([mask.sum() for mask in masks.values()]), enough)
-        groups = [group for group, size in zip(masks, sizes.tolist(), strict=True) if size >= enough]
+        every = {ALL: np.ones(len(cohort), np.bool_)} if by is None else grouped(chosen, by)
+        sizes = open_counts(run, "group sizes", np.array([rows.sum() for rows in every.values()]), enough)
+        large = sizes >= enough
+        groups = {name: rows for (name, rows), is_large in zip(every.items(), large, strict=True) if is_large}
         if not groups:
             raise PolicyError(f"table1: every group has fewer than {enough} rows (min_cell) over all sites")
-        kept = {group: masks[group] for group in groups}
-        numbers = _numbers(run, plan, chosen, kept)
-        counts = _counted(run, plan, chosen, list(kept.values()))
-        comparisons = {name: _compared(name, plan, numbers, counts) for name in plan.columns}
+        numeric = _described.numbers(run, plan, chosen, groups)
+        counts = _described.counted(run, plan, chosen, groups)
+        by_ranks = _described.ranked(run, plan, chosen, groups, numeric)
         return Table1Result(
             **run.finish(),
             by=by,
             columns=plan.columns,
-            nonnormal=tuple(nonnormal),
+            nonnormal=plan.nonnormal,
             skipped=plan.skipped,
-            sizes=pd.Series(sizes[sizes >= enough], index=pd.Index(groups, name=by), name="rows"),
-            left_out=tuple(group for group in masks if group not in kept),
+            sizes=pd.Series(sizes[large], index=pd.Index(groups, name=by), name="rows"),
+            left_out=tuple(name for name in every if name not in groups),
             min_cell=enough,
             levels={name: chosen.levels[name] for name in plan.categorical},
-            numeric=numbers,
+            numeric=numeric,
             counts=counts,
-            tests=pd.DataFrame.from_dict(
-                comparisons, "index", columns=["test", "statistic", "pvalue", "smd"]
-            ),
+            tests=_described.compared(plan, numeric, counts, by_ranks),
         )
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which columns are described, and how."""
-
-    columns: tuple[str, ...]
-    numeric: tuple[str, ...]
-    nonnormal: tuple[str, ...]
-    categorical: tuple[str, ...]
-    skipped: Mapping[str, str]
-
-    @classmethod
-    def build(
-        cls,
-        schema: Schema,
-        columns: Sequence[str] | None,
-        by: str | None,
-        categorical: Sequence[str],
-        nonnormal: Sequence[str],
-        disclose: str,
-    ) -> _Plan:
-        if not isinstance(by, str | None):
-            raise DataError("by is the name of one column: make one of several columns before, at every site")
-        skipped: dict[str, str] = {}
-        if columns is None:
-            names = [name for name, kind in schema.kinds.items() if name != by and kind in _DESCRIBED]
-            skipped |= schema.unusable
-        else:
-            names = check_distinct(columns, "columns")
-        kinds = {name: schema.require(name) for name in names}
-        for name, kind in kinds.items():
-            if kind not in _DESCRIBED or name == by:
-                what = "makes the groups" if name == by else f"is {kind}"
-                raise DataError(f"column {name!r} {what} and cannot be described: leave it out")
-        if not names:
-            raise DataError("there is no column to describe")
-        as_categories = [
-            name for name in names if name in categorical or kinds[name] in (Kind.CATEGORICAL, Kind.BOOL)
-        ]
-        numeric = [name for name in names if name not in as_categories]
-        for what, given, known in (("categorical", categorical, names), ("nonnormal", nonnormal, numeric)):
-            if isinstance(given, str) or not set(given) <= set(known):
-                raise DataError(
-                    f"{what} is a list of {'numeric ' * (what == 'nonnormal')}columns of the table"
-                )
-        if nonnormal and disclose == "aggregate":
-            raise DataError(
-                "medians and quartiles are found with disclose='result' only: leave out nonnormal"
-            )
-        return cls(tuple(names), tuple(numeric), tuple(nonnormal), tuple(as_categories), skipped)
-
-
-def _masks(chosen: Selection, by: str | None, rows: int) -> dict[str, NDArray[np.bool_]]:
-    """Return which rows are in each group; in one of all rows if there is no grouping column."""
-    return {ALL: np.ones(rows, np.bool_)} if by is None else grouped(chosen, by)
-
-
-def _numbers(
-    run: Analysis, plan: _Plan, chosen: Selection, masks: Mapping[str, NDArray[np.bool_]]
-) -> pd.DataFrame:
-    """Open what describes numeric columns, in each group, and in all rows as ``All`` at the end."""
-    names = [*masks, ALL] if len(masks) > 1 else list(masks)
-    index = pd.MultiIndex.from_product([plan.numeric, names], names=["column", "group"])
-    frame = pd.DataFrame(np.nan, index, ["count", "mean", "var", "q1", "median", "q3"])
-    if not plan.numeric:
-        return frame
-    enough = run.federation.shared_policy.min_cell
-    values = [ordered(chosen.numbers[name][mask]) for name in plan.numeric for mask in masks.values()]
-    n = open_counts(run, "numbers of values", np.array([len(x) for x in values]), enough)
-    n = np.where(n < max(enough, 2), -1, n)
-    used = np.flatnonzero(n > 0)
-    moments = np.full((len(n), 3), np.nan)
-    moments[used, 0] = n[used]
-    moments[used, 1:] = np.stack(
-        means_and_variances(run, [values[which] for which in used.tolist()], n[used]), axis=1
-    )
-    for name, its in zip(plan.numeric, moments.reshape(len(plan.numeric), -1, 3), strict=True):
-        rows = [*its, _balance.pooled(*its.T)] if len(masks) > 1 else its
-        frame.loc[name, ["count", "mean", "var"]] = np.array(rows)
-    if plan.nonnormal:
-        within = np.logical_or.reduce(list(masks.values()))
-        wanted = [(name, group) for name in plan.nonnormal for group in names]
-        sets = [ordered(chosen.numbers[name][masks.get(group, within)]) for name, group in wanted]
-        rows = frame.index.get_indexer(pd.MultiIndex.from_tuples(wanted))
-        number = frame["count"].fillna(-1).to_numpy(np.int64)[rows]
-        frame.iloc[rows, 3:] = find_quantiles(run, sets, number, np.array(_QUARTILES))
-    return frame
-
-
-def _counted(
-    run: Analysis, plan: _Plan, chosen: Selection, masks: Sequence[NDArray[np.bool_]]
-) -> dict[str, Counts]:
-    """Open the counts of categories, shape ``(levels + 1, groups + 1)`` for each column, all in one go."""
-    tables, lines, start = [], [], 0
-    for name in plan.categorical:
-        codes = chosen.codes[name]
-        size = len(chosen.levels[name])
-        by_group = [np.bincount(codes[mask & (codes >= 0)], minlength=size) for mask in masks]
-        table = with_margins(np.array(by_group, np.int64).T)
-        lines += [line.shifted(start) for line in lines_of(table.shape)]
-        tables.append(table)
-        start += table.size
-    if not tables:
-        return {}
-    opened = open_cells(run, np.concatenate([table.ravel() for table in tables]), lines)
-    ends = np.cumsum([0, *(table.size for table in tables)]).tolist()
-    return {
-        name: opened[first:end].reshape(*table.shape)
-        for name, table, (first, end) in zip(plan.categorical, tables, pairwise(ends), strict=True)
-    }
-
-
-def _compared(
-    name: str, plan: _Plan, numeric: pd.DataFrame, counts: Mapping[str, Counts]
-) -> tuple[str, float, float, float]:
-    """Return test, statistic, P value and standardised difference of a column's groups."""
-    found, smd = _balance.NONE, np.nan
-    if name in plan.categorical:
-        table = counts[name].shown[:-1, :-1]
-        if table.shape[1] > 1 and not counts[name].hidden[:-1, :-1].any():
-            found, smd = _balance.chi_squared(table), _balance.difference_of_proportions(table)
-    else:
-        n, mean, var = numeric.loc[name, ["count", "mean", "var"]].to_numpy(float)[:-1].T
-        if len(n) > 1 and not np.isnan(n).any():
-            found, smd = (
-                _balance.analysis_of_variance(n, mean, var),
-                _balance.difference_of_means(mean, var),
-            )
-    return (*_fields(found), smd)
-
-
-def _fields(found: Comparison) -> tuple[str, float, float]:
-    return found.test, found.statistic, found.pvalue
 
 
 # --- Result ------------------------------------------------------------------------------------------

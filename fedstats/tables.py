@@ -32,7 +32,7 @@ VALUE_COUNTS = Declaration(
 CROSSTAB = Declaration("crosstab", aggregate=_cells.AGGREGATE, result=_cells.RESULT, published=PUBLISHED)
 
 #: Largest table, margins included: beyond it most cells are small, and choosing what to hide takes long.
-MAX_CELLS = 5_000
+MAX_CELLS = 2_000
 #: Name of the margins.
 ALL = "All"
 
@@ -110,7 +110,7 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
     Raises
     ------
     DataError
-        As for `value_counts`; or the table has more than 5,000 cells.
+        As for `value_counts`; or the table has more than 2,000 cells, margins included.
     RemoteError
         The same at another site.
 

@@ -12,9 +12,10 @@ ends is a function of three neighbouring places. It is right, or one place too h
 *To open*, a number must look the same however it was computed, and whatever the masks are. There the bits of
 v are computed, and of these the leading ones chosen, and rounded.
 
-References ---------- .. [1] M. S. Schmookler and K. J. Nowka, "Leading Zero Anticipation and Detection: A
-Comparison of Methods", IEEE
-   Symposium on Computer Arithmetic, 2001.
+References
+----------
+.. [1] M. S. Schmookler and K. J. Nowka, "Leading Zero Anticipation and Detection: A Comparison of Methods",
+   IEEE Symposium on Computer Arithmetic, 2001.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
     exponent
         e: one public integer, or secret ones, of the same shape. Then x, too, is in `SHORT`.
     noise
-        Numbers |v| < 2^noise / 2 count as zero, and may up to 2^noise.
+        Numbers |v| < 2^noise / 4 count as zero, and may up to 2^noise / 2.
 
     Notes
     -----
@@ -167,7 +168,7 @@ def rounded_digits(
     undefined
         Secret counts, not negative; what is not 0 there is opened as NaN.
     noise
-        As for `leading_digits`.
+        Numbers |v| < 2^noise / 2 count as zero.
     digits
         Bits of the rounded number.
 
@@ -178,8 +179,11 @@ def rounded_digits(
         M + 2^(digits + 1)·sign + 2^(digits + 3)·(place − DIGITS + e); 2^(digits + 2) for what is not defined.
         See `reveal.compose`.
 
-    Notes ----- Magnitudes are rounded to the nearest; a tie away from zero, of negative numbers towards it.
-    What is opened is a function of the numbers v·2^e, up to 2^noise in v, and of nothing else.
+    Notes
+    -----
+    Magnitudes are rounded to the nearest, ties away from zero; those of negative numbers as if v were larger
+    by half a unit, which only shows in ties and where v has no more than so many bits. What is opened is a
+    function of v·2^e and of nothing else.
 
     **Leakage.** Nothing; see `leading_digits`. **Cost.** 8 + 2·⌈log2 T⌉ rounds for three parties and integers
     of T bits, 20 for mantissas. digits + 11 elements an entry to one peer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from protocols import field
 from protocols.engine import Engine
 from protocols.field import P
 from protocols.fixed import Format
+from protocols.long import LongArray
 from protocols.mersenne import Elements
 from protocols.secret import SecretArray
 from protocols.testing import run_parties
+from protocols.wide import Round
 from transport.base import Traffic
 
 NAMES = "abcdefghij"
@@ -67,3 +70,16 @@ def spent(engine: Engine, action: Callable[[], Any]) -> tuple[Traffic, Any]:
     before = engine.party.mesh.traffic.copy()
     result = action()
     return engine.party.mesh.traffic - before, result
+
+
+def exactly(x: LongArray) -> Any:
+    """Open numbers modulo Q, and return them as fractions: for tests only."""
+    step = Round(x.engine, "test")
+    opened = step.open(x.on, x.shares)
+    step.run()
+    modulus = x.on.modulus
+    signed = [int(v) - modulus * (2 * int(v) > modulus) for v in x.on.integers(opened.value).ravel()]
+    assert all(abs(v) <= x.format.bound for v in signed)
+    out = np.empty(x.size, object)
+    out[:] = [Fraction(v, 1 << x.format.fraction) for v in signed]
+    return out.reshape(x.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Panel:
                 variants, calls = swapped(variants.iloc[order].reset_index(drop=True), calls[order], swap)
             path = folder / f"site{site}.bed"
             rows = self.rows.iloc[samples]
-            write_bed(path.with_suffix(""), calls, variants, pd.DataFrame({"iid": rows["iid"]}))
+            samples = rows[["iid", "sex"]] if "sex" in rows else rows[["iid"]]
+            write_bed(path.with_suffix(""), calls, variants, samples)
             parts.append((rows.sample(frac=1.0, random_state=site), path))
         return parts
 
@@ -85,39 +86,79 @@ def make_panel(samples: int, variants: int, *, missing: float = 0.02, seed: int 
     )
 
 
-def scan(parts: Sequence[tuple[pd.DataFrame, Path]], **options: Any) -> fs.gwas.GWASResult:
-    """Scan at every site, check that all hold the same bits, and return the result."""
+def everywhere(
+    parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any], **options: Any
+) -> Any:
+    """Run an analysis of genotypes and cohort at every site, and return its results."""
 
-    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> fs.gwas.GWASResult:
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> Any:
         rows, path = data
-        return fs.gwas.linear(federation.genotypes(path), federation.cohort(rows, id="iid"), **options)
+        return analysis(federation.genotypes(path), federation.cohort(rows, id="iid"), **options)
 
-    first, *others = fs.simulate(program, parts)
+    return fs.simulate(program, parts)
+
+
+def scan(
+    parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any] = fs.gwas.linear, **options: Any
+) -> Any:
+    """Scan at every site, check that all hold the same bits, and return the result; sums are opened."""
+    if analysis is fs.gwas.linear:
+        options = {"disclose": "aggregate", **options}
+    first, *others = everywhere(parts, analysis, **options)
     for other in others:
-        pd.testing.assert_frame_equal(other.to_frame(), first.to_frame(), check_exact=True)
+        for its, of_first in zip(results(other), results(first), strict=True):
+            pd.testing.assert_frame_equal(its.to_frame(), of_first.to_frame(), check_exact=True)
     return first
 
 
-def least_squares(panel: Panel, trait: str, design: NDArray[np.float64]) -> pd.DataFrame:
-    """Return beta and standard error of each variant's allele 1, by rsid, on the pooled complete rows.
+def results(found: Any) -> list[Any]:
+    """Return the results of a scan of one trait or of several."""
+    return list(found.values()) if isinstance(found, dict) else [found]
 
-    Each variant has a regression of its own, with the whole design, by Householder QR.
+
+def least_squares(
+    panel: Panel,
+    trait: str,
+    design: NDArray[np.float64],
+    missing: str = "exact",
+    site: NDArray[np.int64] | None = None,
+    *,
+    intercepts: bool = True,
+) -> pd.DataFrame:
+    """Return beta, standard error and n of each variant's allele 1, by rsid, on the pooled complete rows.
+
+    Each variant has a regression of its own, with the whole design, by Householder QR. With `site`, the rows'
+    sites, each site's own mean is imputed, and the design has an indicator of each unless `intercepts` is
+    False.
     """
     complete = ~np.isnan(np.column_stack([panel.rows[trait], design])).any(axis=1)
     y, design = panel.rows[trait].to_numpy()[complete], design[complete]
+    site = np.zeros(len(y), np.int64) if site is None else site[complete]
     calls = np.where(panel.genotypes < 0, np.nan, panel.genotypes)[:, complete]
     estimates = []
     for g in calls:
-        known = ~np.isnan(g)
-        if not known.any() or (g[known] == g[known][0]).all():
-            estimates.append((np.nan, np.nan))
+        keep = ~np.isnan(g)
+        if missing == "impute":
+            sums, known = np.bincount(site, np.nan_to_num(g)), np.bincount(site, keep)
+            with np.errstate(invalid="ignore"):
+                g, keep = np.where(keep, g, (sums / known)[site]), known[site] > 0
+        groups = site[keep, np.newaxis] == np.unique(site[keep])
+        if not intercepts:
+            groups = np.ones((keep.sum(), 1))
+        x = np.column_stack([design[keep][:, 1:], groups, g[keep]])
+        # Covariates that are combinations of others take no part; the genotype, last, must be none.
+        _, r = np.linalg.qr(x)
+        x = x[:, (np.abs(np.diag(r)) > 1e-8 * np.linalg.norm(x, axis=0)) if len(r) == x.shape[1] else []]
+        df = len(x) - x.shape[1]
+        if df < 1 or np.ptp(g[keep]) == 0 or (g[keep] != x[:, -1:].T).any():
+            estimates.append((np.nan, np.nan, keep.sum()))
             continue
-        q, r = np.linalg.qr(np.column_stack([design, np.where(known, g, g[known].mean())]))
-        on_q = q.T @ y
-        rest = y - q @ on_q
-        variance = rest @ rest / (y.size - r.shape[1])
-        estimates.append((on_q[-1] / r[-1, -1], np.sqrt(variance) / abs(r[-1, -1])))
-    return pd.DataFrame(estimates, index=panel.variants["rsid"], columns=["beta", "standard_error"])
+        q, r = np.linalg.qr(x)
+        on_q = q.T @ y[keep]
+        rest = y[keep] - q @ on_q
+        error = np.sqrt(rest @ rest / df) / abs(r[-1, -1])
+        estimates.append((on_q[-1] / r[-1, -1], error, keep.sum()))
+    return pd.DataFrame(estimates, index=panel.variants["rsid"], columns=["beta", "standard_error", "n"])
 
 
 def assert_equal_scan(

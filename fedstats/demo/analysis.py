@@ -21,7 +21,13 @@ with fs.join() as fed:
     volunteers = fed.cohort("volunteers", id="sample_id")
     genotypes = fed.genotypes("genotypes")
     hits = fs.gwas.linear(
-        genotypes, volunteers, trait="ldl", covariates=["age", "sex", "pc1", "pc2"], ambiguous="drop"
+        genotypes,
+        volunteers,
+        trait="ldl",
+        covariates=["age", "sex", "pc1", "pc2"],
+        missing="impute",
+        ambiguous="drop",
+        disclose="aggregate",
     )
 
 # From here on everything is local: all sites hold the same results.

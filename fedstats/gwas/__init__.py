@@ -1,7 +1,21 @@
 """Genome-wide association over unpooled genotypes."""
 
 from fedstats.gwas.linear import linear
+from fedstats.gwas.logistic import logistic
+from fedstats.gwas.pca import PCAResult, pca
+from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
-__all__ = ["GWASResult", "SiteFiles", "SyntheticCohort", "linear", "simulate_cohort"]
+__all__ = [
+    "GWASResult",
+    "PCAResult",
+    "QCResult",
+    "SiteFiles",
+    "SyntheticCohort",
+    "linear",
+    "logistic",
+    "pca",
+    "qc",
+    "simulate_cohort",
+]

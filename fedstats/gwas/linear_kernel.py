@@ -1,141 +1,257 @@
 """What one block of variants contributes to the linear scan, and what the pooled sums say of each variant.
 
-Pure arrays, no messages. A site's contribution is additive over samples: `block_sums` at each site,
-added up over sites, is `block_sums` of the pooled samples. With g the calls of a variant (0 where
-missing), m its missing calls (1 where missing), Q the covariates, orthonormal over all samples with
-Q'Q = n·I and first column 1, and r the trait's residual, with r'r = n and Q'r = 0, the sums are
+Pure arrays, no messages; `linear` adds up over the sites between these functions. Let T = [Q, R] be the
+covariates, orthonormal over all samples with Q'Q = n·I, and the traits' residuals, with r'r = n and
+Q'R = 0; every column sums to zero. With c calls of a variant g (0 where missing) and its missing calls m,
+centring both g and T over the calls gives
 
-    g'g,  g'Q,  g'r,  m'Q,  m'r.
+    S_gg = Σg² − (Σg)²/c,    S_gT = g'T + Σg · m'T / c,    S_TT = n·I − D,    D = Σ_m tt' + (m'T)'m'T / c,
 
-The first column of Q makes Σg and the number of missing calls two of them. Setting missing calls to
-the pooled mean ḡ gives g + ḡm, and every product with that follows from these.
+as T sums to −m'T over the calls. The regression on complete cases follows from the three, by the theorem of
+Frisch, Waugh and Lovell. If the missing calls are set to the mean instead, S_gg and S_gT are the same, and
+D = 0. All is said of whatever set of samples the columns of T sum to zero over: all samples, which gives one
+intercept; or those of each site, and then the sites add up what they have centred, which gives one a site.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy import sparse
+
+from fedstats.gwas.members import Members, Numbers
 
 Floats = NDArray[np.float64]
-Genotypes = NDArray[np.int8]
+Integers = NDArray[np.int64]
 
-#: Most bytes of genotypes that are held as float64 at a time.
-MEMORY = 64 << 20
-#: A variant is collinear with the covariates if they leave less than this part of its variation.
+#: A variant, or a covariate among the calls of a variant, is a combination of the covariates before it if
+#: they leave less than this part of its variation.
 TOLERANCE = 1e-8
 
 
-def columns(terms: int) -> int:
-    """Return how many sums a variant has, given the number of columns of Q."""
-    return 1 + 2 * (terms + 1)
+class Block(Protocol):
+    """Genotypes of consecutive variants at one site; see `packed.PackedBlock`."""
+
+    def moments(self) -> Floats:
+        """Return missing calls, Σg and Σg² over calls: shape ``(variants, 3)``."""
+
+    def products(self, numbers: Numbers) -> Floats:
+        """Return g'T: shape ``(variants, columns)``."""
+
+    def of_missing(self, which: Integers, numbers: Numbers) -> Floats:
+        """Return m'T of some variants: shape ``(which, columns)``."""
+
+    def squares_of_missing(self, which: Integers, numbers: Numbers) -> tuple[Floats, Floats]:
+        """Return m'T and Σ_m tt' of some variants, the latter as `Numbers.pairs` says."""
 
 
-def block_sums(read: Callable[[slice], Genotypes], variants: int, Q: Floats, r: Floats) -> Floats:
-    """Return one site's sums of each variant of a block.
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """Sums of a block of variants, centred over calls.
+
+    Attributes
+    ----------
+    missing, total, squares
+        Missing calls, Σg over calls, and S_gg.
+    products
+        S_gT, shape ``(variants, columns)``.
+    groups
+        How many intercepts a variant's regression has.
+    """
+
+    missing: Floats
+    total: Floats
+    squares: Floats
+    products: Floats
+    groups: Floats
+
+    def to_array(self) -> Floats:
+        """Return all of it, one row a variant, to be added up over sites."""
+        return np.column_stack([self.missing, self.total, self.squares, self.groups, self.products])
+
+    @classmethod
+    def from_array(cls, sums: Floats) -> Centred:
+        """Undo `to_array`."""
+        missing, total, squares, groups = sums.T[:4]
+        return cls(np.rint(missing), total, squares, sums[:, 4:], np.rint(groups))
+
+
+def first_sums(block: Block, numbers: Numbers) -> Floats:
+    """Return missing calls, Σg, Σg² and g'T of a site: what every variant needs of every sample."""
+    return np.column_stack([block.moments(), block.products(numbers)])
+
+
+def centre(sums: Floats, n: int, which: Integers, of_missing: Floats) -> Centred:
+    """Centre `first_sums` over the calls of n samples.
 
     Parameters
     ----------
-    read
-        Returns the genotypes of a slice of the block: int8, shape ``(variants, samples)``, copies of
-        the effect allele and −1 where missing.
-    variants
-        Variants in the block.
-    Q, r
-        This site's rows of covariates and residual, shapes ``(samples, terms)`` and ``(samples,)``.
-
-    Returns
-    -------
-    ndarray
-        Shape ``(variants, columns(terms))``: g'g, then g'Q and g'r, then m'Q and m'r.
+    sums
+        Of the samples over which T sums to zero.
+    n
+        How many these are.
+    which
+        The variants that lack calls.
+    of_missing
+        Their m'T.
     """
-    samples, terms = Q.shape
-    targets = np.column_stack([Q, r])
-    sums = np.zeros((variants, columns(terms)))
-    step = max(1, MEMORY // (8 * max(1, samples)))
-    for start in range(0, variants, step):
-        part = slice(start, min(start + step, variants))
-        calls = read(part)
-        missing = _missing(calls)
-        g = calls.astype(np.float64)  # −1 where missing, undone by adding m to it
-        of_missing = missing @ targets
-        sums[part, 0] = np.einsum("ij,ij->i", g, g) - missing.sum(axis=1)
-        sums[part, 1 : terms + 2] = g @ targets + of_missing
-        sums[part, terms + 2 :] = of_missing
-    return sums
+    missing, total, squares = sums.T[:3]
+    called = n - missing
+    products = sums[:, 3:].copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        products[which] += (total / called)[which, np.newaxis] * of_missing
+        # From whole numbers, where calls are: rare variants lose nothing to cancellation.
+        variation = (squares * called - total**2) / called
+    none = called == 0
+    products[none] = 0.0
+    return Centred(missing, total, np.where(none, 0.0, variation), products, np.where(none, 0.0, 1.0))
 
 
-def _missing(calls: Genotypes) -> sparse.csr_array:
-    """Return where calls are missing, as ones in a sparse matrix: they are few."""
-    row, sample = np.nonzero(calls < 0)
-    ends = np.searchsorted(row, np.arange(len(calls) + 1))
-    return sparse.csr_array((np.ones(row.size), sample, ends), shape=calls.shape)
+def deficit(of_missing: Floats, squares: Floats, called: Floats, numbers: Numbers) -> Floats:
+    """Return D of variants, as `Numbers.pairs` says, given m'T and Σ_m tt'."""
+    first, second = numbers.pairs
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correction = of_missing[:, first] * of_missing[:, second] / called[:, np.newaxis]
+    return squares + np.where(called[:, np.newaxis] > 0, correction, 0.0)
+
+
+def centre_here(sums: Floats, block: Block, members: Members, numbers: Numbers) -> Centred:
+    """Centre `first_sums` of one site over its own calls; T sums to zero over its members."""
+    which = np.flatnonzero(sums[:, 0])
+    return centre(sums, len(members), which, block.of_missing(which, numbers))
+
+
+def deficit_here(block: Block, which: Integers, members: Members, numbers: Numbers) -> Floats:
+    """Return D of one site, centred over its own calls, of some variants."""
+    of_missing, squares = block.squares_of_missing(which, numbers)
+    return deficit(of_missing, squares, len(members) - block.moments()[which, 0], numbers)
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """The regression of a standardised residual on each variant; NaN where there is none.
+    """Regressions of standardised residuals on each variant; NaN where there is none.
 
     Attributes
     ----------
     frequency
         Of the effect allele, among calls.
+    n
+        Samples of the regression.
     missing_rate
         Part of the samples without a call.
-    beta, standard_error
-        Of one copy of the effect allele, in units of the residual's standard deviation.
-    statistic
-        Their ratio, Student's t with `df` degrees of freedom under the null hypothesis.
     df
         Residual degrees of freedom.
+    beta, standard_error
+        Of one copy of the effect allele, in units of each residual's standard deviation: shape
+        ``(variants, traits)``.
     """
 
     frequency: Floats
+    n: Floats
     missing_rate: Floats
+    df: Floats
     beta: Floats
     standard_error: Floats
-    statistic: Floats
-    df: int
+
+    @property
+    def statistic(self) -> Floats:
+        """Student's t with `df` degrees of freedom under the null hypothesis."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.beta / self.standard_error)
 
     @classmethod
     def concatenate(cls, scans: Sequence[Scan]) -> Scan:
         """Join the scans of consecutive blocks."""
-        arrays = [name for name in cls.__annotations__ if name != "df"]
-        joined = {name: np.concatenate([getattr(scan, name) for scan in scans]) for name in arrays}
-        return cls(**joined, df=scans[0].df)
+        return cls(
+            **{name: np.concatenate([getattr(s, name) for s in scans]) for name in cls.__annotations__}
+        )
 
 
-def solve(sums: Floats, n: int) -> Scan:
+def solve(sums: Centred, which: Integers, missing: Floats | None, n: int, numbers: Numbers) -> Scan:
     """Return what the sums over all sites say of each variant.
 
     Parameters
     ----------
     sums
-        Shape ``(variants, columns(terms))``, added up over the sites.
+        Centred, of all samples.
+    which
+        Variants that lack calls.
+    missing
+        D of these, for regressions on complete cases; None if missing calls were set to the mean.
     n
         Samples of all sites.
-
-    Notes
-    -----
-    The variation of g about its mean is taken from whole numbers, and rare variants lose nothing
-    to cancellation.
+    numbers
+        Tells which columns of T are covariates.
     """
-    terms = (sums.shape[1] - 3) // 2
-    squares, of_calls, of_missing = np.split(sums, [1, terms + 2], axis=1)
-    squares, total, missing = np.rint([squares[:, 0], of_calls[:, 0], of_missing[:, 0]])
-    called = n - missing
-    df = n - terms - 1
+    p = numbers.terms
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = total / called
-        products = of_calls + mean[:, np.newaxis] * of_missing
-        variation = (squares * called - total**2) / called
-        left = variation - np.einsum("ij,ij->i", products[:, 1:terms], products[:, 1:terms]) / n
-        left = np.where(left > TOLERANCE * variation, left, np.nan)
-        beta = products[:, terms] / left
-        residual = np.maximum(n - beta * products[:, terms], 0.0)
-        standard_error = np.sqrt(residual / df / left)
-        statistic = beta / standard_error
-    return Scan(mean / 2, missing / n, beta, standard_error, statistic, df)
+        left = sums.squares - np.einsum("ij,ij->i", sums.products[:, :p], sums.products[:, :p]) / n
+        slope = sums.products[:, p:].copy()
+        rest = np.full(slope.shape, float(n))
+        called = n - sums.missing
+        size = np.full(len(slope), float(n))
+        aliased = np.zeros(len(slope))
+        if missing is not None:
+            _complete_cases(
+                which, missing, sums.squares, sums.products, float(n), p, left, slope, rest, aliased
+            )
+            size = called
+        df = size - p + aliased - sums.groups - 1
+        left = np.where((left > TOLERANCE * sums.squares) & (df > 0), left, np.nan)[:, np.newaxis]
+        beta = slope / left
+        residual = np.maximum(rest - beta * slope, 0.0)
+        standard_error = np.sqrt(residual / df[:, np.newaxis] / left)
+        frequency = sums.total / called / 2
+    return Scan(frequency, size, sums.missing / n, df, beta, standard_error)
+
+
+@njit(cache=True, nogil=True)
+def _complete_cases(
+    which: Integers,
+    missing: Floats,
+    squares: Floats,
+    products: Floats,
+    n: float,
+    terms: int,
+    left: Floats,
+    slope: Floats,
+    rest: Floats,
+    aliased: Floats,
+) -> None:
+    """Project on the covariates by a Cholesky factor of S_QQ for each variant."""
+    columns = products.shape[1]
+    # Of T, and in its last column of g: what is left after the covariates before.
+    rows = np.empty((terms, columns + 1))
+    for k in range(which.size):
+        v = which[k]
+        at = 0
+        for a in range(terms):
+            rows[a, a] = n - missing[k, at]
+            for b in range(a + 1, columns):
+                rows[a, b] = -missing[k, at + b - a]
+            rows[a, columns] = products[v, a]
+            at += columns - a
+        left[v] = squares[v]
+        for trait in range(columns - terms):
+            rest[v, trait] = n - missing[k, at + trait]
+        for a in range(terms):
+            whole = rows[a, a]
+            for b in range(a):
+                whole += rows[b, a] ** 2
+            # A covariate that is a combination of others among the calls takes no part, as in R's lm.
+            known = rows[a, a] > TOLERANCE * whole
+            aliased[v] += not known
+            scale = 1 / np.sqrt(rows[a, a]) if known else 0.0
+            for b in range(a, columns + 1):
+                rows[a, b] *= scale
+            for b in range(a + 1, terms):
+                for c in range(b, columns + 1):
+                    rows[b, c] -= rows[a, b] * rows[a, c]
+            left[v] -= rows[a, columns] ** 2
+            for trait in range(columns - terms):
+                slope[v, trait] -= rows[a, columns] * rows[a, terms + trait]
+                rest[v, trait] -= rows[a, terms + trait] ** 2

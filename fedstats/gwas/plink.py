@@ -34,6 +34,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedstats.errors import DataError
 from fedstats.gwas._plink_tables import lines, read_bim, read_fam, write_bim, write_fam
+from fedstats.gwas.members import Members
+from fedstats.gwas.packed import PackedBlock
 
 #: The genotype of a sample without a call, in every int8 genotype array.
 MISSING: Final = -1
@@ -145,6 +147,17 @@ class BedFile:
             _decode_selected(self._packed, rows, flipped, _COUNTS_OF_BYTE, columns, counts)
         return counts
 
+    def block(
+        self,
+        variants: NDArray[np.int64],
+        members: Members,
+        *,
+        flip: NDArray[np.bool_],
+        ploidy: NDArray[np.int8],
+    ) -> PackedBlock:
+        """Read variants for sums over samples, without decoding them; see `PackedBlock`."""
+        return PackedBlock(self._packed, variants, flip, ploidy, members)
+
     def locate(self, iids: Sequence[str]) -> NDArray[np.int64]:
         """Find samples by individual id.
 
@@ -158,16 +171,28 @@ class BedFile:
         DataError
             One of the ids belongs to several samples of the file (in different families).
         """
-        index = pd.Index(self.samples["iid"])
-        twice = self.samples["iid"].isin(list(iids)) & index.duplicated(keep=False)
-        if twice.any():
-            raise DataError(
-                f"{self.path.with_suffix('.fam')}: {lines(twice.to_numpy())}: an individual id of several "
-                "samples, which a cohort's table cannot tell apart; make the second column unique"
-            )
-        first = ~index.duplicated()
-        rows = pd.Series(np.flatnonzero(first), index[first]).reindex(list(iids), fill_value=-1)
-        return rows.to_numpy(np.int64)
+        return locate_samples(self.path.with_suffix(".fam"), self.samples, iids)
+
+
+def locate_samples(path: Path, samples: pd.DataFrame, iids: Sequence[str]) -> NDArray[np.int64]:
+    """Find samples of a file by individual id; see `BedFile.locate`."""
+    index = pd.Index(samples["iid"])
+    twice = samples["iid"].isin(list(iids)) & index.duplicated(keep=False)
+    if twice.any():
+        raise DataError(
+            f"{path}: {lines(twice.to_numpy())}: an individual id of several samples, which a cohort's table "
+            "cannot tell apart; make the ids unique"
+        )
+    first = ~index.duplicated()
+    rows = pd.Series(np.flatnonzero(first), index[first]).reindex(list(iids), fill_value=-1)
+    return rows.to_numpy(np.int64)
+
+
+def pack(genotypes: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Pack counts of allele 1, two bits each, as a .bed file has them."""
+    packed = np.zeros((genotypes.shape[0], _stride(genotypes.shape[1])), np.uint8)
+    _encode(genotypes, _CODE_OF_COUNT, packed)
+    return packed
 
 
 class BedWriter:
@@ -217,10 +242,8 @@ class BedWriter:
             raise TypeError(f"genotypes are {genotypes.dtype}, not int8")
         if genotypes.size and (genotypes.min() < MISSING or genotypes.max() > 2):
             raise ValueError(f"genotypes other than 0, 1, 2 and {MISSING} (missing)")
-        packed = np.zeros((genotypes.shape[0], _stride(self._n_samples)), np.uint8)
-        _encode(genotypes, _CODE_OF_COUNT, packed)
         write_bim(self._bim, variants)
-        self._bed.write(packed.tobytes())
+        self._bed.write(pack(genotypes).tobytes())
 
     def close(self) -> None:
         """Flush and close the files."""

@@ -127,6 +127,61 @@ def qq(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def frequencies(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw how many variants have which minor allele frequency.
+
+    Parameters
+    ----------
+    frame
+        Column `effect_allele_frequency`; variants without one are left out.
+    ax
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    ax = _axes(ax, (6, 4))
+    frequency = frame["effect_allele_frequency"].dropna().to_numpy()
+    ax.hist(np.minimum(frequency, 1 - frequency), np.linspace(0, 0.5, 51).tolist(), color=_CHROMOSOMES[0])
+    ax.set_xlim(0, 0.5)
+    ax.set_xlabel("Minor allele frequency")
+    ax.set_ylabel("Variants")
+    return ax
+
+
+def components(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw samples by their first two principal components.
+
+    Parameters
+    ----------
+    scores
+        Columns `pc1` and, if there is more than one component, `pc2`, as from `PCAResult.scores`.
+    ax
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    ax = _axes(ax, (5, 5))
+    second = scores["pc2"] if "pc2" in scores else np.zeros(len(scores))
+    ax.scatter(scores["pc1"], second, s=8, linewidths=0, color=_CHROMOSOMES[0], alpha=0.6, rasterized=True)
+    ax.set_xlabel("First component")
+    ax.set_ylabel("Second component")
+    return ax
+
+
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     if ax is None:
         try:

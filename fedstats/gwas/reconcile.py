@@ -18,7 +18,7 @@ The rules, the same at every site and for every order in which the sites are nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -75,6 +75,22 @@ class Reconciled:
         """Number of variants kept, and of those dropped for each reason."""
         dropped = self.dropped["reason"].value_counts().reindex(REASONS, fill_value=0)
         return pd.concat([pd.Series({"kept": len(self)}), dropped]).rename("variants")
+
+    def only(self, variants: pd.DataFrame) -> Reconciled:
+        """Return those of the variants that a table lists by chromosome, position and both alleles."""
+        key = ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
+        wanted = pd.MultiIndex.from_frame(variants[key].astype(str))
+        kept = pd.MultiIndex.from_frame(self.variants[key].astype(str)).isin(wanted)
+        return self.take(np.flatnonzero(kept))
+
+    def take(self, which: Integers) -> Reconciled:
+        """Return some of the variants."""
+        return replace(
+            self,
+            variants=self.variants.iloc[which].reset_index(drop=True),
+            index={site: rows[which] for site, rows in self.index.items()},
+            flip={site: rows[which] for site, rows in self.flip.items()},
+        )
 
 
 def reconcile(

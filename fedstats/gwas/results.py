@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,6 +14,7 @@ from fedstats.gwas import plots
 from fedstats.gwas._inflation import lambda_gc
 from fedstats.gwas.plots import GENOME_WIDE
 from fedstats.gwas.reconcile import Reconciled
+from fedstats.gwas.ssf import write_ssf
 from fedstats.results import Result
 
 if TYPE_CHECKING:
@@ -32,8 +35,10 @@ class GWASResult(Result):
     nobs, n_missing
         Samples of all sites that were used; rows of all sites' cohorts that were left out, for want
         of genotypes, of the trait or of a covariate.
+    n_cases
+        Cases among the samples; None of a quantitative trait.
     df_resid
-        Residual degrees of freedom of each variant's regression.
+        Residual degrees of freedom of each variant's regression, if nobody lacks a call.
     reconciled
         How the sites' variant lists were matched: which variants were swapped, flipped or dropped,
         and why.
@@ -41,6 +46,7 @@ class GWASResult(Result):
 
     trait: str
     nobs: int
+    n_cases: int | None = None
     n_missing: int
     df_resid: int
     frame: pd.DataFrame = field(repr=False)
@@ -52,7 +58,8 @@ class GWASResult(Result):
         Columns follow GWAS-SSF [1]_: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`,
         `beta` and `standard_error` (of one copy of the effect allele, in the trait's unit),
         `effect_allele_frequency` (among calls), `p_value` (two-sided; 0 where it underflows), then `rsid`,
-        `n`, `neg_log10_p` (exact however small), `t`, `missing_rate` and `ambiguous` (an A/T or C/G variant).
+        `n`, `neg_log10_p` (exact however small), `t` (or `z` and `test`, see `logistic`), `missing_rate` and
+        `ambiguous` (an A/T or C/G variant).
         Estimates are NaN where a variant does not vary beyond the covariates.
 
         References
@@ -60,6 +67,32 @@ class GWASResult(Result):
         .. [1] A. Hayhurst et al., "A community driven GWAS summary statistics standard", bioRxiv, 2022.
         """
         return self.frame.copy()
+
+    def to_ssf(
+        self, path: str | PathLike[str], *, genome_assembly: str, ancestry: str, description: str = ""
+    ) -> tuple[Path, Path]:
+        """Write the estimates as GWAS-SSF, as the GWAS Catalog takes them: a table, and its metadata.
+
+        Parameters
+        ----------
+        path
+            The table, ``NAME.tsv.gz``: compressed in blocks, to be indexed by
+            ``tabix -S 1 -s 1 -b 2 -e 2``. Chromosomes X, Y and MT become 23, 24 and 25 there.
+        genome_assembly
+            Such as ``"GRCh38"``.
+        ancestry
+            Of the samples, in words.
+        description
+            Of the trait; its name by default.
+
+        Returns
+        -------
+        table, metadata : Path
+            ``NAME.tsv.gz`` and ``NAME.tsv.gz-meta.yaml``.
+        """
+        return write_ssf(
+            self, path, genome_assembly=genome_assembly, ancestry=ancestry, description=description
+        )
 
     @property
     def lambda_gc(self) -> float:
@@ -75,6 +108,7 @@ class GWASResult(Result):
         tested = self.frame["p_value"].notna()
         facts: list[tuple[str, object]] = [
             ("Samples", f"{self.nobs:,}"),
+            *([] if self.n_cases is None else [("Cases", f"{self.n_cases:,}")]),
             ("Left out", f"{self.n_missing:,}"),
             ("Sites", len(self.sites)),
             ("Variants tested", f"{int(tested.sum()):,}"),
@@ -98,7 +132,8 @@ class GWASResult(Result):
         )
         return "\n".join(
             [
-                f"Linear association of {self.trait} with each variant",
+                f"{'Linear' if self.n_cases is None else 'Logistic'} association of {self.trait} with each "
+                "variant",
                 *_table.pair_lines(facts),
                 "",
                 *_table.frame_lines(table, digits=4),

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 #: What `agree` publishes and `open_sizes` opens; part of the declaration of every test that calls them.
 PUBLISHED = _selection.PUBLISHED
 SIZES = "number of rows of each group"
-SIZES_IF_ENOUGH = (
-    "number of rows of each group; 0 if there are fewer than min_cell, which is decided on shares"
-)
+SIZES_IF_ENOUGH = "number of rows of each group; of one with fewer than min_cell, only that"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

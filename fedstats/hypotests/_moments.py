@@ -108,10 +108,7 @@ def _secret(
             distance, scale = total * int(n.sum()) - total.sum() * n.astype(object), size * size.sum()
         else:
             distance, scale = total - n * about, size
-        located, spread = floating(concatenate([total, distance])), floating(scatter)
-        return GroupMoments(
-            size,
-            located[: len(n)] / size,
-            located[len(n) :] / scale,
-            spread / (size * size * (size - 1)),
-        )
+        # One conversion for all.
+        secret = floating(concatenate([total, distance, scatter]))
+        found = (secret / np.concatenate([size, scale, size * size * (size - 1)])).reshape(3, len(n))
+        return GroupMoments(size, found[0], found[1], found[2])

@@ -65,9 +65,11 @@ class HypothesisTest(Result):
         lines = [self.title, "", *_table.pair_lines(list(self.figures.items()))]
         if self.alternative != "two-sided":
             lines.append(f"alternative: {self.alternative}")
-        groups = self.by_group()
-        groups.index = groups.index.map(str)
-        return "\n".join([*lines, "", *_table.frame_lines(groups), "", f"Cost: {self.cost}"])
+        if len(self.nobs) > 1:
+            groups = self.by_group()
+            groups.index = groups.index.map(str)
+            lines += ["", *_table.frame_lines(groups)]
+        return "\n".join([*lines, "", f"{self.nobs.sum()} rows", f"Cost: {self.cost}"])
 
 
 #: Options of a call by name, each with its value and what it may be: a Literal's values, a truth value, a

@@ -109,8 +109,8 @@ def levene(
     bits), the mean distances from them, and F; of each other site which levels of `by` it has. A coalition of
     t sites learns no more in the result mode, and can leave its own rows out of what it learns.
 
-    **Cost.** For three sites about 220 rounds and 900 kB with medians, 170 rounds and 200 kB with
-    means; 10 rounds in the aggregate mode.
+    **Cost.** For three sites and two groups about 200 rounds and 1 MB with medians, 150 rounds and 180 kB
+    with means; 10 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(MEDIAN if center == "median" else MEAN, disclose) as run:
         part = _groups.agree(

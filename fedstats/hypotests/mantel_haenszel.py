@@ -20,6 +20,7 @@ import numpy as np
 from scipy import stats
 
 from fedstats.disclosure import Declaration, Disclose
+from fedstats.errors import EstimationError
 from fedstats.hypotests import _tables
 from fedstats.hypotests._moments import Numbers, open_results
 from fedstats.hypotests._ratio import RatioResult, require_ratio
@@ -86,7 +87,7 @@ def cochran_mantel_haenszel(
     PolicyError
         A stratum, a group, the event or its absence has fewer than `min_cell` rows.
     EstimationError
-        The odds ratio is 0 or infinite.
+        The odds ratio is 0 or infinite; or a stratum has a single row.
 
     Notes
     -----
@@ -117,6 +118,8 @@ def cochran_mantel_haenszel(
         opened = open_results(run, results)
         ratio, error = require_ratio(opened["odds ratio"], opened["standard error"])
         statistic = float(opened["statistic"])
+        if not np.isfinite(statistic):
+            raise EstimationError(f"a stratum of {strata!r} has a single row: merge rare levels")
         return RatioResult(
             **run.finish(),
             title=f"Cochran–Mantel–Haenszel test of {outcome} by {by} within {strata}",

@@ -91,7 +91,7 @@ def f_oneway(
     result mode, and can leave its own rows out of what it learns. With ``disclose="aggregate"`` all sums are
     exact.
 
-    **Cost.** For three sites and two groups about 130 rounds and 150 kB, and 20 rounds more for each doubling
+    **Cost.** For three sites and two groups about 110 rounds and 130 kB, and 20 rounds more for each doubling
     of the groups; 8 rounds in the aggregate mode.
     """
     with cohort.federation.analysis(DECLARATION, disclose) as run:
@@ -131,7 +131,7 @@ def anova_welch(
     Notes
     -----
     **Leakage.** As `f_oneway`, and the degrees of freedom of the denominator. **Cost.** For three sites and
-    two groups about 260 rounds and 240 kB, and 70 rounds more for each doubling of the groups; 8 rounds in
+    two groups about 250 rounds and 210 kB, and 70 rounds more for each doubling of the groups; 8 rounds in
     the aggregate mode.
     """
     with cohort.federation.analysis(WELCH, disclose) as run:

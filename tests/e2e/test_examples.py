@@ -25,8 +25,10 @@ def test_every_example_is_tested() -> None:
         "cancer_registry.py",
         "multicentre.py",
         "linear_gwas.py",
+        "gwas_pipeline.py",
         "trial.py",
         "table1.py",
+        "risk_model.py",
     }
 
 
@@ -52,6 +54,19 @@ def test_linear_gwas(tmp_path: Path) -> None:
     ]
     assert (table["p_value"] < 5e-8).sum() > 10
     assert (tmp_path / "manhattan.png").stat().st_size > 10_000
+
+
+def test_gwas_pipeline(tmp_path: Path) -> None:
+    printed = run("gwas_pipeline.py", tmp_path)
+    for heading in ("Quality of genotypes", "Principal components", "Linear assoc", "Logistic assoc"):
+        assert heading in printed
+    loci = pd.read_csv(tmp_path / "loci.tsv", sep="\t")
+    assert 3 < len(loci) < 200
+    assert (loci["p_value"] < 5e-8).all()
+    assert f"Opened by the gated scan: {len(loci)} of" in printed
+    assert len(pd.read_csv(tmp_path / "high_ldl.tsv.gz", sep="\t")) > 1_000
+    for plot in ("frequencies", "ancestry", "manhattan", "qq"):
+        assert (tmp_path / f"{plot}.png").stat().st_size > 5_000
 
 
 def test_trial_prints_what_its_docstring_says() -> None:
@@ -87,3 +102,11 @@ def test_multicentre(tmp_path: Path) -> None:
     assert "age             0.66019  0.061606  10.716" in printed
     assert "combined (DL)   0.63657  0.075466" in printed
     assert (tmp_path / "forest.png").stat().st_size > 5_000
+
+
+def test_risk_model() -> None:
+    printed = run("risk_model.py")
+    source = (EXAMPLES / "risk_model.py").read_text(encoding="utf-8")
+    shown = textwrap.dedent(source[source.index("::") + 2 : source.index('"""\n\nimport')]).strip()
+    for part in re.split(r"\n\n", shown):
+        assert part in printed

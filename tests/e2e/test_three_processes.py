@@ -42,7 +42,8 @@ def analyse(fed, patients, volunteers, genotypes):
     rows = fed.cohort(patients)
     people = fed.cohort(volunteers, id="sample_id")
     hits = fs.gwas.linear(
-        fed.genotypes(genotypes), people, trait="ldl", covariates=["age", "sex"], ambiguous="drop"
+        fed.genotypes(genotypes), people, trait="ldl", covariates=["age", "sex"], ambiguous="drop",
+        disclose="aggregate",
     )
     return json.dumps(
         {

@@ -14,6 +14,7 @@ from transport_helpers import connect_all
 
 import fedstats as fs
 from fedstats.federation import Federation
+from fedstats.gwas import _ahead
 from transport.threads import run_peers
 
 SITES = ("a", "b", "c")
@@ -22,12 +23,14 @@ SITES = ("a", "b", "c")
 def scan(federation: Federation, rows: pd.DataFrame, bed: Path) -> pd.DataFrame:
     with federation:
         cohort = federation.cohort(rows, id="iid")
-        hits = fs.gwas.linear(federation.genotypes(bed), cohort, trait="ldl", covariates=["age"])
+        hits = fs.gwas.linear(
+            federation.genotypes(bed), cohort, trait="ldl", covariates=["age"], disclose="aggregate"
+        )
         return hits.to_frame()
 
 
 def test_twenty_cuts_during_a_scan(tmp_path: Path, loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fs.gwas.linear.__globals__, "BLOCK", 256)
+    monkeypatch.setattr(_ahead, "BLOCK", 256)
     parts = make_panel(150, 6_000).deal(tmp_path, [40, 50])
     whole = fs.simulate(lambda federation, part: scan(federation, *part), parts, names=SITES)[0]
 

@@ -23,7 +23,9 @@ def refusals(parts: list[tuple[pd.DataFrame, Path]], **options: object) -> list[
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> fs.FedStatsError:
         cohort = federation.cohort(data[0], id="iid")
         with pytest.raises(fs.FedStatsError) as caught:
-            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", **options)
+            fs.gwas.linear(
+                federation.genotypes(data[1]), cohort, trait="ldl", **{"disclose": "aggregate", **options}
+            )
         assert all(reveal.kind == "published" for reveal in federation.leakage)
         return caught.value
 
@@ -41,7 +43,71 @@ def test_recorded_equals_declared(tmp_path: Path) -> None:
     unused = {"transform sums", "transform squares", "transforms"}
     assert plain.leakage.labels == result.leakage.labels - unused
     [sums] = [reveal for reveal in plain.leakage if reveal.label == "variant sums"]
-    assert sums.size == 12 * (1 + 2 * 3)
+    assert sums.size == 12 * (3 + 2)
+
+
+@pytest.mark.parametrize("mode", ["result", "gated"])
+def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str) -> None:
+    options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": "impute", "threshold": 0.5}
+    found = scan(small(tmp_path), **options, disclose=mode)
+    assert found.leakage.labels == getattr(DECLARATION, mode).keys() | DECLARATION.published.keys()
+
+
+def test_shares_refuse_what_they_cannot(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    for options, message in (
+        ({"disclose": "result", "missing": "exact"}, "needs missing='impute'"),
+        ({"disclose": "gated", "missing": "impute", "threshold": 5.0}, "a P value between 0 and 1"),
+    ):
+        for error in refusals(parts, **options):
+            with pytest.raises(fs.DataError, match=message):
+                raise error
+
+
+def test_quality_opens_counts_alone(tmp_path: Path) -> None:
+    found = scan(small(tmp_path), fs.gwas.qc)
+    declaration = importlib.import_module("fedstats.gwas.qc").DECLARATION
+    assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    assert {reveal.label: reveal.size for reveal in found.leakage if reveal.kind == "pooled"} == {
+        "samples": 2,
+        "genotype counts": 12 * 5,
+    }
+    assert found.cost.rounds == 2 + 2 + 2 + 1
+    found.samples["id"] = CANARY
+    assert CANARY not in repr(found) + found.summary()
+
+
+def test_logistic_opens_what_is_declared(tmp_path: Path) -> None:
+    panel = make_panel(90, 12)
+    panel.rows["case"] = (panel.genotypes[3] > 0) | (np.arange(90) % 5 == 0)
+    panel.rows["case"] = panel.rows["case"].astype(int)
+    panel.genotypes[4] = np.where(panel.rows["case"] == 1, 1, 0)
+    found = scan(small(tmp_path, panel), fs.gwas.logistic, trait="case", covariates=["scale(age)"], refit=0.5)
+    declaration = importlib.import_module("fedstats.gwas.logistic").DECLARATION
+    assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    sizes = {reveal.label: reveal.size for reveal in found.leakage}
+    assert sizes["variant sums"] == 12 * (5 + 2)
+    assert sizes["missing calls"] <= 12 * (2 + 2)
+
+
+def test_variants_that_differ_between_sites(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    good = scan(parts, fs.gwas.qc).passing(maf=0.1, call_rate=0.5, hwe=0)
+    assert 0 < len(good) < 12
+    found = scan(parts, trait="ldl", variants=good).to_frame()
+    pd.testing.assert_frame_equal(found[good.columns], good.reset_index(drop=True))
+
+    def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
+        cohort = federation.cohort(data[0], id="iid")
+        mine = good.iloc[1:] if federation.site == "site2" else good
+        with pytest.raises(fs.DataError, match="pass the same variants"):
+            fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", variants=mine)
+
+    fs.simulate(program, parts)
+    for unusable, message in ((good[["chromosome"]], "no column"), (good.iloc[:0], "none of the given")):
+        for error in refusals(parts, variants=unusable):
+            with pytest.raises(fs.DataError, match=message):
+                raise error
 
 
 def test_equal_lists_are_not_sent(tmp_path: Path) -> None:
@@ -73,11 +139,24 @@ def test_ids_that_fit_no_sample(tmp_path: Path) -> None:
 def test_no_variant_in_common(tmp_path: Path) -> None:
     parts = small(tmp_path)
     panel = make_panel(90, 12)
-    elsewhere = panel.variants.assign(base_pair_location=panel.variants["base_pair_location"] + 1)
+    elsewhere = panel.variants.assign(
+        base_pair_location=panel.variants["base_pair_location"] + 1, rsid=panel.variants["rsid"] + "b"
+    )
     (tmp_path / "moved").mkdir()
     moved = Panel(panel.genotypes, elsewhere, panel.rows).deal(tmp_path / "moved", [20, 30])[2]
     errors = refusals([*parts[:2], moved])
     assert all(type(error) is fs.DataError and "share no variant" in str(error) for error in errors)
+
+
+def test_another_genome_build_at_one_site(tmp_path: Path) -> None:
+    parts = small(tmp_path)
+    panel = make_panel(90, 12)
+    lifted = panel.variants.assign(base_pair_location=panel.variants["base_pair_location"] + 50)
+    lifted.loc[0, "base_pair_location"] -= 50  # one lies where it did
+    (tmp_path / "lifted").mkdir()
+    other = Panel(panel.genotypes, lifted, panel.rows).deal(tmp_path / "lifted", [20, 30])[2]
+    errors = refusals([*parts[:2], other])
+    assert all(type(error) is fs.DataError and "11 of the 12 rsids" in str(error) for error in errors)
 
 
 def test_a_cohort_without_ids(tmp_path: Path) -> None:
@@ -117,7 +196,7 @@ def test_reprs_hold_no_person(tmp_path: Path) -> None:
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> None:
         cohort, genotypes = federation.cohort(data[0], id="iid"), federation.genotypes(data[1])
         result = fs.gwas.linear(genotypes, cohort, trait="ldl")
-        shown = [cohort, genotypes, genotypes.bed, result, federation, federation.party, result.leakage]
+        shown = [cohort, genotypes, genotypes.file, result, federation, federation.party, result.leakage]
         assert CANARY not in "".join(map(repr, shown))
         assert not np.isin(data[0]["ldl"].to_numpy(), result.to_frame().select_dtypes(float)).any()
 

@@ -10,7 +10,7 @@ from scipy import stats
 from stat_helpers import pooled, refused, split
 
 import fedstats as fs
-from fedstats.correlation import CORR, COV
+from fedstats.correlation import CORR, COV, SPEARMAN
 
 MODES = {"result": 5e-9, "aggregate": 1e-9}
 ROUNDS = {"result": (169, 136), "aggregate": (8, 8)}
@@ -83,6 +83,30 @@ def test_columns_without_values_enough() -> None:
     assert result.to_frame().loc["age", "bili"] == pytest.approx(frame.age.corr(frame.bili), rel=1e-8)
     assert result.to_frame()[["blank", "rare"]].isna().all(axis=None)
     assert "fewer than 5 rows" in result.summary()
+
+
+def test_ranks() -> None:
+    """With ties, gaps, a pair of few rows, and a column that does not vary."""
+    frame = pbc()[["chol", "few", "same"]].assign(ties=pbc().age.round(-1))
+    parts = split(frame, [3, 100, 200])
+    result = pooled(lambda c: fs.corr(c, method="spearman"), parts)
+    varying = ["chol", "few", "ties"]
+    expected = frame[varying].corr("spearman", min_periods=5)
+    np.testing.assert_allclose(result.to_frame().loc[varying, varying], expected, rtol=5e-9)
+    assert result.to_frame().loc["same", varying].isna().all()
+    assert pd.isna(result.to_frame().loc["few", "chol"])
+    assert result.leakage.labels == {*SPEARMAN.result, *SPEARMAN.published}
+    by_scipy = stats.spearmanr(frame.chol, frame.ties, nan_policy="omit")
+    assert result.pvalues().loc["chol", "ties"] == pytest.approx(by_scipy.pvalue, rel=1e-6)
+
+
+def test_methods_that_are_none() -> None:
+    for options, message in (
+        ({"method": "kendall"}, "method must be 'pearson' or 'spearman'"),
+        ({"method": "spearman", "disclose": "aggregate"}, "knows no disclosure mode 'aggregate'"),
+    ):
+        for error in refused(lambda c, options=options: fs.corr(c, **options), split(pbc(), [100, 100])):
+            assert message in str(error)
 
 
 def test_plot(both: tuple[str, fs.CorrelationResult, fs.CovarianceResult]) -> None:

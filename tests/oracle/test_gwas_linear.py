@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from gwas_helpers import Panel, assert_equal_scan, least_squares, make_panel, sc
 from stat_helpers import refused
 
 import fedstats as fs
+from fedstats.gwas import _ahead
 from fedstats.gwas.plink import BedFile
 
-LINEAR = importlib.import_module("fedstats.gwas.linear")  # the name is the function's in its package
 MAIZE = Path(__file__).parents[3] / "shared" / "data" / "maize"
 
 
@@ -25,18 +24,72 @@ def dummies(panel: Panel) -> np.ndarray:
 
 
 @pytest.mark.parametrize("alike", [True, False], ids=["same lists", "other order and alleles"])
-def test_pooled_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool) -> None:
-    monkeypatch.setattr(LINEAR, "BLOCK", 100)
+@pytest.mark.parametrize("missing", ["exact", "impute"])
+@pytest.mark.parametrize("site_intercepts", [False, True], ids=["one intercept", "one a site"])
+def test_pooled_regression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool, missing: str, site_intercepts: bool
+) -> None:
+    monkeypatch.setattr(_ahead, "BLOCK", 100)
     panel = make_panel(700, 450)
-    result = scan(panel.deal(tmp_path, [11, 400], alike=alike), trait="ldl", covariates=["age", "C(arm)"])
-    assert len(result.to_frame()) == 450
-    assert_equal_scan(result.to_frame(), panel, least_squares(panel, "ldl", dummies(panel)))
-    assert result.nobs == panel.rows["age"].notna().sum()
-    assert result.n_missing == panel.rows["age"].isna().sum()
-    assert (
-        result.to_frame()["beta"].isna().sum()
-        == result.to_frame()["effect_allele_frequency"].isin([0, 1]).sum()
+    panel.genotypes[7, :11] = -1  # nobody at the first site has a call
+    panel.genotypes[8] = -1
+    panel.genotypes[9, panel.rows["arm"] == "y"] = -1  # an arm without calls
+    site = np.repeat([0, 1, 2], [11, 389, 300])
+    panel.rows["ldl"] += 30 * site
+    panel.rows["log_ldl"] = np.log(panel.rows["ldl"] + 200)
+    panel.rows["hdl"] = panel.rows["ldl"] ** 2
+    result = scan(
+        panel.deal(tmp_path, [11, 389], alike=alike),
+        trait=["ldl", "log(ldl + 200)", "hdl"],
+        covariates=["age", "C(arm)"],
+        missing=missing,
+        site_intercepts=site_intercepts,
     )
+    assert list(result) == ["ldl", "log(ldl + 200)", "hdl"]
+    for trait, one in zip(["ldl", "log_ldl", "hdl"], result.values(), strict=True):
+        table = one.to_frame()
+        expected = least_squares(panel, trait, dummies(panel), missing, site if site_intercepts else None)
+        assert len(table) == 450
+        assert_equal_scan(table, panel, expected)
+        assert (table["n"] == expected.loc[table["rsid"], "n"].to_numpy()).all() or missing == "impute"
+        assert one.nobs == panel.rows["age"].notna().sum()
+        assert one.n_missing == panel.rows["age"].isna().sum()
+        assert one.df_resid == one.nobs - 5 - 2 * site_intercepts
+    ids = table.set_index("rsid")
+    assert np.isnan(ids.loc["rs8", "beta"])
+    assert np.isfinite(ids.loc["rs9", "beta"]) or panel.genotypes[9].max() < 1
+    assert np.isfinite(ids.loc["rs7", "beta"]) or panel.genotypes[7].max() < 1
+
+
+def test_one_trait_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
+    panel = make_panel(200, 30)
+    panel.rows["hdl"] = panel.rows["ldl"] % 7
+    parts = panel.deal(tmp_path, [60, 60])
+    together = scan(parts, trait=["hdl", "ldl"], covariates=["age"])
+    alone = scan(parts, trait="ldl", covariates=["age"])
+    pd.testing.assert_frame_equal(together["ldl"].to_frame(), alone.to_frame(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_sex_chromosomes(tmp_path: Path, flip: bool) -> None:
+    """A man's heterozygous calls on X and Y, and a woman's calls on Y, are none."""
+    panel = make_panel(300, 40, missing=0.01)
+    panel.variants["chromosome"] = np.repeat(["1", "X", "Y", "MT"], 10)
+    panel.rows["sex"] = np.arange(300) % 3  # 0 is unknown
+    male = (panel.rows["sex"] == 1).to_numpy()
+    result = scan(panel.deal(tmp_path, [100, 100], alike=not flip), trait="ldl", covariates=["C(sex)"])
+    known = panel.genotypes.copy()
+    known[10:30, male] = np.where(known[10:30, male] == 1, -1, known[10:30, male])
+    known[20:30, ~male] = -1
+    design = np.column_stack([np.ones(300), panel.rows["sex"] == 1, panel.rows["sex"] == 2]).astype(float)
+    expected = least_squares(Panel(known, panel.variants, panel.rows), "ldl", design)
+    expected.iloc[20:, :2] *= 2
+    assert np.isfinite(expected.iloc[20:30]["beta"]).any()  # sex takes no part, as all are men
+    assert_equal_scan(result.to_frame(), panel, expected)
+    alone = scan(panel.deal(tmp_path, [100, 100], alike=not flip), trait="ldl")
+    expected = least_squares(Panel(known, panel.variants, panel.rows), "ldl", np.ones((300, 1)))
+    expected.iloc[20:, :2] *= 2
+    assert_equal_scan(alone.to_frame(), panel, expected)
 
 
 def test_frequencies_and_missing_calls(tmp_path: Path) -> None:
@@ -102,6 +155,7 @@ def test_an_effect_beyond_the_smallest_float(tmp_path: Path) -> None:
         (60, ["age", "-1"], fs.DataError, "take the intercept away"),
         (60, ["0"], fs.DataError, "take the intercept away"),
         (60, "age", fs.DataError, r"a list of terms: \['age'\]"),
+        (60, ["ldl"], fs.DataError, "ldl is both trait and covariate"),
         (3, ["dose"], fs.EstimationError, "3 complete samples .* cannot determine 2 terms and a variant"),
     ],
 )
@@ -144,11 +198,24 @@ def test_maize_panel(tmp_path: Path, alike: bool) -> None:
 
 @pytest.mark.parametrize("block", [40, 4096])
 def test_cost_is_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(LINEAR, "BLOCK", block)
+    monkeypatch.setattr(_ahead, "BLOCK", block)
     panel = make_panel(200, 1200)
     blocks = -(-1200 // block)
-    alike = scan(panel.deal(tmp_path, [60, 60], alike=True), trait="ldl", covariates=["age"]).cost
-    assert alike.rounds == 11 + 2 * blocks
-    assert alike.bytes_sent == pytest.approx(24 * (2 * 1 + 5) * 1200 * 2 / 3, rel=0.1)
-    other = scan(panel.deal(tmp_path, [60, 60]), trait="ldl", covariates=["age"]).cost
-    assert other.rounds == 12 + 2 * blocks
+    rel = 0.1 if blocks == 1 else 0.25  # what frames the messages
+    whole = Panel(np.maximum(panel.genotypes, 0), panel.variants, panel.rows)
+
+    def cost(panel: Panel, *, alike: bool, **options: object) -> fs.results.Cost:
+        return scan(
+            panel.deal(tmp_path, [60, 60], alike=alike), trait="ldl", covariates=["age"], **options
+        ).cost
+
+    for missing, sums in (("exact", 5 + 2 + 3), ("impute", 5 + 2)):
+        found = cost(panel, alike=True, missing=missing)
+        assert found.rounds == 11 + 4 * blocks
+        assert found.bytes_sent == pytest.approx(24 * sums * 1200 * 2 / 3, rel=rel)
+    found = cost(whole, alike=False)
+    assert found.rounds == 12 + 2 * blocks
+    found = cost(whole, alike=True)
+    assert found.rounds == 11 + 2 * blocks
+    assert found.bytes_sent == pytest.approx(24 * 5 * 1200 * 2 / 3, rel=rel)
+    assert cost(panel, alike=True, missing="impute", site_intercepts=True).rounds == 11 + 2 * blocks

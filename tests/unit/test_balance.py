@@ -12,6 +12,7 @@ from fedstats._balance import (
     chi_squared,
     difference_of_means,
     difference_of_proportions,
+    kruskal_wallis,
     pooled,
 )
 
@@ -40,6 +41,17 @@ def test_two_groups_are_compared_by_t() -> None:
     found, expected = analysis_of_variance(*figures(GROUPS[:2])), stats.ttest_ind(*GROUPS[:2])
     assert found.test == "t-test"
     assert (found.statistic, found.pvalue) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_kruskal_wallis() -> None:
+    groups = [np.round(x) for x in GROUPS]
+    together = np.concatenate(groups)
+    n, ranks = np.array([float(len(x)) for x in groups]), stats.rankdata(together)
+    sums = np.add.reduceat(ranks, [0, 10, 25])
+    ties = float((np.unique(together, return_counts=True)[1] ** 3).sum() - len(together))
+    found, expected = kruskal_wallis(n, sums[:-1], ties), stats.kruskal(*groups)
+    assert (found.statistic, found.pvalue) == pytest.approx((expected.statistic, expected.pvalue))
+    assert kruskal_wallis(np.array([3.0, 2.0]), np.array([9.0]), 120.0) == NONE
 
 
 def test_groups_without_spread_are_not_compared() -> None:

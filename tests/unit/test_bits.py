@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,13 @@ def test_circuits(length):
     def program(engine: Engine) -> Any:
         a, b = share_bits(engine, x, length), share_bits(engine, y, length)
         found = {"carry": adder.carry_pieces(a, b), "less": adder.less_pieces(a, b)}
+        if length > 1:  # side by side, in the rounds of the deeper one
+            cost, together = spent(
+                engine, partial(adder.run, adder.carry_circuit(a, b), adder.all_circuit(a))
+            )
+            assert cost.rounds == math.ceil(math.log2(length))
+            np.testing.assert_array_equal(together[0].shape, found["carry"].shape)
+            found |= {"carry beside": together[0], "all shared": bits.pieces(together[1])}
         if length:
             found |= {
                 "all": adder.all_pieces(a),
@@ -180,6 +188,9 @@ def test_circuits(length):
 
     found = compute_alike(3, program)
     pairs = list(zip(x, y, strict=True))
+    if length > 1:
+        assert found.pop("carry beside") == [v + w >= top for v, w in pairs]
+        assert found.pop("all shared") == [v == top - 1 for v in x]
     assert found.pop("carry") == [v + w >= top for v, w in pairs]
     assert found.pop("less") == [v < w for v, w in pairs]
     if length:

@@ -66,6 +66,26 @@ def test_matrices(size):
     assert integers(RING.matmul(inverse, residues(square))) == np.eye(size, dtype=int).tolist()
 
 
+@pytest.mark.parametrize("terms", [0, 1, 16, 17, 300])
+def test_sums_of_many_terms(terms):
+    a = np.array([[Q - 1 - k for k in range(terms)] for _ in range(3)], object).reshape(3, terms)
+    assert integers(RING.sum(residues(a))) == [sum(row) % Q for row in a.tolist()]
+
+
+def test_stacks_of_matrices():
+    a, b = matrix(6, 4, 7).reshape(2, 3, 4), matrix(8, 5, 8).reshape(2, 4, 5)
+    assert integers(RING.matmul(residues(a), residues(b))) == (a @ b % Q).tolist()
+
+
+@given(st.lists(st.integers(0, 1 << 100), min_size=1, max_size=5))
+def test_powers_of_two(values):
+    words = crt.to_words(values)
+    powers, inverses = (RING.powers_of_two(words, negative=negative) for negative in (False, True))
+    for p, row in zip(RING.primes, powers.tolist(), strict=True):
+        assert row == [pow(2, value, p) for value in values]
+    assert integers(RING.mul(powers, inverses)) == [1] * len(values)
+
+
 def test_determinants_and_pivots():
     a = [[0, 2, 1], [3, 0, 0], [0, 0, 5]]
     inverse, determinant = RING.invert(residues(a))

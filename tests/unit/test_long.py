@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_helpers import compute, compute_alike, spent
+from engine_helpers import compute, compute_alike, exactly, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,19 +16,6 @@ from protocols.engine import Engine
 from protocols.errors import PrecisionError, RangeError
 from protocols.long import LONG, LongArray, lengthen, multiply, narrow, share_long, sum_long
 from protocols.secret import SecretArray
-
-
-def exactly(x: LongArray) -> Any:
-    """Open numbers modulo Q, and return them as fractions: for tests only."""
-    step = long.Round(x.engine, "test")
-    opened = step.open(x.on, x.shares)
-    step.run()
-    modulus = x.on.modulus
-    signed = [int(v) - modulus * (2 * int(v) > modulus) for v in x.on.integers(opened.value).ravel()]
-    assert all(abs(v) <= x.format.bound for v in signed)
-    out = np.empty(x.size, object)
-    out[:] = [Fraction(v, 1 << x.format.fraction) for v in signed]
-    return out.reshape(x.shape)
 
 
 def fractions(values: Any) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fedstats as fs
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     p=st.lists(st.floats(0, 1) | st.sampled_from([0.0, 1.0, 0.01, 0.05]), min_size=1, max_size=30),
     method=st.sampled_from(["bonferroni", "holm", "fdr_bh", "fdr_by"]),

@@ -1,0 +1,7 @@
+"""How good predictions are, over the rows of all sites."""
+
+from fedstats.evaluation.brier import BrierResult, brier
+from fedstats.evaluation.calibration import CalibrationResult, calibration
+from fedstats.evaluation.roc import ROCResult, roc
+
+__all__ = ["BrierResult", "CalibrationResult", "ROCResult", "brier", "calibration", "roc"]

@@ -1,0 +1,282 @@
+"""Quality of genotypes over all sites: call rates, allele frequencies, Hardy–Weinberg equilibrium.
+
+What is said of a variant comes from genotype counts, which the sites add up. What is said of a sample, its
+call rate and heterozygosity, never leaves its site; only the frequencies that it is measured by are pooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedstats import _table
+from fedstats.disclosure import Declaration, Disclose
+from fedstats.gwas import _variants, plots
+from fedstats.gwas._ahead import blocks
+from fedstats.gwas._hardy_weinberg import mid_p
+from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.dosages import DosageBlock
+from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.members import Members
+from fedstats.gwas.packed import PackedBlock
+from fedstats.gwas.reconcile import Reconciled
+from fedstats.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fedstats.cohort import Cohort
+
+Integers = NDArray[np.int64]
+Block: TypeAlias = PackedBlock | DosageBlock
+
+DECLARATION = Declaration(
+    "gwas.qc",
+    aggregate={
+        "samples": "number of samples, and of men among them",
+        "genotype counts": "of each variant: heterozygotes, carriers of two copies, missing calls, copies of "
+        "the effect allele and of both alleles",
+    },
+    published=_variants.PUBLISHED,
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class QCResult(Result):
+    """Quality of the variants that the sites share; the same at every site, but for `samples`.
+
+    Attributes
+    ----------
+    nobs
+        Samples of all sites.
+    samples
+        This site's samples, which no other site has seen: `id`, `call_rate` (of all but Y), and on the
+        autosomes `heterozygosity` (part of the calls) and `inbreeding` (1 − observed / expected
+        heterozygotes, NaN if none are expected).
+    reconciled
+        How the sites' variant lists were matched.
+    """
+
+    nobs: int
+    frame: pd.DataFrame = field(repr=False)
+    samples: pd.DataFrame = field(repr=False)
+    reconciled: Reconciled = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a variant in the order of the genome.
+
+        Columns: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, `rsid`, `call_rate` (on
+        Y among men), `heterozygotes`, `effect_homozygotes`, `other_homozygotes`, `effect_allele_count`,
+        `allele_count` (of both alleles: men have one on X and Y, everybody one on MT),
+        `effect_allele_frequency`, and `hwe_p`, the exact mid-P value of Hardy–Weinberg equilibrium, NaN
+        beyond the autosomes.
+        """
+        return self.frame.copy()
+
+    def passing(
+        self, *, call_rate: float = 0.98, maf: float = 0.01, mac: float = 0, hwe: float = 1e-6
+    ) -> pd.DataFrame:
+        """Return the variants that pass all thresholds, to be given to a scan as ``variants=``.
+
+        Parameters
+        ----------
+        call_rate
+            Least call rate.
+        maf, mac
+            Least frequency, and least number of copies, of the rarer allele.
+        hwe
+            Least P value of Hardy–Weinberg equilibrium; not asked of variants that have none.
+        """
+        f = self.frame
+        rarer = np.minimum(f["effect_allele_count"], f["allele_count"] - f["effect_allele_count"])
+        frequency = np.minimum(f["effect_allele_frequency"], 1 - f["effect_allele_frequency"])
+        passes = (f["call_rate"] >= call_rate) & (frequency >= maf) & (rarer >= mac) & ~(f["hwe_p"] < hwe)
+        return f.loc[passes, _variants.KEY]
+
+    def summary(self) -> str:
+        """Return what was counted, as text; of this site's samples, nothing."""
+        f = self.frame
+        frequency = np.minimum(f["effect_allele_frequency"], 1 - f["effect_allele_frequency"])
+        facts: list[tuple[str, object]] = [
+            ("Samples", f"{self.nobs:,}"),
+            ("Sites", len(self.sites)),
+            ("Variants", f"{len(f):,}"),
+            ("Dropped", f"{len(self.reconciled.dropped):,}"),
+            ("Monomorphic", f"{int((frequency == 0).sum()):,}"),
+            ("Frequency < 0.01", f"{int((frequency < 0.01).sum()):,}"),
+            ("Call rate < 0.98", f"{int((f['call_rate'] < 0.98).sum()):,}"),
+            ("Hardy-Weinberg P < 1e-6", f"{int((f['hwe_p'] < 1e-6).sum()):,}"),
+            ("Mean call rate", round(float(f["call_rate"].mean()), 5)),
+        ]
+        return "\n".join(["Quality of genotypes", *_table.pair_lines(facts), "", f"Cost: {self.cost}"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how many variants have which minor allele frequency; needs matplotlib."""
+        return plots.frequencies(self.frame, ax=ax)
+
+
+def qc(
+    genotypes: Genotypes,
+    cohort: Cohort,
+    *,
+    variants: pd.DataFrame | None = None,
+    ambiguous: Ambiguous = "keep",
+    disclose: Disclose = "aggregate",
+) -> QCResult:
+    """Count genotypes over all sites, and measure this site's samples by what is found.
+
+    Parameters
+    ----------
+    genotypes
+        See `Federation.genotypes`.
+    cohort
+        Its rows with genotypes are counted; needs an ``id``.
+    variants
+        Only these, as from `QCResult.passing`; all that the sites share by default.
+    ambiguous
+        Whether A/T and C/G variants are kept.
+    disclose
+        ``"aggregate"``: pooled genotype counts are opened.
+
+    Returns
+    -------
+    QCResult
+
+    Raises
+    ------
+    DataError
+        The genotype files or ids cannot be used, or the sites share no variant.
+    RemoteError
+        The same at another site.
+
+    Notes
+    -----
+    **Leakage.** Every site learns the pooled counts of each variant's genotypes, which suffice to tell
+    whether a known genome is among the samples (see `linear`), and each site's list of variants. A
+    coalition of t sites learns the counts of the other n − t sites.
+
+    **Cost.** Four rounds, one more if the variant lists differ, and two for each block of 2,048 variants;
+    each site sends about 80·(s − 1)/s bytes a variant when there are s sites.
+
+    Examples
+    --------
+    >>> quality = fs.gwas.qc(geno, cohort)  # doctest: +SKIP
+    >>> good = quality.passing(maf=0.01, hwe=1e-6)  # doctest: +SKIP
+    >>> fs.gwas.linear(geno, cohort, trait="ldl", variants=good)  # doctest: +SKIP
+    """
+    with cohort.federation.analysis(DECLARATION, disclose) as run:
+        found, shared = _variants.agree_variants(
+            run, genotypes, cohort, ambiguous, variants=variants, options=f"ambiguous={ambiguous!r}"
+        )
+        rows = np.flatnonzero(found >= 0)
+        members = genotypes.members(found[rows])
+        men = members.among(members.is_male)
+        n, n_men = (int(count) for count in run.sum("samples", np.array([len(members), len(men)])))
+        chromosome = shared.variants["chromosome"].to_numpy()
+        tally = _Tally(members)
+        counted = []
+
+        def local(part: slice) -> tuple[Block, Integers]:
+            block = genotypes.block(shared, part, members)
+            counts = _with_alleles(block.counts, chromosome[part], len(members), len(men))
+            on_x = np.flatnonzero(chromosome[part] == "X")
+            if on_x.size:
+                of_men = genotypes.block(shared, part, men).counts[on_x]
+                counts[on_x, 3:] -= np.column_stack([of_men[:, 1], len(men) - of_men[:, 2]])
+            return block, counts
+
+        for number, part, (block, mine) in blocks(run, len(shared), local):
+            counts = run.sum("genotype counts", mine, part=number)
+            counted.append(counts)
+            tally.add(block, chromosome[part], counts[:, 3] / np.maximum(counts[:, 4], 1))
+        counts = np.concatenate(counted)
+        names = None if cohort.ids is None else cohort.ids[rows]
+        return QCResult(
+            **run.finish(),
+            nobs=n,
+            frame=_frame(shared, counts, n, n_men),
+            samples=tally.frame(names),
+            reconciled=shared,
+        )
+
+
+def _with_alleles(counts: Integers, chromosome: NDArray[np.object_], n: int, men: int) -> Integers:
+    """Add copies of the effect allele and of both alleles to counts; on X as if all were women."""
+    one, two, missing = counts.T
+    on_y = chromosome == "Y"
+    called = np.where(on_y, men, n) - np.where(on_y, missing - (n - men), missing)
+    copies = np.column_stack([one + 2 * two, 2 * called])
+    copies[on_y] //= 2
+    return np.column_stack([one, two, np.where(on_y, missing - (n - men), missing), copies])
+
+
+def _frame(shared: Reconciled, counts: Integers, n: int, n_men: int) -> pd.DataFrame:
+    known = shared.variants
+    one, two, missing, copies, alleles = counts.T
+    chromosome = known["chromosome"].to_numpy()
+    members = np.where(chromosome == "Y", n_men, n)
+    # Heterozygous calls on MT are half a copy.
+    per_copy = np.where(chromosome == "MT", 2, 1)
+    none = members - one - two - missing
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pd.DataFrame(
+            {
+                "chromosome": known["chromosome"],
+                "base_pair_location": known["base_pair_location"],
+                "effect_allele": known["effect_allele"],
+                "other_allele": known["other_allele"],
+                "rsid": known["rsid"],
+                "call_rate": 1 - missing / members,
+                "heterozygotes": one,
+                "effect_homozygotes": two,
+                "other_homozygotes": none,
+                "effect_allele_count": copies / per_copy,
+                "allele_count": alleles / per_copy,
+                "effect_allele_frequency": copies / alleles,
+                "hwe_p": np.where(np.isin(chromosome, _variants.SPECIAL), np.nan, mid_p(one, two, none)),
+            }
+        )
+
+
+class _Tally:
+    """Counts of each of this site's members over the variants."""
+
+    def __init__(self, members: Members) -> None:
+        self.variants = 0
+        self.autosomal = 0
+        self.missing = np.zeros(len(members))
+        self.missing_autosomal = np.zeros(len(members))
+        self.heterozygous = np.zeros(len(members))
+        self.expected = np.zeros(len(members))
+
+    def add(self, block: Block, chromosome: NDArray[np.object_], frequency: NDArray[np.float64]) -> None:
+        """Add a block, given its variants' chromosomes and pooled frequencies."""
+        calls = block.hard_calls()
+        everybodys = calls[chromosome != "Y"]
+        self.variants += len(everybodys)
+        self.missing += np.count_nonzero(everybodys < 0, axis=0)
+        autosomal = ~np.isin(chromosome, _variants.SPECIAL)
+        calls, chance = calls[autosomal], (2 * frequency * (1 - frequency))[autosomal]
+        lacking = calls < 0
+        variant, sample = np.nonzero(lacking)
+        self.autosomal += len(calls)
+        self.missing_autosomal += np.count_nonzero(lacking, axis=0)
+        self.heterozygous += np.count_nonzero(calls == 1, axis=0)
+        self.expected += chance.sum() - np.bincount(sample, chance[variant], self.expected.size)
+
+    def frame(self, names: Sequence[object] | NDArray[np.object_] | None) -> pd.DataFrame:
+        """Return one row a member."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return pd.DataFrame(
+                {
+                    "id": names,
+                    "call_rate": 1 - self.missing / self.variants,
+                    "heterozygosity": self.heterozygous / (self.autosomal - self.missing_autosomal),
+                    "inbreeding": 1 - self.heterozygous / self.expected,
+                }
+            )

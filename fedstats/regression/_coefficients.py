@@ -1,0 +1,100 @@
+"""What estimates and their standard errors come to, by term, where no likelihood stands behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fedstats import design
+from fedstats.expressions import Array
+from fedstats.formula import Coding
+from fedstats.results import Result
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class CoefficientResult(Result):
+    """Coefficients with standard errors; the same at every site.
+
+    Attributes
+    ----------
+    formula, response
+        What was fitted.
+    params, bse
+        Estimates and their standard errors by term: the intercept, then the formula's order.
+    nobs, n_missing
+        Rows of all sites that were used, and that were left out for a missing value.
+    coding
+        How rows are coded, for `predict`.
+    """
+
+    formula: str
+    response: str
+    params: pd.Series[float]
+    bse: pd.Series[float]
+    nobs: int
+    n_missing: int
+    coding: Coding = field(repr=False)
+
+    @property
+    def df_resid(self) -> int:
+        """Residual degrees of freedom."""
+        return self.nobs - len(self.params)
+
+    @property
+    def use_t(self) -> bool:
+        """Whether p-values and intervals are of Student's t; of the normal distribution otherwise."""
+        return False
+
+    @property
+    def tvalues(self) -> pd.Series[float]:
+        """Estimates divided by their standard errors."""
+        return (self.params / self.bse).rename("t" if self.use_t else "z")
+
+    @property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values that a coefficient is 0."""
+        magnitude = np.abs(self.tvalues.to_numpy())
+        p = 2 * (stats.t.sf(magnitude, self.df_resid) if self.use_t else stats.norm.sf(magnitude))
+        return pd.Series(p, index=self.params.index, name="P>|t|" if self.use_t else "P>|z|")
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
+        if not 0 < alpha < 1:
+            raise ValueError("alpha lies between 0 and 1")
+        quantile = stats.t.isf(alpha / 2, self.df_resid) if self.use_t else stats.norm.isf(alpha / 2)
+        return pd.DataFrame({0: self.params - quantile * self.bse, 1: self.params + quantile * self.bse})
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the coefficients: estimate, standard error, statistic, p-value, 95 % interval."""
+        interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
+        return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
+
+    def predict(self, frame: pd.DataFrame) -> pd.Series[float]:
+        """Predict the response of rows of this site; nothing is sent.
+
+        Parameters
+        ----------
+        frame
+            Has every column on the right of the formula.
+
+        Returns
+        -------
+        pandas.Series
+            Predictions by the frame's index; NaN where a column is missing.
+
+        Raises
+        ------
+        DataError
+            A column is absent, of another type, or has a level that the fit did not.
+        """
+        positions, X = design.code_new_rows(self.coding, frame)
+        predicted = np.full(len(frame), np.nan)
+        predicted[positions] = self._mean(X @ self.params.to_numpy())
+        return pd.Series(predicted, index=frame.index, name=self.response)
+
+    def _mean(self, linear: Array) -> Array:
+        """Return what linear predictors predict."""
+        return linear
