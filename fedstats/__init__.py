@@ -76,7 +76,7 @@ from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
 from fedstats.meta import CombinedPvalues, MetaResult, combine_pvalues, meta_analysis  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.mixed import GLMMResult, LMMResult, glmm, lmm  # noqa: E402
-from fedstats.multivariate import PCAResult, pca  # noqa: E402
+from fedstats.multivariate import KMeansResult, PCAResult, kmeans, pca  # noqa: E402
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import (  # noqa: E402
     GEEResult,
@@ -150,6 +150,7 @@ __all__ = [
     "HistogramResult",
     "HypothesisTest",
     "IntervalResult",
+    "KMeansResult",
     "KaplanMeierResult",
     "KruskalResult",
     "LMMResult",
@@ -204,6 +205,7 @@ __all__ = [
     "iqr",
     "join",
     "kaplan_meier",
+    "kmeans",
     "kruskal",
     "ks_2samp",
     "lasso",

@@ -110,3 +110,12 @@ def open_locations(
         both = floating(stack([means, covariance[diagonal, diagonal]]))
     mean, variance = run.reveal({"locations": both})["locations"]
     return part.frame.centre + part.frame.unit * mean, part.frame.unit * np.sqrt(variance)
+
+
+def pooled_locations(run: Analysis, part: Columns) -> tuple[Array, Array]:
+    """Return means and standard deviations in the units of the columns; either mode opens `LOCATIONS`."""
+    if run.disclose != "aggregate":
+        return open_locations(run, part, *shared_covariance(run, part))
+    total, squares = run.sum("locations", np.stack([part.z.sum(axis=0), np.square(part.z).sum(axis=0)]))
+    variance = (squares - total**2 / part.n) / (part.n - 1)
+    return part.frame.centre + part.frame.unit * total / part.n, part.frame.unit * np.sqrt(variance)
