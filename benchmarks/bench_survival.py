@@ -51,6 +51,7 @@ def times() -> pd.DataFrame:
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore")  # lifelines'
 @pytest.mark.parametrize("disclose", ["aggregate", "result"])
 def test_coxph(benchmark: Any, times: pd.DataFrame, disclose: Any) -> None:
     lifelines = pytest.importorskip("lifelines")

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats.design import Missing
-from fedstats.errors import DataError, EstimationError
+from fedstats.errors import EstimationError
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
 CLUSTERS: Mapping[str, str] = {"clusters": "the number of clusters, and whether any has two rows or more"}
-
-
-def complete(
-    cohort: Cohort, names: Sequence[str | None], *, numeric: Sequence[str] = (), missing: Missing
-) -> NDArray[np.bool_]:
-    """Return which rows have no missing value in some columns, or refuse them."""
-    for column in numeric:
-        cohort.schema.require_numeric(column)
-    taken = np.ones(len(cohort), dtype=bool)
-    for name in names:
-        if name is None:
-            continue
-        gaps = cohort.missing(name)
-        if missing == "raise" and gaps.any():
-            raise DataError(
-                f"column {name!r} has {int(gaps.sum())} missing values at this site: fill them, or use "
-                "missing='drop'"
-            )
-        taken &= ~gaps
-    return taken
 
 
 def clusters_of(cohort: Cohort, groups: str | None, rows: NDArray[np.intp]) -> NDArray[np.int64]:

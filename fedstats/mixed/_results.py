@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from fedstats import _table
+from fedstats._normal_tests import NormalTests
 from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class MixedResult(Result):
+class MixedResult(NormalTests, Result):
     """What linear and generalised mixed models have in common; the same at every site.
 
     Attributes
@@ -49,24 +49,6 @@ class MixedResult(Result):
     def bse(self) -> pd.Series[float]:
         """Standard errors of the fixed effects."""
         return pd.Series(np.sqrt(np.diag(self.covariance)), index=self.params.index, name="std err")
-
-    @property
-    def zvalues(self) -> pd.Series[float]:
-        """Estimates divided by their standard errors."""
-        return (self.params / self.bse).rename("z")
-
-    @property
-    def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values of the normal distribution that a coefficient is 0."""
-        p = 2 * stats.norm.sf(np.abs(self.zvalues.to_numpy()))
-        return pd.Series(p, index=self.params.index, name="P>|z|")
-
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
-        if not 0 < alpha < 1:
-            raise ValueError("alpha lies between 0 and 1")
-        width = stats.norm.isf(alpha / 2) * self.bse
-        return pd.DataFrame({0: self.params - width, 1: self.params + width})
 
     def cov_params(self) -> pd.DataFrame:
         """Return the covariance matrix of the fixed effects."""
@@ -140,11 +122,7 @@ class GLMMResult(MixedResult):
 
     def odds_ratios(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return odds ratios within clusters: ``odds_ratio, lower, upper`` of level 1 − alpha."""
-        limits = self.conf_int(alpha)
-        columns = {"odds_ratio": self.params, "lower": limits[0], "upper": limits[1]}
-        return pd.DataFrame(
-            {name: np.exp(values.to_numpy()) for name, values in columns.items()}, self.params.index
-        )
+        return self.ratios("odds_ratio", alpha)
 
     @property
     def aic(self) -> float:

@@ -19,11 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _frames, design
+from fedstats._complete import complete_rows
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.mixed._blocks import Complex
-from fedstats.mixed._clusters import CLUSTERS, clusters_of, complete, open_clusters
+from fedstats.mixed._clusters import CLUSTERS, clusters_of, open_clusters
 from fedstats.mixed._maximum import minimise
 from fedstats.mixed._results import GLMMResult
 from fedstats.regression._cholesky import cholesky
@@ -112,7 +113,7 @@ def glmm(
             call=f"groups={groups!r}, missing={missing!r}",
             needs_response=True,
             missing=missing,
-            check=lambda: complete(cohort, [groups], missing=missing),
+            check=lambda: complete_rows(cohort, [groups], missing),
         )
         if not part.names:
             raise DataError(f"formula {formula!r} has no terms on its right")

@@ -24,12 +24,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _frames, design
+from fedstats._complete import complete_rows
 from fedstats._moments import Frame
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.mixed._blocks import Blocks, Complex
-from fedstats.mixed._clusters import CLUSTERS, clusters_of, complete, open_clusters
+from fedstats.mixed._clusters import CLUSTERS, clusters_of, open_clusters
 from fedstats.mixed._maximum import minimise
 from fedstats.mixed._results import LMMResult
 from fedstats.regression._cholesky import cholesky
@@ -120,7 +121,7 @@ def lmm(
                 raise DataError(f"slopes is a list of columns: [{slopes!r}]")
             if site and groups is None:
                 raise DataError("site=True adds an intercept of the site to that of clusters: give groups")
-            return complete(cohort, [groups, *slopes], numeric=slopes, missing=missing)
+            return complete_rows(cohort, [groups, *slopes], missing, numeric=slopes)
 
         part = design.agree_design(
             run,

@@ -48,8 +48,8 @@ DECLARATION = Declaration(
     published=PUBLISHED,
 )
 
-#: Points for each cluster, by which rows are grouped at the start; starts from the groups, of which the best one
-#: is taken.
+#: Points for each cluster, by which rows are grouped at the start; starts from the groups, of which the best
+#: one is taken.
 POINTS, STARTS = 12, 20
 #: Steps end when no centre moves by this part of a standard deviation.
 CONVERGED = 1e-7

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from fedstats import _table, design
+from fedstats._normal_tests import NormalTests
 from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class CoxResult(Result):
+class CoxResult(NormalTests, Result):
     """A fitted proportional hazards model; the same at every site.
 
     Attributes
@@ -70,30 +71,9 @@ class CoxResult(Result):
         """Standard errors."""
         return pd.Series(np.sqrt(self.variances), index=self.params.index, name="std err")
 
-    @property
-    def zvalues(self) -> pd.Series[float]:
-        """Estimates divided by their standard errors."""
-        return (self.params / self.bse).rename("z")
-
-    @property
-    def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values that a coefficient is 0."""
-        p = 2 * stats.norm.sf(np.abs(self.zvalues.to_numpy()))
-        return pd.Series(p, index=self.params.index, name="P>|z|")
-
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
-        if not 0 < alpha < 1:
-            raise ValueError("alpha lies between 0 and 1")
-        width = stats.norm.isf(alpha / 2) * self.bse
-        return pd.DataFrame({0: self.params - width, 1: self.params + width})
-
     def hazard_ratios(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return hazard ratios with their intervals of level 1 − alpha: ``hazard_ratio, lower, upper``."""
-        limits = self.conf_int(alpha)
-        columns = {"hazard_ratio": self.params, "lower": limits[0], "upper": limits[1]}
-        ratios = {name: np.exp(values.to_numpy()) for name, values in columns.items()}
-        return pd.DataFrame(ratios, index=self.params.index)
+        return self.ratios("hazard_ratio", alpha)
 
     def cov_params(self) -> pd.DataFrame:
         """Return the covariance matrix of the estimates.

@@ -93,7 +93,7 @@ def aalen_johansen(
     **Leakage.** As for `kaplan_meier`, without quantiles, for each kind of event. Of each site it is told
     which kinds of events it has.
 
-    Cost: 8 rounds with ``"aggregate"``, about 70 with ``"result"``; bytes as for `kaplan_meier`, for every
+    Cost: 10 rounds with ``"aggregate"``, about 85 with ``"result"``; bytes as for `kaplan_meier`, for every
     kind of event.
 
     Examples

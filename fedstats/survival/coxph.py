@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fedstats import _frames, design
+from fedstats._complete import complete_rows
 from fedstats._moments import Frame
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
@@ -167,9 +168,10 @@ def coxph(
     single site it is learnt which levels categorical columns have. A coalition of t sites learns nothing more
     with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
-    Cost: with ``"aggregate"`` 18 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 85 rounds and some 220 a step, and some 50·(1 + p)·(2 + p)/2 bytes a
-    step for each time with an event, twice that if it is tied. There are 5 steps as a rule.
+    Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
+    and p covariates; with ``"result"`` 90 rounds and some 200 a step, and some 80·(1 + p)·(2 + p)/2 bytes a
+    step for each time with an event, twice that if it is tied, and 2 kB for each tied event. There are 5
+    steps as a rule.
 
     Examples
     --------
@@ -184,7 +186,7 @@ def coxph(
                 raise DataError(f"ties must be one of {', '.join(get_args(Ties))}, not {ties!r}")
             if ph_test is not None and ph_test not in get_args(Transform):
                 raise DataError(f"ph_test must be one of {', '.join(get_args(Transform))}, not {ph_test!r}")
-            return _complete(cohort, [duration, event, entry, strata, cluster], missing)
+            return complete_rows(cohort, [duration, event, entry, strata, cluster], missing)
 
         part = design.agree_design(
             run,
@@ -252,22 +254,6 @@ def coxph(
             baseline=None if found.hazards is None else _baseline(found.hazards, times, cells, strata),
             coding=part.coding,
         )
-
-
-def _complete(cohort: Cohort, names: Sequence[str | None], missing: design.Missing) -> NDArray[np.bool_]:
-    """Return which rows have no missing value in some columns, or refuse them."""
-    taken = np.ones(len(cohort), dtype=bool)
-    for name in names:
-        if name is None:
-            continue
-        gaps = cohort.missing(name)
-        if missing == "raise" and gaps.any():
-            raise DataError(
-                f"column {name!r} has {int(gaps.sum())} missing values at this site: fill them, or use "
-                "missing='drop'"
-            )
-        taken &= ~gaps
-    return taken
 
 
 def _within_one(run: Analysis, frame: Frame, X: Array) -> tuple[Frame, Array]:

@@ -118,8 +118,8 @@ def kaplan_meier(
     ``min_cell`` rows have no estimates. A coalition of t sites learns nothing more with ``"result"``; with
     ``"aggregate"`` it learns the same counts over the other sites.
 
-    Cost: 8 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
-    about 75 rounds, and 1.5 kB for every time of the grid and group.
+    Cost: 10 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
+    about 100 rounds, and 1.5 kB for every time of the grid and group.
 
     Examples
     --------

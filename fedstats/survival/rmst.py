@@ -91,7 +91,7 @@ def rmst(
     mean and variance, but where fewer than ``min_cell`` rows are at risk at the horizon; with ``"aggregate"``
     as for `kaplan_meier`.
 
-    Cost: 8 rounds with ``"aggregate"``, about 65 with ``"result"``; bytes as for `kaplan_meier`.
+    Cost: 10 rounds with ``"aggregate"``, about 75 with ``"result"``; bytes as for `kaplan_meier`.
 
     Examples
     --------
