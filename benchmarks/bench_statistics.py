@@ -16,6 +16,7 @@ import statsmodels.formula.api as smf
 
 import fedstats as fs
 from benchmarks.compare import compare
+from benchmarks.on_shares import over_wide_area
 from fedstats.demo import reference
 from fedstats.gwas.plink import write_bed
 from fedstats.results import Result
@@ -39,9 +40,11 @@ def against_pooled(
         results[:] = fs.simulate(program, parts)
 
     compare(benchmark, federated, peer, pooled, turns=3)
+    rounds, sent = results[0].cost.rounds, max(result.cost.bytes_sent for result in results)
     benchmark.extra_info |= {
-        "rounds": results[0].cost.rounds,
-        "bytes": max(result.cost.bytes_sent for result in results),
+        "rounds": rounds,
+        "bytes": sent,
+        "wide_area": over_wide_area(benchmark.stats.stats.median, rounds, sent),
     }
 
 
@@ -112,7 +115,14 @@ def test_gwas_linear(benchmark: Any, tmp_path: Path) -> None:
 
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> Result:
         cohort = federation.cohort(data[0], id="iid")
-        return fs.gwas.linear(federation.genotypes(data[1]), cohort, trait="ldl", covariates=covariates, missing="impute", disclose="aggregate")
+        return fs.gwas.linear(
+            federation.genotypes(data[1]),
+            cohort,
+            trait="ldl",
+            covariates=covariates,
+            missing="impute",
+            disclose="aggregate",
+        )
 
     against_pooled(benchmark, program, parts, "NumPy, pooled", pooled)
     benchmark.extra_info["million_genotypes_a_second"] = round(

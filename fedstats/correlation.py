@@ -114,7 +114,7 @@ def corr(
     aggregate mode sums, sums of squares and of products. A coalition of t sites learns the same, and
     can subtract its own rows from sums.
 
-    Cost: 169 rounds for three sites; eight in aggregate mode. By Spearman some 150 rounds for each pair.
+    Cost: 169 rounds for three sites; eight in aggregate mode. By Spearman some 250 rounds for each pair.
 
     Examples
     --------

@@ -357,7 +357,7 @@ def reciprocals(out: Residues, a: Residues, primes: Residues) -> None:
 
 @kernel
 def exponentials(out: Residues, exponents: Residues, base: Residues, primes: Residues) -> None:
-    """Write powers of one number, for integers given as words. They may be secret: nothing branches on them."""
+    """Write powers of a number, for integers given as words. They may be secret: nothing branches on them."""
     for i in range(len(primes)):
         factor = base[i] - _1
         for k in range(out.shape[1]):

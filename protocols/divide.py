@@ -109,7 +109,8 @@ def divide(
     Parameters
     ----------
     a, b
-        Of the same shape. No b is zero; all are positive unless `signed`.
+        b is broadcast to the shape of a, and normalised once however many numbers it divides. No b is zero;
+        all are positive unless `signed`.
     bound
         Public: what no |a/b| exceeds.
     fraction
@@ -134,8 +135,9 @@ def divide(
     """
     if signed:
         side = _side(b)
+        b = known_product(b, side)
         return divide(
-            known_product(a, side), known_product(b, side), bound=bound, fraction=fraction, least=least
+            known_product(a, side.broadcast_to(a.shape)), b, bound=bound, fraction=fraction, least=least
         )
     engine = b.engine
     reading = Format.of(bound, fraction)
@@ -150,12 +152,14 @@ def divide(
     y = _inverse(normal)
     shorter = Format.of(bound, min(before, after))
     if normal.power is not None:
-        a = known_product(a, normal.power, shorter, drop=max(0, before - after))
+        power = normal.power.broadcast_to(a.shape)
+        a = known_product(a, power, shorter, drop=max(0, before - after))
     elif before > after:
         a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
     else:
         a = SecretArray(engine, a.shares, shorter)
-    return known_product(a, y, reading, drop=a.format.fraction + y.format.fraction - fraction)
+    drop = a.format.fraction + y.format.fraction - fraction
+    return known_product(a, y.broadcast_to(a.shape), reading, drop=drop)
 
 
 def quotient(a: SecretArray, b: SecretArray) -> SecretArray:

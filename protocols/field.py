@@ -261,10 +261,10 @@ def cumsum(a: Elements) -> Elements:
 
 def dot(a: Elements, b: Elements) -> Elements:
     """Return inner products over the last axis of the values, each reduced once."""
-    a, b = np.broadcast_arrays(a, b)
-    *stack, terms, _ = a.shape
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    *stack, terms, _ = shape
     out = empty((math.prod(stack), 1, 1))
-    left, right = (_contiguous(x).reshape(len(out), 1, terms, 2) for x in (a, b))
+    left, right = (_contiguous(np.broadcast_to(x, shape)).reshape(len(out), 1, terms, 2) for x in (a, b))
     mersenne.matmul(out, left, right)
     return out.reshape(*stack, 2)
 

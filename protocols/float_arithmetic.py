@@ -22,7 +22,7 @@ from protocols.bits import pieces
 from protocols.convert import convert
 from protocols.crt import Residues, Ring, to_words
 from protocols.dealing import deal
-from protocols.digits import BIT, DIGITS, SHORT, noise_bits, read, unit
+from protocols.digits import BIT, DIGITS, OCTAVES, SHORT, noise_bits, read, unit
 from protocols.engine import Engine
 from protocols.long import (
     LONG,
@@ -56,8 +56,10 @@ def times(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     """Return x·y.
 
     **Accuracy.** Relative error below (C + 1)·2^(o − 1 − DIGITS) for mantissas that multiply to 2^−o or more:
-    o = 4 for normalised operands, `LOOSE` at most. **Leakage.** Nothing; see `wide.Round`. **Cost.** One
-    round, and what normalises both operands if neither is, or a product could get too small.
+    o = 4 for normalised operands, `LOOSE` at most. **Leakage.** Nothing; see `wide.Round`.
+
+    **Cost.** One round. Both operands are normalised first where both came from sums, and where the product
+    of mantissas could get too small.
     """
     if x.octaves is None and y.octaves is None:
         x, y = x.normalised_with(y)
@@ -81,15 +83,17 @@ def times(x: SecretFloat, y: SecretFloat) -> SecretFloat:
 def quotient(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     """Return x/y; undefined for y = 0.
 
-    With s = m² for the mantissa m of y, z linear in s and −1 to 1 over the range of s, and τ_k = T_k(z) at s
-    = 0, let y_k be Chebyshev's polynomial of degree k − 1 in s, with the residual 1 − s·y_k = T_k(z) / τ_k.
-    By T_2k = 2·T_k² − 1 it is y_2k = (1 + 1/τ_2k)·y_k·(1 + T_k / τ_k), as in `linalg`. The quotient of
+    Let s = m² for the mantissa m of y; z linear in s, and −1 to 1 over the range of s; τ_k what T_k(z) is at
+    s = 0. Chebyshev's polynomial y_k of degree k − 1 in s has the residual 1 − s·y_k = T_k(z) / τ_k. As
+    T_2k = 2·T_k² − 1, it is y_2k = (1 + 1/τ_2k)·y_k·(1 + T_k / τ_k), as in `linalg`. The quotient of
     mantissas is m_x·m·y_k: m is a factor once, so that its sign needs no thought.
 
-    **Accuracy.** Relative error below 2^−ACCURACY + (C + 1)·2^(2o + 2 − DIGITS), where o are the octaves of
-    both mantissas: 2^−46 + (C + 1)·2^−54 for normalised ones. **Leakage.** Nothing; of zero, 1 is taken as
-    the divisor instead. **Cost.** 7 rounds, and what normalises y if it came from a sum, or mantissas could
-    be too small.
+    **Accuracy.** Relative error below 2^−ACCURACY + (C + 1)·(2^(2p + 4) + 2^o)·2^−DIGITS, where the mantissa
+    of y is 2^−p or more, p ≤ `DIVISOR`, and both multiply to 2^−o or more, o ≤ `LOOSE`: with normalised
+    operands 2^−46 + (C + 1)·2^−55. **Leakage.** Nothing; of a divisor of zero, 1 is taken instead.
+
+    **Cost.** 7 rounds for a normalised divisor, 12 for p = 6. It is normalised first where it came from a
+    sum, and both operands where mantissas could be too small.
     """
     if y.octaves is None:
         y = y.normalised()
@@ -130,9 +134,9 @@ def quotient(x: SecretFloat, y: SecretFloat) -> SecretFloat:
 def square_root(x: SecretFloat) -> SecretFloat:
     """Return √x, 0 for 0; undefined for negative numbers.
 
-    For a mantissa m between 1/5 and 1, Chebyshev's polynomial y of degree 7 approximates 1/√m; with e = 1 −
-    m·y², √m is m·y·(1 − e)^(−½), of which a cubic polynomial is taken. An odd exponent is made even at the
-    cost of 1/√2.
+    For a mantissa m between 1/5 and 1, Chebyshev's polynomial y of degree 7 approximates 1/√m. Of what is
+    left, e = 1 − m·y², a cubic polynomial does for (1 − e)^(−½), and √m is the product of it with m·y. An odd
+    exponent is made even by a factor of √½.
 
     **Accuracy.** Relative error below 2^−43 + (C + 1)·2^−56. **Leakage.** Nothing; of zero and negative
     numbers, 1 is taken instead. **Cost.** 7 rounds, and what normalises x if it was computed.
@@ -164,7 +168,7 @@ def square_root(x: SecretFloat) -> SecretFloat:
         exponent=LongArray(engine, half, LongFormat(0, exponent.format.bound // 2 + 1), SHORT),
         reach=x.reach // 2 + 1,
         zero=x.zero // 2 + 1,
-        octaves=2,
+        octaves=OCTAVES,
         nonzero=x.nonzero,
         undefined=_total(x.undefined, below),
     )
@@ -173,9 +177,10 @@ def square_root(x: SecretFloat) -> SecretFloat:
 def plus(x: SecretFloat, y: SecretFloat) -> SecretFloat:
     """Return x + y, not normalised.
 
-    **Accuracy.** Below (C + 1)·2^(2 − DIGITS) times the larger operand, or rather times the power of two
-    above it; if an operand is itself a sum, times that above its largest term. **Leakage.** Nothing.
-    **Cost.** 11 rounds for three parties.
+    **Accuracy.** Below (C + 1)·2^(2 − DIGITS) times the larger operand, for normalised ones; where an operand
+    is itself a sum, times its largest term. **Leakage.** Nothing; see `power_of_two` and `wide.Round`.
+
+    **Cost.** 11 rounds for three or four parties, 14 for five.
     """
     shape = np.broadcast_shapes(x.shape, y.shape)
     x, y = (z.broadcast_to(shape) for z in _comparable(x, y))
@@ -244,7 +249,7 @@ def to_fixed_point(x: SecretFloat, *, bound: float, fraction: int, least: float 
     parties 5 rounds with `least`, 12 without, and what normalises x if it came from a sum.
     """
     x = x if x.octaves is not None else x.normalised()
-    unitless = LongFormat.of(bound * 2.0 ** (x.octaves or 0), fraction)
+    largest_power = LongFormat.of(bound * 2.0 ** (x.octaves or 0), fraction)
     if least is None:
         mantissa, power = x.mantissa, _power_or_zero(x.exponent + fraction)
     elif least < 2.0**-fraction:
@@ -256,7 +261,7 @@ def to_fixed_point(x: SecretFloat, *, bound: float, fraction: int, least: float 
         )
         power = power_of_two(read(exponent, LongFormat(0, x.reach)) + fraction, LONG)
     wide = carried(mantissa, LONG)
-    (product,) = jointly("fixed point", ([(wide, read(power, unitless))], fraction))
+    (product,) = jointly("fixed point", ([(wide, read(power, largest_power))], fraction))
     reading = LongFormat.of(bound, fraction)
     return read(product, LongFormat(fraction, reading.bound + x.engine.prss.count // 2 + 2))
 
@@ -291,7 +296,8 @@ def _open_exponents(x: LongArray, on: Ring, skip: int) -> tuple[Masked, list[Res
     """Open integers under a mask, and deal powers of the summands of all but the first, in the same round."""
     engine, size = x.engine, x.size
     bits = x.format.bound.bit_length()
-    summands = draw_masks(engine, engine.step("exponent mask"), x.on, size, bits, 1 << bits)
+    streams = engine.prss.streams(engine.step("exponent mask"))
+    summands = draw_masks(engine, streams, x.on, size, bits, 1 << bits)
     unopened = Masked((size,), np.zeros((size, 0), np.uint64), 0, summands)
     inverse = on.powers_of_two(unopened.known(engine, summands[0][1].shape[1] + 1)[skip:], negative=True)
     ours = inverse if engine.point <= engine.t else None

@@ -289,8 +289,15 @@ def multiply(x: SecretArray, y: SecretArray) -> SecretArray:
     return _reshared("multiply", x, y, 1, shape, local)
 
 
-def matmul(x: SecretArray, y: SecretArray) -> SecretArray:
+def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
     """Return x @ y, by the rules of `numpy.matmul`, rounded to the finer fraction of the two.
+
+    Parameters
+    ----------
+    x, y
+        The matrices.
+    bound
+        As for `inner`.
 
     Raises
     ------
@@ -302,12 +309,20 @@ def matmul(x: SecretArray, y: SecretArray) -> SecretArray:
     **Leakage.** Nothing; see `reshare`. **Cost.** One round; an element an entry of the result to each
     peer, whatever the length of the inner products.
     """
-    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul)
+    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul, bound)
 
 
-def inner(x: SecretArray, y: SecretArray) -> SecretArray:
-    """Return inner products over the last axis, the others broadcast, at the cost of `matmul`."""
-    return _products("inner", x, y, np.broadcast_shapes(x.shape, y.shape)[-1], field.dot)
+def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
+    """Return inner products over the last axis, the others broadcast, at the cost of `matmul`.
+
+    Parameters
+    ----------
+    x, y
+        Shapes that broadcast.
+    bound
+        Public: what no |inner product| exceeds, where that is less than the entries' own bounds make.
+    """
+    return _products("inner", x, y, np.broadcast_shapes(x.shape, y.shape)[-1], field.dot, bound)
 
 
 def known_product(
@@ -403,15 +418,16 @@ def _products(
     y: SecretArray,
     terms: int,
     local: Callable[[Elements, Elements], Elements],
+    bound: float | None = None,
 ) -> SecretArray:
-    """Reshare what a local function makes of the shares."""
+    """Reshare what a local function makes of the shares; see `inner` for `bound`."""
     products = local(x.shares, y.shares)
     flat = products.reshape(-1, 2)
 
     def copy(entries: slice, out: Elements) -> None:
         out[:] = flat[entries]
 
-    return _reshared(operation, x, y, terms, products.shape[:-1], copy)
+    return _reshared(operation, x, y, terms, products.shape[:-1], copy, bound)
 
 
 def _reshared(
@@ -421,11 +437,14 @@ def _reshared(
     terms: int,
     shape: tuple[int, ...],
     local: Callable[[slice, Elements], None],
+    bound: float | None = None,
 ) -> SecretArray:
     """Bring sums of products back to degree t and to the finer fraction of their factors."""
     _same_engine(x, y)
     drop = min(x.format.fraction, y.format.fraction)
-    format_ = x.format.times(y.format, terms).rounded(x.engine, drop)
+    fraction = x.format.fraction + y.format.fraction
+    exact = x.format.times(y.format, terms) if bound is None else Format.of(bound, fraction)
+    format_ = exact.rounded(x.engine, drop)
     shares = reshare(x.engine, operation, math.prod(shape), local, drop=drop)
     return SecretArray(x.engine, shares.reshape(*shape, 2), format_)
 

@@ -160,6 +160,7 @@ class Round:
         self._engine = engine
         self._step = engine.step(operation)
         self._parts: list[tuple[Ring, Residues, Callable[[Residues], None]]] = []
+        self._streams: list[tuple[Holding, Stream]] = []
 
     def open(self, on: Ring, shares: Residues, plus: Residues | None = None) -> Pending[Residues]:
         """Open numbers of any degree below n, and with them what parties add to the sum on their own."""
@@ -173,7 +174,7 @@ class Round:
         engine = self._engine
         result: Pending[Residues] = Pending()
         summand = on.scale(shares, weight(engine.n, engine.point, on))
-        sets, r = _uniform(engine, self._label("reshare"), on, prod(shares.shape[1:]))
+        sets, r = _uniform(self._masks(), on, prod(shares.shape[1:]))
         kept = _weighted(engine, on, sets, r).reshape(summand.shape)
         ours = on.sum(r[:, [held.leads for held in sets]].swapaxes(1, 2))
         summand = on.add(summand, ours.reshape(summand.shape))
@@ -195,7 +196,7 @@ class Round:
         result: Pending[Masked] = Pending()
         offset = (1 << (max(bits, above) + 1)) + (1 << above >> 1)
         shape = shares.shape[1:]
-        summands = draw_masks(engine, self._label("mask"), on, prod(shape), bits, offset)
+        summands = draw_masks(engine, self._masks(), on, prod(shape), bits, offset)
         summand = on.scale(on.shift(shares, offset), weight(engine.n, engine.point, on))
         for held, words in summands:
             if held.leads:
@@ -231,8 +232,10 @@ class Round:
     def _add(self, on: Ring, summand: Residues, finish: Callable[[Residues], None]) -> None:
         self._parts.append((on, summand, finish))
 
-    def _label(self, kind: str) -> str:
-        return f"{self._step}/{kind} {len(self._parts)}"
+    def _masks(self) -> list[tuple[Holding, Stream]]:
+        """Return the streams of the round, from which one part draws after the other."""
+        self._streams = self._streams or self._engine.prss.streams(f"{self._step}/masks")
+        return self._streams
 
     def _unpack(self, peer: str, payload: Buffer) -> list[Residues]:
         """Return the parts of a peer's message, held against what no honest party sends."""
@@ -295,7 +298,7 @@ def send_masked(
     party, step, offset, shape = engine.party, engine.step(operation), 1 << bits, shares.shape[1:]
     size, domain = prod(shape), Modulo(on)
     if summands is None:
-        summands = draw_masks(engine, f"{step}/mask", on, size, bits, offset)
+        summands = draw_masks(engine, engine.prss.streams(f"{step}/mask"), on, size, bits, offset)
     masked = on.shift(shares, offset).reshape(len(on), size)
     masked = on.add(masked, summed(engine, on, summands, on.of_words))
     message = codec.encode(masked)
@@ -323,9 +326,9 @@ def send_masked(
 
 
 def draw_masks(
-    engine: Engine, label: str, on: Ring, size: int, bits: int, offset: int
+    engine: Engine, streams: Sequence[tuple[Holding, Stream]], on: Ring, size: int, bits: int, offset: int
 ) -> list[tuple[Holding, Residues]]:
-    """Use up a label, and return the words of this party's r_A for integers of so many bits.
+    """Draw the words of this party's r_A for integers of so many bits.
 
     Raises
     ------
@@ -339,7 +342,7 @@ def draw_masks(
     width = -(-needed // 64)
     surplus = np.uint64(max(0, 64 * width - room))
     summands = []
-    for held, stream in engine.prss.streams(label):
+    for held, stream in streams:
         words = _words(stream, (size, width))
         words[:, -1] >>= surplus
         summands.append((held, words))
@@ -463,7 +466,7 @@ def _require_canonical(peer: str, step: str, on: Ring, numbers: Residues) -> Non
 
 def uniform(engine: Engine, on: Ring, shape: tuple[int, ...]) -> Residues:
     """Return shares of uniform numbers that nobody knows. Local; see `prss`."""
-    sets, r = _uniform(engine, engine.step("uniform"), on, prod(shape))
+    sets, r = _uniform(engine.prss.streams(engine.step("uniform")), on, prod(shape))
     return _weighted(engine, on, sets, r).reshape(len(on), *shape)
 
 
@@ -477,9 +480,10 @@ def bounded(engine: Engine, on: Ring, shape: tuple[int, ...], bits: int) -> Resi
     return total
 
 
-def _uniform(engine: Engine, label: str, on: Ring, size: int) -> tuple[list[Holding], Residues]:
-    """Use up a label, and return the sets and their uniform r_A, of shape ``(primes, sets, size)``."""
-    streams = engine.prss.streams(label)
+def _uniform(
+    streams: Sequence[tuple[Holding, Stream]], on: Ring, size: int
+) -> tuple[list[Holding], Residues]:
+    """Return the sets and their next uniform r_A, of shape ``(primes, sets, size)``."""
     words = np.empty((len(streams), len(on), size, 2), np.uint64)
     for (_, stream), out in zip(streams, words, strict=True):
         stream.fill(out)

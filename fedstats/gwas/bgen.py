@@ -30,8 +30,6 @@ class BgenFile(DosageFile):
         A file is absent or malformed, or cbgen is not installed.
     """
 
-    has_dosages = True
-
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         library = needs("cbgen", "cbgen", self.path)

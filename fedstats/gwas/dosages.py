@@ -34,14 +34,11 @@ class DosageFile(ABC):
         The file.
     variants, samples : DataFrame
         As of `plink.BedFile`; allele 1 is the one that is counted.
-    has_dosages : bool
-        Whether there are dosages other than whole numbers.
     """
 
     path: Path
     variants: pd.DataFrame
     samples: pd.DataFrame
-    has_dosages: bool
 
     @abstractmethod
     def dosages(self, rows: Integers) -> NDArray[np.float32]:
@@ -70,7 +67,7 @@ class DosageFile(ABC):
     ) -> PackedBlock | DosageBlock:
         """Read variants for sums over samples; see `plink.BedFile.block`."""
         dosages = self.dosages(variants)
-        if self.has_dosages:
+        if np.any(dosages != np.rint(dosages), where=~np.isnan(dosages)):
             return DosageBlock(dosages, flip, ploidy, members)
         return PackedBlock(pack(hard(dosages)), np.arange(variants.size), flip, ploidy, members)
 

@@ -175,9 +175,9 @@ def linear(
 
     - as ``"aggregate"``: the sums that `DECLARATION` lists, allele frequency included. Pooled allele
       frequencies suffice to tell whether a known genome is among the samples [1]_.
-    - as ``"result"``: effect and standard error, to some six digits. A standard error tells the frequency of
-      the rarer allele nearly, and effects of very many variants on a trait that is known of somebody can
-      tell whether they are among the samples [2]_: for few recipients, or few variants.
+    - as ``"result"``: effect and standard error, to five digits or more. A standard error tells the
+      frequency of the rarer allele nearly, and effects of very many variants on a trait that is known of
+      somebody can tell whether they are among the samples [2]_: for few recipients, or few variants.
     - as ``"gated"``: whether it passes, and effect and standard error if it does. Too few numbers for either.
 
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long

@@ -43,7 +43,6 @@ class PgenFile(DosageFile):
         two = ~variants["allele1"].str.contains(",").to_numpy()
         self._rows = np.flatnonzero(two).astype(np.uint32)
         self.variants = variants[two].reset_index(drop=True)
-        self.has_dosages = self._find_dosages()
 
     def _open(self, library: Any, n_variants: int) -> Any:
         try:
@@ -62,12 +61,6 @@ class PgenFile(DosageFile):
                 f"{n_variants:,}: they do not belong together"
             )
         return reader
-
-    def _find_dosages(self) -> bool:
-        """Look through the first variants for dosages other than whole numbers."""
-        sample = self.dosages(np.arange(min(256, len(self.variants))))
-        known = sample[~np.isnan(sample)]
-        return bool((known != np.rint(known)).any())
 
     def dosages(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read variants by file order: copies of the alternative allele, NaN where missing."""

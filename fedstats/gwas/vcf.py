@@ -68,8 +68,6 @@ def open_vcf(path: str | PathLike[str]) -> BedFile | StoredDosages:
 class StoredDosages(DosageFile):
     """Dosages in a temporary file, 16 bits each."""
 
-    has_dosages = True
-
     def __init__(
         self, path: Path, stored: Path, folder: Any, variants: pd.DataFrame, samples: pd.DataFrame
     ) -> None:

@@ -1,29 +1,38 @@
-"""What estimates and their standard errors come to, by term, where no likelihood stands behind them."""
+"""What estimates by term come to, and their standard errors, where no likelihood stands behind them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedstats import design
+from fedstats import _table, design
+from fedstats._moments import Frame
 from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
 
 
+def to_terms(columns: Frame, unit: float) -> Array:
+    """Return L with β = L·b, for coefficients b of a constant and framed columns, of a response in a unit."""
+    L = np.diag(np.append(1.0, 1 / columns.unit))
+    L[0, 1:] = -columns.centre / columns.unit
+    return L * unit
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class CoefficientResult(Result):
-    """Coefficients with standard errors; the same at every site.
+class LinearResult(Result):
+    """Coefficients of terms, by which rows are predicted; the same at every site.
 
     Attributes
     ----------
     formula, response
         What was fitted.
-    params, bse
-        Estimates and their standard errors by term: the intercept, then the formula's order.
+    params
+        Estimates by term: the intercept, then the formula's order.
     nobs, n_missing
         Rows of all sites that were used, and that were left out for a missing value.
     coding
@@ -33,10 +42,68 @@ class CoefficientResult(Result):
     formula: str
     response: str
     params: pd.Series[float]
-    bse: pd.Series[float]
     nobs: int
     n_missing: int
     coding: Coding = field(repr=False)
+
+    def predict(self, frame: pd.DataFrame) -> pd.Series[float]:
+        """Predict the response of rows of this site; nothing is sent.
+
+        Parameters
+        ----------
+        frame
+            Has every column on the right of the formula.
+
+        Returns
+        -------
+        pandas.Series
+            Predictions by the frame's index; NaN where a column is missing.
+
+        Raises
+        ------
+        DataError
+            A column is absent, of another type, or has a level that the fit did not.
+        """
+        positions, X = design.code_new_rows(self.coding, frame)
+        predicted = np.full(len(frame), np.nan)
+        predicted[positions] = self._mean(X @ self.params.to_numpy())
+        return pd.Series(predicted, index=frame.index, name=self.response)
+
+    def _mean(self, linear: Array) -> Array:
+        """Return what linear predictors predict."""
+        return linear
+
+    def _text(self, title: str, pairs: Sequence[tuple[str, object]]) -> str:
+        """Return a title, what belongs to all models and to this one, and the table of coefficients."""
+        always: list[tuple[str, object]] = [
+            ("Response", self.response),
+            ("Rows", self.nobs),
+            ("Rows left out (missing)", self.n_missing),
+            ("Sites", len(self.sites)),
+        ]
+        lines = [
+            title,
+            "",
+            *_table.pair_lines([*always, *pairs], digits=5),
+            "",
+            *_table.frame_lines(self.to_frame(), digits=5),
+            "",
+            f"Cost: {self.cost}",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class CoefficientResult(LinearResult):
+    """Coefficients with standard errors; the same at every site.
+
+    Attributes
+    ----------
+    bse
+        Standard errors by term.
+    """
+
+    bse: pd.Series[float]
 
     @property
     def df_resid(self) -> int:
@@ -71,30 +138,3 @@ class CoefficientResult(Result):
         """Return the coefficients: estimate, standard error, statistic, p-value, 95 % interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
         return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
-
-    def predict(self, frame: pd.DataFrame) -> pd.Series[float]:
-        """Predict the response of rows of this site; nothing is sent.
-
-        Parameters
-        ----------
-        frame
-            Has every column on the right of the formula.
-
-        Returns
-        -------
-        pandas.Series
-            Predictions by the frame's index; NaN where a column is missing.
-
-        Raises
-        ------
-        DataError
-            A column is absent, of another type, or has a level that the fit did not.
-        """
-        positions, X = design.code_new_rows(self.coding, frame)
-        predicted = np.full(len(frame), np.nan)
-        predicted[positions] = self._mean(X @ self.params.to_numpy())
-        return pd.Series(predicted, index=frame.index, name=self.response)
-
-    def _mean(self, linear: Array) -> Array:
-        """Return what linear predictors predict."""
-        return linear

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy.linalg import cho_solve
@@ -96,6 +96,19 @@ def solve(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Clustered:
+    """The inner matrix of a sandwich, Σ_g (Σs_g)(Σs_g)', of scores that several sites have of a cluster g.
+
+    Attributes
+    ----------
+    sums
+        This site's summands s_g, shape ``(clusters, p)``.
+    """
+
+    sums: Array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Covariance:
     """A covariance matrix, or as much of it as is known.
 
@@ -120,7 +133,7 @@ def covariance(
     A: Array,
     names: tuple[str, ...],
     *,
-    meat: Array | None = None,
+    meat: Array | Clustered | None = None,
     combinations: Array | None = None,
     tested: Mapping[int, float] | None = None,
 ) -> Covariance:
@@ -132,7 +145,8 @@ def covariance(
         As in `solve`; the aggregate mode opens the upper triangles of A and meat, the result mode the
         diagonal of what is returned, and Wald's statistic.
     meat
-        This site's summand of the inner matrix of a sandwich, shape ``(p, p)``, symmetric.
+        This site's summand of the inner matrix of a sandwich, shape ``(p, p)``, symmetric; in the result mode
+        also what makes such a matrix of pooled scores.
     combinations
         L, public, shape ``(q, p)``: which linear combinations of the estimates are asked for; all of them,
         one by one, by default.
@@ -152,9 +166,9 @@ def covariance(
     p = len(names)
     L = np.eye(p) if combinations is None else combinations
     upper = np.triu_indices(p)
-    summands = [A[upper]] if meat is None else [A[upper], meat[upper]]
     which, estimates = list(tested or ()), np.array(list((tested or {}).values()))
     if run.disclose == "aggregate":
+        summands = [A[upper]] if meat is None else [A[upper], cast(Array, meat)[upper]]
         opened = run.sum(label, np.concatenate(summands))
         pooled = np.split(opened, len(summands))
         rows = cho_solve((_factor(pooled[0], names), False), L.T).T  # L A⁻¹
@@ -163,8 +177,8 @@ def covariance(
         statistic = wald(matrix[np.ix_(which, which)], estimates) if which else None
         return Covariance(np.diag(matrix).copy(), matrix, statistic)
     with run.on_shares() as engine:
-        left, *inner = (full(part, p) for part in shared(engine, *summands))
-        secret = inverted(left, names).sandwich(*inner, L=L)
+        left, *inner = shared(engine, A[upper], *([] if meat is None else [summand_of(meat)]))
+        secret = inverted(full(left, p), names).sandwich(*(inner_of(meat, part) for part in inner), L=L)
         results = [secret[np.arange(len(L)), np.arange(len(L))]]
         if which:
             results.append(secret_wald(secret[np.ix_(which, which)], estimates))
@@ -225,6 +239,18 @@ def full(upper: LongArray, p: int) -> LongArray:
     positions = np.zeros((p, p), np.intp)
     positions[np.triu_indices(p)] = np.arange(p * (p + 1) // 2)
     return upper[np.maximum(positions, positions.T)]
+
+
+def summand_of(meat: Array | Clustered) -> Array:
+    """Return what this site shares for the inner matrix of a sandwich."""
+    return meat.sums if isinstance(meat, Clustered) else meat[np.triu_indices(len(meat))]
+
+
+def inner_of(meat: Array | Clustered | None, pooled: LongArray) -> LongArray:
+    """Return the inner matrix of a sandwich, of the sums over all sites of `summand_of`."""
+    if isinstance(meat, Clustered):
+        return matmul(pooled.T, pooled).assume(LARGEST).rescale(RESOLUTION)
+    return full(pooled, len(cast(Array, meat)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

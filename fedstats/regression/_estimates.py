@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ from fedstats.results import Result
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class MaximumLikelihoodResult(Result):
-    """Estimates that maximise a likelihood; the same at every site.
+class Estimates(Result):
+    """Estimates with standard errors; the same at every site.
 
     Attributes
     ----------
@@ -26,12 +27,8 @@ class MaximumLikelihoodResult(Result):
         Estimates and their standard errors by term: the intercept, then the formula's order.
     nobs, n_missing
         Rows of all sites that were used, and that were left out for a missing value.
-    llf, llnull
-        Log-likelihoods: of the model, and of the model of a constant alone.
-    iterations
-        How many steps of Newton's method were taken.
     covariance
-        Covariance matrix of the estimates, if it was opened; labelled by `cov_params`.
+        Covariance matrix of the estimates, labelled by `cov_params`; None in the result mode.
     """
 
     formula: str
@@ -41,10 +38,70 @@ class MaximumLikelihoodResult(Result):
     bse: pd.Series[float]
     nobs: int
     n_missing: int
+    covariance: Array | None = field(repr=False)
+
+    @property
+    def use_t(self) -> bool:
+        """Whether p-values and intervals are of Student's t; of the normal distribution otherwise."""
+        return False
+
+    def _errors(self) -> Any:
+        """Return the distribution of estimates divided by their standard errors, if nothing is there."""
+        return stats.norm
+
+    @property
+    def tvalues(self) -> pd.Series[float]:
+        """Estimates divided by their standard errors."""
+        return (self.params / self.bse).rename("t" if self.use_t else "z")
+
+    @property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values that a parameter is 0."""
+        p = 2 * self._errors().sf(np.abs(self.tvalues.to_numpy()))
+        return pd.Series(p, index=self.params.index, name="P>|t|" if self.use_t else "P>|z|")
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
+        if not 0 < alpha < 1:
+            raise ValueError("alpha lies between 0 and 1")
+        reach = self._errors().isf(alpha / 2) * self.bse
+        return pd.DataFrame({0: self.params - reach, 1: self.params + reach})
+
+    def cov_params(self) -> pd.DataFrame:
+        """Return the covariance matrix of the estimates.
+
+        Raises
+        ------
+        DisclosureError
+            It was not opened: with the estimates it would tell cross-products of the columns.
+        """
+        if self.covariance is None:
+            raise DisclosureError(
+                "disclose='result' opens no covariances, only variances (bse): fit with disclose='aggregate'"
+            )
+        return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the estimates: estimate, standard error, statistic, p-value, 95 % interval."""
+        interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
+        return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class MaximumLikelihoodResult(Estimates):
+    """Estimates that maximise a likelihood; the same at every site.
+
+    Attributes
+    ----------
+    llf, llnull
+        Log-likelihoods: of the model, and of the model of a constant alone.
+    iterations
+        How many steps of Newton's method were taken.
+    """
+
     llf: float
     llnull: float
     iterations: int
-    covariance: Array | None = field(repr=False)
 
     @property
     def df_model(self) -> int:
@@ -55,38 +112,6 @@ class MaximumLikelihoodResult(Result):
     def df_resid(self) -> int:
         """Residual degrees of freedom."""
         return self.nobs - len(self.params)
-
-    @property
-    def tvalues(self) -> pd.Series[float]:
-        """Estimates divided by their standard errors."""
-        return (self.params / self.bse).rename("z")
-
-    @property
-    def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values that a parameter is 0, by the normal distribution."""
-        p = 2 * stats.norm.sf(np.abs(self.tvalues.to_numpy()))
-        return pd.Series(p, index=self.params.index, name="P>|z|")
-
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
-        if not 0 < alpha < 1:
-            raise ValueError("alpha lies between 0 and 1")
-        reach = stats.norm.isf(alpha / 2) * self.bse
-        return pd.DataFrame({0: self.params - reach, 1: self.params + reach})
-
-    def cov_params(self) -> pd.DataFrame:
-        """Return the covariance matrix of the estimates.
-
-        Raises
-        ------
-        DisclosureError
-            Only its diagonal was opened, with ``disclose="result"``.
-        """
-        if self.covariance is None:
-            raise DisclosureError(
-                "disclose='result' opens standard errors, not covariances: fit with disclose='aggregate'"
-            )
-        return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
 
     @property
     def aic(self) -> float:
@@ -119,11 +144,6 @@ class MaximumLikelihoodResult(Result):
         columns = {"ratio": self.params, "lower": interval[0], "upper": interval[1]}
         frame = pd.DataFrame({name: np.exp(values) for name, values in columns.items()})
         return frame.assign(pvalue=self.pvalues)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the estimates: estimate, standard error, statistic, p-value, 95 % interval."""
-        interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
-        return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
 
     def summary(self) -> str:
         """Return the fit as text."""

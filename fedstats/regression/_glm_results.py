@@ -49,22 +49,37 @@ class FittedModel:
         return list(dict.fromkeys([*self.coding.formula.columns, *further]))
 
     def linear(self, frame: pd.DataFrame, params: NDArray[np.float64]) -> Array:
-        """Return the linear predictor of each row of a frame, NaN where a column is missing."""
+        """Return the linear predictor of each row of a frame, NaN where a column is missing.
+
+        Raises
+        ------
+        DataError
+            A column is absent, of another type, or has a level that the fit did not.
+        """
         eta = np.full(len(frame), np.nan)
         positions, X = design.code_new_rows(self.coding, frame)
         eta[positions] = X @ params
         for name in ("offset", "exposure"):
             if name in self.further:
                 values = design.evaluate_new_rows(self.coding, self.further[name], frame)
-                eta += values if name == "offset" else np.log(values)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    eta += values if name == "offset" else np.log(values)
         return eta
 
     def residuals(
         self, frame: pd.DataFrame, params: NDArray[np.float64], kind: ResidualKind
     ) -> tuple[Array, Array]:
-        """Return linear predictors and residuals of a frame's rows, NaN where a column is missing."""
+        """Return linear predictors and residuals of a frame's rows, NaN where a column is missing.
+
+        Raises
+        ------
+        DataError
+            See `linear`; or a response cannot be of the family.
+        """
         eta = self.linear(frame, params)
-        y = design.evaluate_new_rows(self.coding, cast(Expression, self.coding.formula.response), frame)
+        response = cast(Expression, self.coding.formula.response)
+        y = design.evaluate_new_rows(self.coding, response, frame)
+        self.family.check(y[~np.isnan(y)], response.text)
         w = np.ones(len(frame))
         if "weights" in self.further:
             w = design.evaluate_new_rows(self.coding, self.further["weights"], frame)

@@ -58,8 +58,7 @@ def agree(
     """
 
     def check() -> None:
-        _rows.check_cov_type(cov_type, groups)
-        _rows.check_clusters(cohort, groups, str(run.disclose))
+        _rows.check_cov_type(cohort, cov_type, groups)
         _rows.check_maxiter(maxiter)
         if links and link not in links:
             raise DataError(f"link must be one of {', '.join(links)}, not {link!r}")

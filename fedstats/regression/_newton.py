@@ -61,6 +61,8 @@ _SMALL = 1e-4
 _HALVINGS = 12
 #: Separation is looked for from this iteration on, which well-behaved models do not reach.
 _PATIENCE = 7
+#: Steps on the way to infinity are longer than this.
+_STILL = 0.01
 #: Along how many steps a row may lose how much log-likelihood before it counts as contradicting separation.
 _FAR, _LOSS = 10.0, 0.01
 #: Terms with less than this part of a separating direction have no part in it.
@@ -201,6 +203,8 @@ def _refuse_separation(
     run: Analysis, likelihood: Likelihood, params: Array, step: Array, parts: Iterator[int]
 ) -> None:
     """Raise EstimationError if the likelihood of no row falls along the last step, or along the estimates."""
+    if np.abs(step).max() <= _STILL:
+        return
     before = likelihood.rows(params)
     directions = [_FAR * step, params]
     falling = [

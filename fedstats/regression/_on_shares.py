@@ -22,7 +22,7 @@ from fedstats.expressions import Array
 from fedstats.regression import _equations
 from fedstats.regression._equations import Inverse
 from fedstats.regression._results import CovType, OLSResult
-from fedstats.regression._rows import Clusters, by_cluster, small_sample
+from fedstats.regression._rows import Clusters, meat_of, small_sample
 from fedstats.regression._weights import Weighting
 from protocols.floating import floating
 from protocols.long import LongArray, concatenate, lengthen, multiply
@@ -97,13 +97,11 @@ def fit_on_shares(
     unframing = _unframing(frame, intercept=intercept)
     estimates = unframing @ on_z
     robust = cov_type != "nonrobust"
-    scores, count = residuals[:, np.newaxis] * Z, None
-    if clusters is not None:
-        scores, count = by_cluster(run, scores, clusters)
+    meat, count = meat_of(run, residuals[:, np.newaxis] * Z, clusters)
     with run.on_shares() as engine:
         if robust:
-            sums, inner = _equations.shared(engine, squares, (scores.T @ scores)[upper])
-            matrix = inverse.sandwich(_equations.full(inner, p), L=unframing)
+            sums, inner = _equations.shared(engine, squares, _equations.summand_of(meat))
+            matrix = inverse.sandwich(_equations.inner_of(meat, inner), L=unframing)
         else:
             (sums,) = _equations.shared(engine, squares)
             matrix = inverse.sandwich(L=unframing)
@@ -143,7 +141,7 @@ def fit_on_shares(
         centered_tss=how.mean * (unit * (unit * tss)) if constant else float("nan"),
         uncentered_tss=float("nan") if constant else how.mean * (unit * (unit * tss)),
         condition_number=float("nan"),
-        variances=units * (units * variances * factor),
+        bse=pd.Series(units * np.sqrt(variances * factor), index=list(part.names), name="std err"),
         covariance=None,
         wald=float(wald[0]) / factor if len(wald) else None,
         coding=part.coding,

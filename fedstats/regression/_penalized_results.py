@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from fedstats import _plot, _table, design
-from fedstats.formula import Coding
+from fedstats import _plot
+from fedstats.expressions import Array
+from fedstats.regression._coefficients import LinearResult
 from fedstats.regression._path import Curve
 from fedstats.regression._penalty import Rule
-from fedstats.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,15 +24,13 @@ _ERROR = {"gaussian": "mean squared error", "binomial": "mean deviance"}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class PenalizedResult(Result):
+class PenalizedResult(LinearResult):
     """A ridge, lasso or elastic net regression; the same at every site.
 
     Attributes
     ----------
-    formula, response, family
-        What was fitted.
-    params
-        Coefficients by term, in the units of the columns: the intercept, then the formula's order.
+    family
+        What was fitted; `params` are in the units of the columns.
     alpha, l1_ratio
         The penalty, and the share of it that is absolute values.
     rule
@@ -43,25 +41,15 @@ class PenalizedResult(Result):
         How rows were held out, or None.
     path
         Coefficients for every alpha, a column for each term; None where only the chosen alpha's were opened.
-    nobs, n_missing
-        Rows of all sites that were used, and that were left out for a missing value.
-    coding
-        How rows are coded, for `predict`.
     """
 
-    formula: str
-    response: str
     family: Family
-    params: pd.Series[float]
     alpha: float
     l1_ratio: float
     rule: Rule | None
     curve: Curve | None
     cv: int | str | None
     path: pd.DataFrame | None
-    nobs: int
-    n_missing: int
-    coding: Coding = field(repr=False)
 
     @property
     def n_nonzero(self) -> int:
@@ -78,29 +66,8 @@ class PenalizedResult(Result):
         """The largest alpha whose error is within a standard error of the smallest."""
         return None if self.curve is None else float(self.curve.alphas[self.curve.within_one_se])
 
-    def predict(self, frame: pd.DataFrame) -> pd.Series[float]:
-        """Predict the response of rows of this site, or its probability; nothing is sent.
-
-        Parameters
-        ----------
-        frame
-            Has every column on the right of the formula.
-
-        Returns
-        -------
-        pandas.Series
-            Predictions by the frame's index; NaN where a column is missing.
-
-        Raises
-        ------
-        DataError
-            A column is absent, of another type, or has a level that the fit did not.
-        """
-        positions, X = design.code_new_rows(self.coding, frame)
-        linear = X @ self.params.to_numpy()
-        predicted = np.full(len(frame), np.nan)
-        predicted[positions] = expit(linear) if self.family == "binomial" else linear
-        return pd.Series(predicted, index=frame.index, name=self.response)
+    def _mean(self, linear: Array) -> Array:
+        return np.asarray(expit(linear)) if self.family == "binomial" else linear
 
     def cv_frame(self) -> pd.DataFrame:
         """Return the errors of cross-validation, a row for each alpha.
@@ -143,10 +110,6 @@ class PenalizedResult(Result):
     def summary(self) -> str:
         """Return the fit as text."""
         pairs: list[tuple[str, object]] = [
-            ("Response", self.response),
-            ("Rows", self.nobs),
-            ("Rows left out (missing)", self.n_missing),
-            ("Sites", len(self.sites)),
             ("Family", self.family),
             ("Alpha", self.alpha),
             ("Share of l1", self.l1_ratio),
@@ -161,13 +124,4 @@ class PenalizedResult(Result):
                 (f"Error ({_ERROR[self.family]})", float(self.curve.mean[chosen])),
                 ("Its standard error", float(self.curve.se[chosen])),
             ]
-        lines = [
-            f"Penalised regression: {self.formula}",
-            "",
-            *_table.pair_lines(pairs, digits=5),
-            "",
-            *_table.frame_lines(self.to_frame(), digits=5),
-            "",
-            f"Cost: {self.cost}",
-        ]
-        return "\n".join(lines)
+        return self._text(f"Penalised regression: {self.formula}", pairs)

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from fedstats import _table, design
-from fedstats.errors import DisclosureError
-from fedstats.expressions import Array
 from fedstats.formula import Coding
-from fedstats.results import Result
+from fedstats.regression._estimates import Estimates
 
 CovType: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class OLSResult(Result):
+class OLSResult(Estimates):
     """A fitted linear model, in the names of statsmodels; the same at every site.
 
     Attributes
     ----------
-    formula, response, cov_type
-        What was fitted.
-    params
-        Estimates by term: the intercept, then the formula's order.
-    nobs, n_missing
-        Rows of all sites that were used, and that were left out for a missing value.
     df_resid
         Residual degrees of freedom.
     k_constant
@@ -41,10 +33,6 @@ class OLSResult(Result):
         of the latter two is NaN: the one that R² does not use.
     condition_number
         Of the model matrix, as it is: large where units differ. NaN in the result mode.
-    variances
-        Of the estimates, by term.
-    covariance
-        Covariance matrix of the estimates, labelled by `cov_params`; None in the result mode.
     wald
         Wald's statistic that all coefficients but the intercept are 0, if robust types could test that.
     coding
@@ -57,20 +45,12 @@ class OLSResult(Result):
         How many there are over all sites; None without clusters.
     """
 
-    formula: str
-    response: str
-    cov_type: CovType
-    params: pd.Series[float]
-    nobs: int
-    n_missing: int
     df_resid: int
     k_constant: int
     ssr: float
     centered_tss: float
     uncentered_tss: float
     condition_number: float
-    variances: Array = field(repr=False)
-    covariance: Array | None = field(repr=False)
     wald: float | None
     coding: Coding = field(repr=False)
     weights: str | None = None
@@ -92,43 +72,8 @@ class OLSResult(Result):
         """Whether p-values and intervals are of Student's t; of the normal distribution otherwise."""
         return self.cov_type == "nonrobust"
 
-    @cached_property
-    def bse(self) -> pd.Series[float]:
-        """Standard errors."""
-        return pd.Series(np.sqrt(self.variances), index=self.params.index, name="std err")
-
-    @cached_property
-    def tvalues(self) -> pd.Series[float]:
-        """Estimates divided by their standard errors."""
-        return (self.params / self.bse).rename("t" if self.use_t else "z")
-
-    @cached_property
-    def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values that a coefficient is 0."""
-        magnitude = np.abs(self.tvalues.to_numpy())
-        p = 2 * (stats.t.sf(magnitude, self.df_resid) if self.use_t else stats.norm.sf(magnitude))
-        return pd.Series(p, index=self.params.index, name="P>|t|" if self.use_t else "P>|z|")
-
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Return confidence intervals of level 1 − alpha, columns 0 (lower) and 1 (upper)."""
-        if not 0 < alpha < 1:
-            raise ValueError("alpha lies between 0 and 1")
-        quantile = stats.t.isf(alpha / 2, self.df_resid) if self.use_t else stats.norm.isf(alpha / 2)
-        return pd.DataFrame({0: self.params - quantile * self.bse, 1: self.params + quantile * self.bse})
-
-    def cov_params(self) -> pd.DataFrame:
-        """Return the covariance matrix of the estimates.
-
-        Raises
-        ------
-        DisclosureError
-            It was not opened: with the estimates and the error variance it would tell X'X.
-        """
-        if self.covariance is None:
-            raise DisclosureError(
-                "disclose='result' opens no covariances, only variances (bse): fit with disclose='aggregate'"
-            )
-        return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
+    def _errors(self) -> Any:
+        return stats.t(self.df_resid) if self.use_t else stats.norm
 
     @property
     def scale(self) -> float:
@@ -219,11 +164,6 @@ class OLSResult(Result):
         predicted = np.full(len(frame), np.nan)
         predicted[positions] = X @ self.params.to_numpy()
         return pd.Series(predicted, index=frame.index, name=self.response)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the coefficients: estimate, standard error, statistic, p-value, 95 % interval."""
-        interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
-        return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
 
     def summary(self) -> str:
         """Return the fit as text."""

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from fedstats import _frames
+from fedstats._counts import MOST
 from fedstats._moments import Frame
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.regression._equations import Covariance, covariance
+from fedstats.regression._equations import Clustered, Covariance, covariance
+from protocols import inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,19 +156,22 @@ class Clusters:
         return sums
 
 
-def check_cov_type(cov_type: str, groups: str | None) -> None:
+def check_cov_type(cohort: Cohort, cov_type: str, groups: str | None) -> None:
     """Raise DataError unless this is a covariance type, with clusters if it needs any."""
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
-    check_groups(cov_type, groups)
+    check_groups(cohort, cov_type, groups)
 
 
-def check_groups(cov_type: str, groups: str | None) -> None:
+def check_groups(cohort: Cohort, cov_type: str, groups: str | None) -> None:
     """Raise DataError unless clusters are given where they are needed, and only there."""
     if (cov_type == "cluster") != (groups is not None):
         raise DataError(
             "cov_type='cluster' goes with groups=, the column that says which rows belong together"
         )
+    if groups is not None:
+        cohort.schema.require(groups)
+        cohort.texts(groups)
 
 
 def check_positive(further: Mapping[str, Array], name: str) -> None:
@@ -180,15 +185,6 @@ def check_maxiter(maxiter: int) -> None:
     """Raise DataError unless this is a number of iterations."""
     if maxiter < 1:
         raise DataError(f"maxiter must be 1 at least, not {maxiter}")
-
-
-def check_clusters(cohort: Cohort, groups: str | None, disclose: str) -> None:
-    """Raise DataError if clusters extend over sites where that cannot be done."""
-    if groups is not None and groups in cohort.declared_levels and disclose != "aggregate":
-        raise DataError(
-            f"the levels of {groups!r} were declared, so its clusters extend over sites: use "
-            "disclose='aggregate', or declare no levels if each site's clusters are its own"
-        )
 
 
 def robust_covariance(
@@ -230,44 +226,47 @@ def robust_covariance(
     if scores is None:
         found = covariance(run, "covariance", information, names, combinations=combinations)
         return _times(found, scale)
-    if clusters is not None:
-        scores, count = by_cluster(run, scores, clusters)
-        scale *= small_sample("cluster", rows.n, len(names), count)
-    meat = scores.T @ scores
+    meat, count = meat_of(run, scores, clusters)
+    scale *= small_sample(None, rows.n, len(names), count)
     found = covariance(run, "covariance", information, names, meat=meat, combinations=combinations)
     return _times(found, scale)
 
 
-def by_cluster(run: Analysis, scores: Array, clusters: Clusters) -> tuple[Array, int]:
-    """Return sums of scores whose products this site is to contribute, and the number of all clusters.
+def meat_of(run: Analysis, scores: Array, clusters: Clusters | None) -> tuple[Array | Clustered, int | None]:
+    """Return this site's summand of the inner matrix of a sandwich, and the number of all clusters.
 
     Raises
     ------
     EstimationError
         There is only one cluster.
     """
-    mine, count = _cluster_sums(run, scores, clusters)
+    if clusters is None:
+        return scores.T @ scores, None
+    meat, count = _clustered(run, clusters.sums(scores), clusters)
     if count < 2:
         raise EstimationError(f"{count} cluster over all sites has no covariance: two are needed at least")
-    return mine, count
+    return meat, count
 
 
-def small_sample(cov_type: str, n: int, p: int, clusters: int | None) -> float:
+def small_sample(cov_type: str | None, n: int, p: int, clusters: int | None) -> float:
     """Return the correction of a robust covariance of p estimates for few rows, or few clusters."""
     if clusters is not None:
         return clusters / (clusters - 1) * (n - 1) / (n - p)
     return n / (n - p) if cov_type == "HC1" else 1.0
 
 
-def _cluster_sums(run: Analysis, scores: Array, clusters: Clusters) -> tuple[Array, int]:
-    sums = clusters.sums(scores)
+def _clustered(run: Analysis, sums: Array, clusters: Clusters) -> tuple[Array | Clustered, int]:
     if not clusters.over_sites:
-        return sums, int(run.sum("clusters", np.array([clusters.size]))[0])
+        return sums.T @ sums, int(run.sum("clusters", np.array([clusters.size]))[0])
     sizes = np.bincount(clusters.codes, minlength=clusters.size)
-    opened = run.sum("cluster scores", np.column_stack([sums, sizes]))
-    # Everybody knows them now, and one site contributes their products.
-    mine = opened[:, :-1] if run.federation.site == run.sites[0] else np.zeros_like(sums)
-    return mine, int(np.count_nonzero(opened[:, -1]))
+    if run.disclose == "aggregate":
+        opened = run.sum("cluster scores", np.column_stack([sums, sizes]))
+        # Everybody knows them now, and one site contributes their products.
+        mine = opened[:, :-1] if run.federation.site == run.sites[0] else np.zeros_like(sums)
+        return mine.T @ mine, int(np.count_nonzero(opened[:, -1]))
+    with run.on_shares() as engine:
+        has_rows = (inputs.sum_shares(engine, sizes, bound=MOST) > 0).sum()
+    return Clustered(sums), int(run.reveal({"clusters": has_rows})["clusters"])
 
 
 def _times(found: Covariance, factor: float) -> Covariance:

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedstats import _frames, _table, design
+from fedstats import _frames, design
 from fedstats._moments import Frame
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.regression._coefficients import CoefficientResult
+from fedstats.regression._coefficients import CoefficientResult, to_terms
 from fedstats.regression._equations import covariance, scalars, solve
 from fedstats.regression._families import Binomial, Family, Gaussian, Poisson
 from fedstats.regression._links import LINKS
@@ -184,9 +184,7 @@ def gee(
         exchangeable = cov_struct == "exchangeable"
         b, correlation, scale, steps = _scoring(run, rows, part.names, n, pairs if exchangeable else None)
         unit, centre = float(response.unit[0]), float(response.centre[0])
-        L = np.diag(np.append(1.0, 1 / frame.unit[:-1]))
-        L[0, 1:] = -frame.centre[:-1] / frame.unit[:-1]
-        L *= unit
+        L = to_terms(frame[: p - 1], unit)
         params = L @ b
         params[0] += centre
         A, scores = rows.equations(b, correlation)
@@ -345,24 +343,11 @@ class GEEResult(CoefficientResult):
     def summary(self) -> str:
         """Return the fit as text."""
         pairs: list[tuple[str, object]] = [
-            ("Response", self.response),
-            ("Rows", self.nobs),
-            ("Rows left out (missing)", self.n_missing),
             ("Clusters", self.n_clusters),
-            ("Sites", len(self.sites)),
             ("Family", self.family),
             ("Working structure", self.cov_struct),
             ("Working correlation", self.dep_params),
             ("Scale", self.scale),
             ("Covariance", "robust"),
         ]
-        lines = [
-            f"Generalised estimating equations: {self.formula}, by {self.groups}",
-            "",
-            *_table.pair_lines(pairs, digits=5),
-            "",
-            *_table.frame_lines(self.to_frame(), digits=5),
-            "",
-            f"Cost: {self.cost}",
-        ]
-        return "\n".join(lines)
+        return self._text(f"Generalised estimating equations: {self.formula}, by {self.groups}", pairs)

@@ -95,12 +95,14 @@ def ols(
     groups
         The column that says which rows are a cluster. Equal values at two sites are two clusters, unless the
         column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster over
-        all sites, which takes ``disclose="aggregate"``.
+        all sites.
     missing
         ``"drop"`` leaves out rows with a missing value in a column of the formula and counts them in
         ``n_missing``; ``"raise"`` refuses them.
     disclose
-        ``"aggregate"``: pooled cross-products are opened to every site.
+        ``"result"``: pooled sums stay shared among the sites, and what the result holds is opened.
+        ``"aggregate"``: pooled cross-products are opened to every site. That takes fewer rounds, and gives
+        covariances and the condition number too; HC2 and HC3 need it.
 
     Returns
     -------
@@ -120,17 +122,21 @@ def ols(
 
     Notes
     -----
-    **Leakage.** Every site learns, of the rows of all sites together: how many are complete and how
-    many are not; sums and cross-products of all columns of the model matrix and of the response, so
-    every regression among them; the sum of squared residuals; for robust covariances also the sums of
-    weighted squared residuals by pairs of columns. Of each single site it learns which levels of the
-    categorical columns occur there. A coalition of t sites learns the same sums over the other
-    n − t sites, by subtracting its own; all but one learn the remaining site's. Indicator
-    columns make some of these sums counts and sums of small groups: leave out rare levels.
+    **Leakage.** Every site learns, of the rows of all sites together, how many are complete and how many are
+    not, the number of clusters, and what the result holds; of each single site, which levels of the
+    categorical columns occur there. With ``"result"`` it learns beside that a coarse frame of each column:
+    the mean to a power of two near the standard deviation, and that power. A coalition of t < n/2 sites
+    learns the same. With ``"aggregate"`` it learns sums and cross-products of all columns of the model matrix
+    and of the response, so every regression among them; for robust covariances also the sums of weighted
+    squared residuals by pairs of columns, and for clusters over sites their scores. A coalition of t sites
+    learns the same sums over the other n − t sites, by subtracting its own; all but one learn the
+    remaining site's. Indicator columns make some of these sums counts and sums of small groups: leave out
+    rare levels.
 
-    Cost: ten rounds (15 with ``center`` or ``scale``). Each site sends at most 300 bytes for each number
-    that is opened, p² + 6p + 7 of them for p terms, p(p + 1)/2 + 1 more for robust covariances and one more
-    without an intercept, and half a kB to each other site.
+    Cost: with ``"aggregate"`` ten rounds (15 with ``center`` or ``scale``, 12 with clusters). Each site sends
+    at most 300 bytes for each number that is opened, p² + 6p + 7 of them for p terms, p(p + 1)/2 + 1 more for
+    robust covariances and one more without an intercept, and half a kB to each other site. With
+    ``"result"`` about 190 rounds for three sites, and 260 with robust covariances.
 
     Examples
     --------
@@ -152,8 +158,8 @@ def least_squares(
     """Fit a linear model, with weights if there are any; see `ols` and `wls`."""
 
     def check() -> None:
-        _check_cov_type(cov_type, groups, disclose)
-        _rows.check_clusters(cohort, groups, disclose)
+        _check_cov_type(cov_type, disclose)
+        _rows.check_groups(cohort, cov_type, groups)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:  # noqa: ARG001  (any y will do)
         _rows.check_positive(further, "weights")
@@ -207,10 +213,9 @@ def _declaration(cov_type: str, groups: str | None, weights: str | None) -> Decl
     )
 
 
-def _check_cov_type(cov_type: str, groups: str | None, disclose: str) -> None:
+def _check_cov_type(cov_type: str, disclose: str) -> None:
     if cov_type not in get_args(CovType):
         raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
-    _rows.check_groups(cov_type, groups)
     if disclose == "result" and cov_type in ("HC2", "HC3"):
         raise DisclosureError(
             f"{cov_type} needs the leverage of each row, which no site knows with disclose='result': use HC0 "
@@ -238,10 +243,12 @@ def _fit(
     on_q = basis.projections[:, 0] + shift * basis.mean
     residuals = target - basis.Q @ on_q
     of_constant = None if part.has_intercept else how.root - basis.Q @ basis.mean
-    scores, count = None, None
+    of_clusters, count = None, None
     if clusters is not None:
-        scores, count = _rows.by_cluster(run, residuals[:, np.newaxis] * basis.Q, clusters)
-    ssr, correction, left, meat = _residual_sums(run, basis, residuals, of_constant, cov_type, scores)
+        of_clusters, count = _rows.meat_of(run, residuals[:, np.newaxis] * basis.Q, clusters)
+    ssr, correction, left, meat = _residual_sums(
+        run, basis, residuals, of_constant, cov_type, cast("Array | None", of_clusters)
+    )
     if meat is not None:
         meat = meat * _rows.small_sample(cov_type, n, p, count)
     on_q = on_q + correction
@@ -280,7 +287,7 @@ def _fit(
         centered_tss=how.mean * y_var * (n - 1),
         uncentered_tss=how.mean * (y_var * (n - 1) + n * (centre + unit * basis.y_sums[0, 0] / n) ** 2),
         condition_number=float(np.linalg.cond(basis.R)),
-        variances=np.diag(matrix).copy(),
+        bse=pd.Series(np.sqrt(np.diag(matrix)), index=list(part.names), name="std err"),
         covariance=matrix,
         wald=_equations.wald(matrix[tested, tested], params[tested]) if testable else None,
         coding=part.coding,
@@ -296,7 +303,7 @@ def _residual_sums(
     residuals: Array,
     of_constant: Array | None,
     cov_type: CovType,
-    scores: Array | None,
+    of_clusters: Array | None,
 ) -> tuple[float, Array, float, Array | None]:
     """Open the sums over residuals of the response and, without intercept, of a constant.
 
@@ -316,7 +323,8 @@ def _residual_sums(
         exponent = {"HC2": 1, "HC3": 2}.get(cov_type, 0)
         # Residuals of saturated rows are zero: they take no part in HC0 and HC1.
         weights = np.where(saturated, 0.0, residuals**2 / np.where(saturated, 1.0, slack) ** exponent)
-        meat = basis.Q.T @ (weights[:, np.newaxis] * basis.Q) if scores is None else scores.T @ scores
+        of_rows = basis.Q.T @ (weights[:, np.newaxis] * basis.Q)
+        meat = of_rows if of_clusters is None else of_clusters
         sums += [meat[upper], np.array([float(saturated.sum())])]
     opened = run.sum("residuals", np.concatenate(sums))
     ssr, correction, rest = float(opened[0]), opened[1 : p + 1] / n, opened[p + 1 :]

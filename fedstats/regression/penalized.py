@@ -147,7 +147,7 @@ def elastic_net(
     coalition of t sites learns the same, and in the aggregate mode of the other n − t together.
 
     Cost: ten rounds in the aggregate mode, for logistic models two more for each step. In the result mode for
-    three sites some 1,500 rounds for ridge regression, fewer for larger alphas; some 2,500 to 4,000
+    three sites some 1,500 rounds for ridge regression, fewer for larger alphas; some 2,500 to 8,000
     otherwise, and up to 36,000 with nearly collinear columns.
 
     References

@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedstats import _frames, _table, design
+from fedstats import _frames, design
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.quantiles import OnlyResult, find_quantiles
 from fedstats.regression import _check_loss
-from fedstats.regression._coefficients import CoefficientResult
+from fedstats.regression._coefficients import CoefficientResult, to_terms
 from fedstats.regression._equations import covariance, scalars, solve
 
 if TYPE_CHECKING:
@@ -134,10 +134,8 @@ def quantreg(
         start = solve(run, "start", Z.T @ Z, Z.T @ target, names)
         b, steps = _check_loss.minimise(run, Z, target, q, start, n)
 
-        # To the terms' units: slopes by their columns' units, the intercept without their centres.
-        L = np.diag(np.append(1.0, 1 / frame.unit[:-1]))
-        L[0, 1:] = -frame.centre[:-1] / frame.unit[:-1]
-        L *= frame.unit[-1]
+        unit = float(frame.unit[-1])
+        L = to_terms(frame[: len(names) - 1], unit)
         params = L @ b
         params[0] += frame.centre[-1]
         residuals = target - Z @ b
@@ -154,8 +152,8 @@ def quantreg(
             bse=pd.Series(np.sqrt(found.variances) / density, index=list(names), name="std err"),
             nobs=n,
             n_missing=dropped,
-            bandwidth=bandwidth * float(frame.unit[-1]),
-            sparsity=float(frame.unit[-1]) / density,
+            bandwidth=bandwidth * unit,
+            sparsity=unit / density,
             iterations=steps,
             coding=part.coding,
         )
@@ -226,22 +224,9 @@ class QuantRegResult(CoefficientResult):
     def summary(self) -> str:
         """Return the fit as text."""
         pairs: list[tuple[str, object]] = [
-            ("Response", self.response),
-            ("Rows", self.nobs),
-            ("Rows left out (missing)", self.n_missing),
-            ("Sites", len(self.sites)),
             ("Residual df", self.df_resid),
             ("Quantile", self.q),
             ("Bandwidth", self.bandwidth),
             ("Sparsity", self.sparsity),
         ]
-        lines = [
-            f"Quantile regression: {self.formula}",
-            "",
-            *_table.pair_lines(pairs, digits=5),
-            "",
-            *_table.frame_lines(self.to_frame(), digits=5),
-            "",
-            f"Cost: {self.cost}",
-        ]
-        return "\n".join(lines)
+        return self._text(f"Quantile regression: {self.formula}", pairs)

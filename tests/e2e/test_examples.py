@@ -22,6 +22,8 @@ def run(name: str, *arguments: object) -> str:
 def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "three_hospitals.py",
+        "cancer_registry.py",
+        "multicentre.py",
         "linear_gwas.py",
         "gwas_pipeline.py",
         "trial.py",
@@ -85,6 +87,21 @@ def test_readme_shows_the_example_and_what_it_prints() -> None:
     assert source[source.index("import pandas") :] in readme
     seconds = re.compile(r"\d+\.\d+ s$", flags=re.MULTILINE)
     assert seconds.sub("", run("three_hospitals.py")) in seconds.sub("", readme)
+
+
+def test_cancer_registry() -> None:
+    """Three registries of 1,384 people: R's figures are in tests/oracle/test_survival.py."""
+    printed = run("cancer_registry.py")
+    assert "F 0.5   108" in printed  # median survival of women in months
+    assert re.search(r"120.0\s+0.48049\s+0.073886\s+0.57518\s+0.05531\n", printed)
+    assert "C(sex)[T.M]  0.49287      1.637   0.067562" in printed
+
+
+def test_multicentre(tmp_path: Path) -> None:
+    printed = run("multicentre.py", tmp_path / "forest.png")
+    assert "age             0.66019  0.061606  10.716" in printed
+    assert "combined (DL)   0.63657  0.075466" in printed
+    assert (tmp_path / "forest.png").stat().st_size > 5_000
 
 
 def test_risk_model() -> None:

@@ -1,11 +1,11 @@
 """What t parties see of long numbers and secret floats is independent of the secrets.
 
 Whatever is opened under a mask, in comparisons, conversions and float arithmetic, is stripped of all summands
-that a coalition knows. The highest bits of what is left must be distributed alike for secrets of very different
-magnitudes, zeros and negative numbers among them, whose quotients and roots are undefined. Two-sample
-Kolmogorov–Smirnov tests decide at level ALPHA together; all keys are derived from a fixed secret. And whatever
-is opened must be within the bound for which its mask was made. Variants with masks too short, and with divisors
-of zero that are taken as they are, must fail the same tests.
+that a coalition knows. What is left must be distributed alike for secrets of very different magnitudes, zeros
+and negative numbers among them, whose quotients and roots are undefined. Two-sample Kolmogorov–Smirnov tests
+decide at level ALPHA together; all keys are derived from a fixed secret. And whatever is opened must be
+within the bound for which its mask was made. Variants with masks too short, and with divisors of zero and
+radicands below it that are taken as they are, must fail the same tests.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def test_secrets_are_not_told_apart(n, coalition, monkeypatch):
 def test_masks_of_too_few_bits_are_noticed(monkeypatch):
     draw = wide.draw_masks
 
-    def short(engine: Engine, label: str, on: Any, size: int, bits: int, offset: int) -> Any:
-        masks = draw(engine, label, on, size, bits, offset)
+    def short(engine: Engine, streams: Any, on: Any, size: int, bits: int, offset: int) -> Any:
+        masks = draw(engine, streams, on, size, bits, offset)
         for _, words in masks:
             kept = max(0, bits - 3)
             words[:, kept // 64] &= np.uint64((1 << kept % 64) - 1)

@@ -254,24 +254,21 @@ def test_robust_covariances(name: str, cov_type: str) -> None:
     np.testing.assert_allclose(found.cov_params(), covariance, rtol=1e-7)
 
 
-def test_clusters_over_sites_if_their_levels_are_declared() -> None:
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_clusters_over_sites_if_their_levels_are_declared(disclose: str) -> None:
     case = CASES["poisson"]
     frame = table("quine").assign(ward=lambda f: [f"w{number % 9}" for number in range(len(f))])
-    found = pooled(
-        lambda c: fs.poisson(case.formula, c, cov_type="cluster", groups="ward", disclose="aggregate"),
-        split(frame, [10, 50]),
-        levels={"ward": [f"w{number}" for number in range(11)]},  # two of them without rows
-    )
+    parts = split(frame, [10, 50])
+    fit = lambda c: fs.poisson(case.formula, c, cov_type="cluster", groups="ward", disclose=disclose)  # noqa: E731
+    found = pooled(fit, parts, levels={"ward": [f"w{number}" for number in range(11)]})  # two without rows
     theirs = oracle(case, "cluster", cov_kwds={"groups": pd.factorize(frame.ward)[0]})
-    np.testing.assert_allclose(found.bse, theirs.bse[found.params.index], rtol=1e-8)
-    assert {"cluster scores"} <= found.leakage.labels
-    own = pooled(
-        lambda c: fs.poisson(case.formula, c, cov_type="cluster", groups="ward", disclose="aggregate"),
-        parts := split(frame, [10, 50]),
-    )
-    wards = pd.concat([part.ward + str(site) for site, part in enumerate(parts)])[frame.index]
-    theirs = oracle(case, "cluster", cov_kwds={"groups": pd.factorize(wards)[0]})
-    np.testing.assert_allclose(own.bse, theirs.bse[own.params.index], rtol=1e-8)
+    np.testing.assert_allclose(found.bse, theirs.bse[found.params.index], rtol=1e-7)
+    assert ("cluster scores" in found.leakage.labels) == (disclose == "aggregate")
+    if disclose == "aggregate":
+        own = pooled(fit, parts)
+        wards = pd.concat([part.ward + str(site) for site, part in enumerate(parts)])[frame.index]
+        theirs = oracle(case, "cluster", cov_kwds={"groups": pd.factorize(wards)[0]})
+        np.testing.assert_allclose(own.bse, theirs.bse[own.params.index], rtol=1e-8)
 
 
 def test_site_that_lacks_a_level_and_site_without_rows() -> None:
@@ -376,6 +373,7 @@ def test_separation_is_named(name: str) -> None:
         ),
         ("one ~ z", {"family": "binomial"}, "mean of the response 'one'"),
         ("zero ~ z", {"family": "poisson"}, "mean of the response 'zero'"),
+        ("zero ~ z", {"link": "identity"}, "'zero' has the same value in all rows"),
         ("y ~ z", {"family": "binomial", "maxiter": 2}, "no convergence in 2 iterations: .*'z'"),
         ("wild ~ z", {"family": "gamma", "link": "identity"}, "no convergence|mean"),
     ],
@@ -409,6 +407,7 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
         ({"cov_type": "HC3"}, "cov_type must be one of nonrobust, HC0, cluster"),
         ({"cov_type": "cluster"}, "goes with groups="),
         ({"groups": "arm"}, "goes with groups="),
+        ({"cov_type": "cluster", "groups": "ward"}, "no site has a column 'ward'"),
         ({"maxiter": 0}, "maxiter must be 1 at least"),
     ],
 )
@@ -427,6 +426,20 @@ def test_bad_rows_at_one_site_stop_all() -> None:
     errors = refused(lambda c: fs.poisson("n ~ x", c, disclose="aggregate"), parts)
     assert [type(error) for error in errors] == [fs.RemoteError, fs.DataError, fs.RemoteError]
     assert "'n' is not 0 or more in 20 rows of this site" in str(errors[1])
+
+
+def test_all_missing_at_one_site_is_fine() -> None:
+    parts = split(sample(), [10, 60])
+    parts[1] = parts[1].assign(z=np.nan)
+    found = pooled(lambda c: fs.logit("y ~ z + x", c, disclose="aggregate"), parts)
+    assert (found.nobs, found.n_missing) == (90, 60)
+
+
+def test_perfect_fit_has_no_scale_on_shares() -> None:
+    frame = pd.DataFrame({"x": np.arange(30.0)}).assign(y=lambda f: 2 * f.x + 1)
+    for error in refused(lambda c: fs.glm("y ~ x", c), split(frame, [4, 9])):
+        assert isinstance(error, fs.EstimationError)
+        assert "explain the response without error" in str(error)
 
 
 def test_one_cluster_has_no_covariance() -> None:

@@ -12,6 +12,10 @@ import pytest
 from gwas_helpers import Panel, assert_equal_scan, least_squares, make_panel, scan
 
 import fedstats as fs
+from fedstats.gwas.dosages import DosageBlock
+from fedstats.gwas.members import Members
+from fedstats.gwas.packed import PackedBlock
+from fedstats.gwas.pgen import PgenFile
 from fedstats.gwas.plink import BedFile, write_bed
 from fedstats.gwas.vcf import open_vcf
 
@@ -200,3 +204,24 @@ def test_damaged_pgen(panel: Panel, tmp_path: Path) -> None:
         change()
         with pytest.raises(fs.DataError, match=message):
             fs.simulate(lambda federation, _: federation.genotypes(path).file, [0, 0, 0])
+
+
+def test_dosages_that_begin_late_in_a_file_are_read_as_dosages(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 3, (300, 8)).astype(float)
+    values[-1, 3] = 0.75
+    variants = pd.DataFrame(
+        {
+            "chromosome": "1",
+            "base_pair_location": np.arange(1, 301),
+            "rsid": [f"rs{number}" for number in range(300)],
+            "allele1": "A",
+            "allele2": "G",
+        }
+    )
+    ids = [f"id{number}" for number in range(8)]
+    file = PgenFile(write_pgen(tmp_path / "late.pgen", values, variants, ids, hard=False))
+    members = Members(np.arange(8), np.zeros(8, np.int64))
+    rows = np.arange(300)
+    for part, kind in ((rows[:256], PackedBlock), (rows[256:], DosageBlock)):
+        flip, ploidy = np.zeros(part.size, bool), np.zeros(part.size, np.int8)
+        assert isinstance(file.block(part, members, flip=flip, ploidy=ploidy), kind)

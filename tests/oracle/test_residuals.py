@@ -90,5 +90,10 @@ def test_rows_that_the_fit_does_not_know(fair: pd.DataFrame) -> None:
         other = cohort.federation.cohort(fair[:50].assign(occupation="o9"))
         return fs.residuals(its, other)
 
+    def impossible(cohort: fs.Cohort) -> object:
+        return fs.residuals(fit(cohort), cohort.federation.cohort(fair[:50].assign(affairs=-1.0)))
+
+    for error in refused(impossible, split(fair, [9, 200])):
+        assert "'affairs' is not 0 or more in 50 rows of this site" in str(error)
     for error in refused(program, split(fair, [9, 200])):
         assert "'occupation' has levels in 49 rows that the analysis did not have" in str(error)

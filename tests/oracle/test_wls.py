@@ -108,21 +108,18 @@ def test_clusters_of_ols(schools: pd.DataFrame, disclose: str) -> None:
     assert found.clusters == 40
 
 
-def test_clusters_over_sites(schools: pd.DataFrame) -> None:
-    levels = {"School": sorted(schools.School.unique())}
-    parts = split(schools, [30, 500])
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_clusters_over_sites(schools: pd.DataFrame, disclose: str) -> None:
+    levels = {"School": [*sorted(schools.School.unique()), "without rows"]}
     found = pooled(
-        lambda c: fs.ols(FORMULA, c, cov_type="cluster", groups="School", disclose="aggregate"),
-        parts,
+        lambda c: fs.ols(FORMULA, c, cov_type="cluster", groups="School", disclose=disclose),
+        split(schools, [30, 500]),
         levels=levels,
     )
     rows = schools.dropna(subset=["SES"])
     theirs = smf.ols(FORMULA, rows).fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(rows.School)[0]})
-    np.testing.assert_allclose(found.bse, theirs.bse[found.params.index], rtol=1e-9)
-    for error in refused(
-        lambda c: fs.ols(FORMULA, c, cov_type="cluster", groups="School"), parts, levels=levels
-    ):
-        assert "its clusters extend over sites: use disclose='aggregate'" in str(error)
+    np.testing.assert_allclose(found.bse, theirs.bse[found.params.index], rtol=RTOL[disclose])
+    assert found.clusters == 40
 
 
 def test_bad_weights_and_groups(schools: pd.DataFrame) -> None:
@@ -133,6 +130,7 @@ def test_bad_weights_and_groups(schools: pd.DataFrame) -> None:
         ("weights", "nothing"): "no site has a column 'nothing'",
         ("cov_type", "cluster"): "goes with groups=",
         ("groups", "School"): "goes with groups=",
+        ("groups", "no such"): "goes with groups=",
         ("cov_type", "HC4"): "cov_type must be one of nonrobust, HC0, HC1, HC2, HC3, cluster",
     }.items():
         call = {"weights": "weight", **dict([options])}

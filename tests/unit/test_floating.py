@@ -70,6 +70,7 @@ FORMULAS: dict[str, Formula] = {
     "public inverse": lambda x, y: 2 / y,
     "larger": lambda x, y: maximum(x, y),
     "smaller": lambda x, y: minimum(x, y),
+    "powers": lambda x, y: (x * x * x * x) / (y * y * y),
 }
 
 
@@ -83,17 +84,29 @@ def test_operations_keep_a_relative_error(n):
 
 @pytest.mark.parametrize("n", [4, 10])
 def test_sums_have_an_error_relative_to_the_larger_operand(n):
-    formulas: dict[str, Formula] = {
-        "sum": lambda x, y: x + y,
-        "difference": lambda x, y: x - y,
-        "public": lambda x, y: 1 - x,
-    }
-    found = computed(n, formulas, X, Y)
-    larger = np.maximum(np.abs(X), np.abs(Y))
-    assert_close(found["sum"], X + Y, larger)
-    assert_close(found["difference"], X - Y, larger)
-    assert_close(found["public"], 1 - X, np.maximum(1, np.abs(X)))
+    found = computed(n, {"difference": lambda x, y: x - y, "quotient": lambda x, y: x / y}, X, Y)
+    assert_close(found["difference"], X - Y, np.maximum(np.abs(X), np.abs(Y)))
     np.testing.assert_array_equal(found["difference"][[1, 2, 9]], 0)  # what is alike leaves exactly nothing
+    with np.errstate(all="ignore"):
+        assert_close(found["quotient"], X / Y)
+
+
+def test_zeros_are_negligible_beside_numbers_of_any_magnitude():
+    x = np.array([2.0**-60, 2.0**60, 0.0, 0.0])
+
+    def program(engine: Engine) -> Any:
+        s = secret(engine, x)
+        tiny, zero = s * s * s * s * s * s * s * s, s[2:3]
+        for _ in range(3):
+            tiny = tiny * 2.0**-100
+        found = {"tiny": tiny + zero, "beside": zero - tiny, "nothing": (zero + zero) * s, "ratio": zero / s}
+        return reveal(engine, found, digits=DIGITS)
+
+    found = compute_alike(3, program)
+    assert_close(found["tiny"], x**8 * 2.0**-300)
+    assert_close(found["beside"], -(x**8) * 2.0**-300)
+    np.testing.assert_array_equal(found["nothing"], 0)
+    np.testing.assert_array_equal(found["ratio"], [0, 0, np.nan, np.nan])
 
 
 def test_comparisons():

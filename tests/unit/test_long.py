@@ -162,7 +162,7 @@ def test_rounding_is_unbiased():
     assert set(values) <= {-1.0, 0.0, 1.0, 2.0}
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, 10])
+@pytest.mark.parametrize("n", [3, 4, 5])
 def test_comparisons(n):
     x = np.array([0.0, 2.0**-64, -(2.0**-64), 2.0**64, -(2.0**64), 1.0, 5.0])
 

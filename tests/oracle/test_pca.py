@@ -1,0 +1,69 @@
+"""Principal components against NumPy on the pooled rows, in both modes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+from stat_helpers import pooled, refused, split
+
+import fedstats as fs
+from fedstats.multivariate.pca import DECLARATION
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("sizes", [[2, 40], [1, 10, 30, 60]], ids=["3 sites", "5 sites"])
+def test_iris(scale: bool, sizes: list[int]) -> None:
+    frame = load_iris(as_frame=True).frame.drop(columns="target").set_axis(["sl", "sw", "pl", "pw"], axis=1)
+    frame.iloc[5, 2] = np.nan
+    names, complete = list(frame.columns), frame.dropna()
+    x = ((complete - complete.mean()) / (complete.std() if scale else 1)).to_numpy()
+    values, vectors = np.linalg.eigh(np.cov(x.T))
+    for mode, rtol in (("aggregate", 1e-10), ("result", 1e-6)):
+        found = pooled(
+            lambda c, mode=mode: fs.pca(c, names, 3, scale=scale, disclose=mode), split(frame, sizes)
+        )
+        np.testing.assert_allclose(found.explained_variance, values[::-1][:3], rtol=rtol)
+        expected = vectors[:, ::-1][:, :3].T
+        signs = np.sign((found.components * expected).sum(axis=1)).to_numpy()[:, np.newaxis]
+        np.testing.assert_allclose(found.components, signs * expected, atol=rtol)
+        np.testing.assert_allclose(found.explained_variance_ratio, values[::-1][:3] / values.sum(), rtol=rtol)
+        np.testing.assert_allclose(found.mean, complete.mean(), rtol=rtol)
+        np.testing.assert_allclose(found.std, complete.std(), rtol=rtol)
+        np.testing.assert_allclose(
+            np.abs(found.transform(frame).dropna()), np.abs(x @ vectors[:, ::-1][:, :3]), atol=10 * rtol
+        )
+        assert found.transform(frame).isna().all(axis=1).sum() == 1
+        assert (found.nobs, found.n_missing) == (149, 1)
+        assert found.leakage.labels == {*DECLARATION.opened(mode), *DECLARATION.published}
+    sizes_ = {reveal.label: reveal.size for reveal in found.leakage}
+    assert sizes_["components"] == 3 * (4 + 1)
+    assert "PC3" in found.summary()
+
+
+def test_columns_of_very_different_units() -> None:
+    frame = load_breast_cancer(as_frame=True).frame.iloc[:, :6].set_axis([*"abcdef"], axis=1)
+    frame["a"] *= 1e6
+    x = ((frame - frame.mean()) / frame.std()).to_numpy()
+    values = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    found = pooled(lambda c: fs.pca(c, list(frame.columns), 2), split(frame, [20, 100]))
+    np.testing.assert_allclose(found.explained_variance, values[:2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("columns", "count", "error", "message"),
+    [
+        (["sl", "x"], 1, fs.DataError, "no site has a column 'x'"),
+        ("sl", 1, fs.DataError, "columns is a list"),
+        (["sl", "sl"], 1, fs.DataError, "each once"),
+        (["sl", "pl"], 3, fs.DataError, "n_components is a whole number from 1"),
+        (["sl", "kind"], 1, fs.DataError, "'kind' is categorical"),
+        (["sl", "const"], 1, fs.EstimationError, "'const' has the same value"),
+    ],
+)
+def test_refused(columns, count: int, error: type[Exception], message: str) -> None:
+    frame = load_iris(as_frame=True).frame.set_axis(["sl", "sw", "pl", "pw", "kind"], axis=1)
+    frame = frame.assign(kind=frame.kind.map(str) + "k", const=3.0)
+    for raised in refused(lambda c: fs.pca(c, columns, count, disclose="aggregate"), split(frame, [20, 60])):
+        with pytest.raises(error, match=message):
+            raise raised

@@ -1,0 +1,153 @@
+"""Bad input to survival analyses: typed errors that name column and remedy, and all sites stop together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from stat_helpers import Program, refused, split
+
+import fedstats as fs
+
+TIMES = {"duration": "time", "event": "status"}
+
+
+def base(rows: int = 90) -> pd.DataFrame:
+    chance = np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {
+            "time": chance.integers(1, 20, rows),
+            "status": chance.integers(0, 2, rows),
+            "x": chance.normal(size=rows),
+            "arm": chance.choice(["a", "b", "c"], rows),
+        }
+    )
+    return frame.assign(
+        start=frame.time - 1,
+        late=frame.time + (frame.index == 50),
+        fine=frame.time / 10,
+        text="t",
+        coded=frame.status + 1,
+        never=0,
+        one="level",
+        blank=np.nan,
+        const=3.0,
+        twice=2 * frame.x + 1,
+        marks=np.where(frame.status == 1, 1.0, 0.0),
+    )
+
+
+def km(**options: object) -> Program:
+    return lambda cohort: fs.kaplan_meier(cohort, **{**TIMES, **options})
+
+
+def cox(formula: str, **options: object) -> Program:
+    return lambda cohort: fs.coxph(formula, cohort, **{**TIMES, "disclose": "aggregate", **options})
+
+
+def test(**options: object) -> Program:
+    return lambda cohort: fs.logrank(cohort, **{**TIMES, "by": "arm", **options})
+
+
+test.__test__ = False
+
+
+@pytest.mark.parametrize(
+    ("program", "error", "message"),
+    [
+        (km(duration="tme"), fs.DataError, "did you mean 'time'"),
+        (km(duration="text"), fs.DataError, "'text' is categorical, a number is needed"),
+        (km(duration="fine"), fs.DataError, "'fine' has .* times that are no multiples of 1: give unit="),
+        (km(grid=[1, 2, 3]), fs.DataError, "'time' has .* times that are not in grid"),
+        (km(grid=[3, 2]), fs.DataError, "grid is a list of finite times"),
+        (km(grid=[1, 2], unit=1), fs.DataError, "unit or grid, not both"),
+        (km(unit=0), fs.DataError, "unit is a positive number"),
+        (km(unit=1e-5), fs.DataError, "round them to a coarser unit"),
+        (km(event="coded"), fs.DataError, "'coded' has .* values that are neither 0 .* nor 1"),
+        (km(event="never"), fs.EstimationError, "no event at any site"),
+        (km(event="blank"), fs.DataError, "'blank' has no value at any site"),
+        (km(entry="late"), fs.DataError, "rows enter .'late'. when they leave"),
+        (km(by="x"), fs.DataError, "'x' is used as a category and holds measurements|'x' has .* levels"),
+        (km(by=["arm"]), fs.DataError, "name of one column"),
+        (km(by="blank"), fs.DataError, "'blank' has no value at any site and makes no groups"),
+        (km(alpha=1), fs.DataError, "alpha lies between 0 and 1"),
+        (km(quantiles=(2,)), fs.DataError, "quantiles lie between 0 and 1"),
+        (km(times=[3, 1]), fs.DataError, "times is a list of times"),
+        (km(disclose="gated"), fs.DisclosureError, "knows no disclosure mode 'gated'"),
+        (
+            lambda c: fs.aalen_johansen(c, duration="time", event="arm", censored="d"),
+            fs.DataError,
+            "'arm' has no rows with 'd'.* levels are 'a', 'b', 'c'",
+        ),
+        (lambda c: fs.rmst(c, tau=-1, **TIMES), fs.DataError, "tau is a positive time"),
+        (test(by="one"), fs.DataError, "'one' has 1 level over all sites"),
+        (test(weights="gehan"), fs.DataError, "weights must be one of logrank, wilcoxon"),
+        (test(weights="fleming-harrington", p=0.5), fs.DataError, "p and q are whole numbers"),
+        (test(p=1), fs.DataError, "belong to weights='fleming-harrington'"),
+        (
+            test(strata="x"),
+            fs.DataError,
+            "'x' is used as a category and holds measurements|'x' has .* levels",
+        ),
+        (cox("x", ties="exact"), fs.DataError, "ties must be one of efron, breslow"),
+        (cox("x", ph_test="km"), fs.DataError, "ph_test must be one of rank, identity, log"),
+        (cox("time ~ x"), fs.DataError, "must have no response"),
+        (cox("1"), fs.DataError, "has no covariates"),
+        (cox("x", entry="late"), fs.DataError, "rows enter .'late'. when they leave"),
+        (cox("const + x"), fs.EstimationError, "'const' has the same value in all rows"),
+        (cox("const + x", disclose="result"), fs.EstimationError, "'const' has the same value in all rows"),
+        (cox("x + twice"), fs.EstimationError, "'twice' is a combination of 'x'"),
+        (cox("x + twice", disclose="result"), fs.EstimationError, "'twice' is a combination of 'x'"),
+        (cox("marks"), fs.EstimationError, "'marks' may separate events"),
+        (cox("marks", disclose="result"), fs.EstimationError, "'marks' may separate events|singular"),
+        (cox("x", missing="raise", duration="gaps"), fs.DataError, "'gaps' has .* missing values"),
+    ],
+)
+def test_refused_everywhere(program: Program, error: type[Exception], message: str) -> None:
+    frame = base()
+    parts = split(frame.assign(gaps=frame.time.where(frame.index % 5 > 0)), [10, 40])
+    for raised in refused(program, parts):
+        if isinstance(raised, fs.RemoteError) and error is fs.DataError:
+            continue  # the site whose own input is refused says why
+        assert isinstance(raised, error), raised
+        with pytest.raises(error, match=message):
+            raise raised
+
+
+@pytest.mark.parametrize(
+    ("change", "program", "message"),
+    [
+        ({"time": -1}, km(), "'time' has .* negative times"),
+        ({"time": np.inf}, km(), "'time' has .* values that are infinite"),
+        ({"start": 99}, km(entry="start"), "rows enter .'start'. when they leave"),
+        ({"status": 2}, test(), "'status' has .* values that are neither"),
+        ({"x": np.inf}, cox("x"), "'x' is not finite|'x' has .* values that are infinite"),
+        ({"time": 2.5}, cox("x"), "no multiples of 1"),
+    ],
+)
+def test_refused_by_one_site(change: dict[str, object], program: Program, message: str) -> None:
+    parts = split(base(), [10, 40])
+    parts[1] = parts[1].assign(**change)
+    first, second, third = refused(program, parts)
+    assert isinstance(second, fs.DataError)
+    with pytest.raises(fs.DataError, match=message):
+        raise second
+    for other in (first, third):
+        assert isinstance(other, fs.RemoteError)
+        assert "site2" in str(other)
+
+
+def test_all_missing_at_one_site() -> None:
+    parts = split(base(), [10, 40])
+    parts[1] = parts[1].assign(x=np.nan, arm=None)
+    run = lambda fed, data: fs.coxph("x", fed.cohort(data), disclose="aggregate", **TIMES)  # noqa: E731
+    assert fs.simulate(run, parts)[0].n_missing == 40
+
+
+def test_groups_that_never_meet() -> None:
+    frame = base().assign(
+        arm=lambda f: np.where(f.time > 10, "a", "b"), start=lambda f: np.where(f.time > 10, 10, 0)
+    )
+    for mode in ("aggregate", "result"):
+        for raised in refused(test(entry="start", disclose=mode), split(frame, [10, 40])):
+            assert isinstance(raised, fs.EstimationError)
