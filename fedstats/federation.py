@@ -252,7 +252,12 @@ class Federation:
         )
 
     def close(self) -> None:
-        """End the session in good order: the audit log's end is countersigned, and the others told."""
+        """End the session in good order: the audit log's end is countersigned, and the others told.
+
+        Sites that keep a log wait for one another here, until the timeout: let long work that needs no
+        other site come after. A site that does not come leaves the end without its signature, which the
+        log says; results stand.
+        """
         if self.records is not None:
             self.records.end(self.party)
         self._forget()
