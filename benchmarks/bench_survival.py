@@ -7,7 +7,6 @@ The peer of the proportional hazards model is lifelines (`pip install lifelines`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,10 @@ import statsmodels.formula.api as smf
 from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 import fedstats as fs
-from benchmarks.bench_statistics import Program, against_pooled, cuts
+from benchmarks.bench_statistics import against_pooled, cuts
 
 ROWS, COLUMNS = 100_000, 20
 CLUSTERS = 2_000
-#: Round trip and bandwidth of the wide-area network of the estimate.
-LATENCY, BANDWIDTH = 0.02, 12.5e6
-
-
-def measured(
-    benchmark: Any, program: Program, parts: list[Any], peer: str, pooled: Callable[[], object]
-) -> None:
-    """Measure as `against_pooled` does, and estimate the time over a wide-area network."""
-    against_pooled(benchmark, program, parts, peer, pooled)
-    waiting = benchmark.extra_info["rounds"] * LATENCY + benchmark.extra_info["bytes"] / BANDWIDTH
-    benchmark.extra_info["wide_area_seconds"] = round(benchmark.stats.stats.median + waiting, 1)
 
 
 def dealt(table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -64,7 +52,7 @@ def test_coxph(benchmark: Any, times: pd.DataFrame, disclose: Any) -> None:
     def pooled() -> object:
         return lifelines.CoxPHFitter().fit(table, "time", "event").summary
 
-    measured(benchmark, program, dealt(table), "lifelines, pooled", pooled)
+    against_pooled(benchmark, program, dealt(table), "lifelines, pooled", pooled)
 
 
 @pytest.mark.timeout(600)
@@ -82,7 +70,7 @@ def test_curves_and_logrank(benchmark: Any, times: pd.DataFrame, disclose: Any) 
         arms = [SurvfuncRight(part.time, part.event) for _, part in times.groupby("arm")]
         return arms, survdiff(times["time"], times["event"], times["arm"])
 
-    measured(benchmark, program, dealt(times[["time", "event", "arm"]]), "statsmodels, pooled", pooled)
+    against_pooled(benchmark, program, dealt(times[["time", "event", "arm"]]), "statsmodels, pooled", pooled)
 
 
 @pytest.mark.timeout(600)
@@ -102,7 +90,7 @@ def test_lmm(benchmark: Any) -> None:
     def pooled() -> object:
         return smf.mixedlm("y ~ x0 + x1 + x2", table, groups=table.ward, re_formula="~x0").fit().bse
 
-    measured(benchmark, program, parts, "statsmodels, pooled", pooled)
+    against_pooled(benchmark, program, parts, "statsmodels, pooled", pooled)
 
 
 @pytest.mark.timeout(600)
@@ -115,7 +103,7 @@ def test_pca(benchmark: Any, disclose: Any) -> None:
     def program(federation: fs.Federation, data: pd.DataFrame) -> fs.PCAResult:
         return fs.pca(federation.cohort(data), list(table.columns), 2, disclose=disclose)
 
-    measured(
+    against_pooled(
         benchmark,
         program,
         dealt(table),
