@@ -15,8 +15,8 @@
     min_rows = 20
     approval = "approve"               # scripts wait for `fedstats approve`
 
-Beside it a site keeps its audit log (`audit.jsonl`), its steward's approvals (`approvals.json`) and, where the
-rule `min_difference` asks for it, which rows were analysed before (`rowsets.sqlite`).
+Beside it a site keeps its audit log (`audit.jsonl`), its steward's approvals (`approvals.json`) and, where
+the rule `min_difference` asks for it, which rows were analysed before (`rowsets.sqlite`).
 
 Paths are relative to the file's own folder. Whatever the file says that is not understood is an
 error: a misspelt rule must not be a rule that does not apply.
