@@ -5,10 +5,14 @@ where each site checks its own input and its own policy, and where all sites sto
 of them must. Then it calls `sum`, which opens sums over all sites and nothing else; or it computes on shares
 of such sums, by its `engine`, and calls `reveal` for what comes out. Either way only what the analysis has
 declared for the disclosure mode passes, and all that passes is recorded.
+
+Rules that a site decides alone are checked in `agree` (`fedstats._rules`). Rules on the rows of all sites
+together are decided on shares, before anything else is opened.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,14 +23,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
-from fedstats.results import Cost
+from fedstats.policy import Demands
+from fedstats.results import Cost, Provenance
 from protocols import codec
+from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
-from protocols.floating import SecretFloat
+from protocols.floating import SecretFloat, floating
+from protocols.inputs import sum_shares
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
 from protocols.ring import Ring
@@ -35,9 +43,17 @@ from protocols.sum import secure_sum
 from transport.errors import AbortCode
 
 if TYPE_CHECKING:
+    from fedstats.cohort import Cohort
     from fedstats.federation import Federation
 
 _CODES = frozenset(map(int, AbortCode))
+#: More rows than any federation has.
+_MOST = 2.0**40
+#: What is opened of every analysis where a site's rule asks for it.
+_DECISIONS = {
+    "min_pooled_rows": "whether there are fewer rows over all sites than a site's rule asks for",
+    "max_parameters": "whether there are more parameters than a site's rule allows",
+}
 
 
 class Analysis:
@@ -64,18 +80,32 @@ class Analysis:
         self._label = label
         self._reveals: list[Reveal] = []
         self._agreed = False
+        self._call: str | None = None
         self._engine: Engine | None = None
+        self._decided: set[str] = set()
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         self._traffic = self.federation.traffic.copy()
-        self._declared = {} if self.disclose is None else self.declaration.opened(self.disclose)
+        self._declared = {} if self.disclose is None else dict(self.declaration.opened(self.disclose))
+        self._rules = Rules(self.federation, self.declaration.name, self.disclose)
+        self.federation.log("analysis.start", **self._named, disclose=self.disclose)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.federation.record(self._reveals)
+        if isinstance(error, PolicyError | DataError | RemoteError):
+            # What a DataError says may hold counts of rows.
+            why = str(error) if isinstance(error, PolicyError) else None
+            self.federation.log("refusal", **self._named, error=type(error).__name__, message=why)
+        outcome = "done" if kind is None else kind.__name__
+        self.federation.log("analysis.end", **self._named, outcome=outcome)
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {"analysis": self.declaration.name, "call": self._label}
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -113,13 +143,18 @@ class Analysis:
         refusal: DataError | PolicyError | None = None
         message: dict[str, Any]
         try:
-            self.federation.policy.check(self.declaration.name, self.disclose, len(self.sites))
+            self._rules.check_call()
             message = {"metadata": dict(local())}
+            self._rules.check_input(label)
+            if demands := self._rules.to_tell():
+                message["demands"] = demands
         except (DataError, PolicyError) as error:
             refusal = error
             message = {"refused": int(error.code)}
         if refusal is None:
-            self._reveals.append(Reveal(label, "published", len(codec.encode(message)), meaning))
+            size = len(codec.encode(message))
+            self.federation.log("agree", **self._named, label=label, columns=self._rules.columns, bytes=size)
+            self._reveals.append(Reveal(label, "published", size, meaning))
         try:
             with translated():
                 replies: Mapping[str, Any] = publish(
@@ -143,8 +178,60 @@ class Analysis:
                 "the message at that site says what to do",
                 site=next(iter(others)),
             )
+        self._rules.agreed({site: Demands(**reply.get("demands", {})) for site, reply in replies.items()})
         self._agreed = True
-        return {site: reply["metadata"] for site, reply in replies.items()}
+        self._decide_rows()
+        told = {site: reply["metadata"] for site, reply in replies.items()}
+        call = told[self.federation.site].get("call")
+        self._call = call if isinstance(call, str) else self._call
+        return told
+
+    def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
+        """Tell the rules which rows of this site take part, if not all; called by what `agree` is given."""
+        self._rules.takes(cohort, positions)
+
+    def check_parameters(self, count: Callable[[], int]) -> None:
+        """Refuse, at every site alike, a model with more parameters than a site's rule allows.
+
+        Parameters
+        ----------
+        count
+            Returns how many there are, the same at every site; called if there is such a rule.
+
+        Raises
+        ------
+        PolicyError
+            There are more than the part `max_parameters` of the rows of all sites.
+        """
+        part = self._rules.demands.max_parameters
+        if part < 1:
+            parameters = count()
+            if self._are_fewer("max_parameters", math.ceil(parameters / part)):
+                raise self._rules.refusal(
+                    "max_parameters",
+                    f"allows fewer than {parameters} parameters for so many rows over all sites: leave out "
+                    "terms, merge rare levels, or use more rows",
+                )
+
+    def _decide_rows(self) -> None:
+        """Refuse, at every site alike, an analysis of fewer rows than a site's rule asks for; once."""
+        rule, least = "min_pooled_rows", self._rules.demands.min_pooled_rows
+        if not least or self._rules.rows is None or rule in self._decided:
+            return
+        if self._are_fewer(rule, least):
+            raise self._rules.refusal(
+                rule, "asks for more rows over all sites: use more rows, or columns with fewer gaps"
+            )
+
+    def _are_fewer(self, rule: str, least: int) -> bool:
+        """Decide on shares whether fewer rows of all sites take part, and open that alone."""
+        self._decided.add(rule)
+        self._declared[rule] = _DECISIONS[rule]
+        with self.on_shares() as engine:
+            few = negative(sum_shares(engine, np.array([self._rules.rows or 0]), bound=_MOST) - least)
+        opened = self.reveal({rule: few})[rule]
+        del self._declared[rule]
+        return bool(opened.item())
 
     def sum(
         self, label: str, values: NDArray[Any], *, ring: Ring | None = None, part: int | None = None
@@ -202,7 +289,8 @@ class Analysis:
         part
             Number of the block or iteration, where one quantity is opened in several.
         digits
-            Bits to which the mantissas of `SecretFloat` are rounded.
+            Bits to which the mantissas of `SecretFloat` are rounded; fewer where a site's `max_digits` asks
+            for it.
 
         Returns
         -------
@@ -210,10 +298,17 @@ class Analysis:
             Numbers by label, bit for bit the same at every site; see `protocols.reveal`.
         """
         suffix = "" if part is None else f"/{part}"
+        digits = min(digits, self._rules.demands.bits)
         with translated():
-            labelled = {f"{label}{suffix}": secret for label, secret in results.items()}
+            labelled = {f"{label}{suffix}": self._to_round(secret) for label, secret in results.items()}
             opened = reveal(self.engine, labelled, digits=digits)
         return {label: opened[f"{label}{suffix}"] for label in results}
+
+    def _to_round(self, secret: SecretArray | SecretFloat) -> SecretArray | SecretFloat:
+        """Return fractions as floats, which are opened to so many digits, where a site's rule says so."""
+        if self._rules.demands.max_digits == Demands.max_digits:
+            return secret
+        return floating(secret) if isinstance(secret, SecretArray) and secret.format.fraction else secret
 
     def _admit(self, label: str, shape: tuple[int, ...]) -> None:
         """Let a result pass that the engine is about to open; its label may end in the number of a part."""
@@ -228,6 +323,14 @@ class Analysis:
             raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
+        self._rules.check_complete(label)
+        if self._rules.demands.min_pooled_rows and "min_pooled_rows" not in self._decided:
+            raise self._rules.refusal(
+                "min_pooled_rows",
+                "cannot be applied, as this analysis has no table of rows: use another, or ask these sites "
+                "to change it",
+            )
+        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size)
         self._reveals.append(Reveal(label, kind, size, self._declared[label]))
 
     def step(self, label: str) -> str:
@@ -245,6 +348,9 @@ class Analysis:
         return {
             "sites": self.sites,
             "leakage": Leakage.collect(self._reveals),
+            "provenance": Provenance(
+                self.declaration.name, self._call, self.disclose, self.federation.records
+            ),
             "cost": Cost(
                 spent.rounds,
                 spent.bytes_sent,
@@ -258,6 +364,8 @@ def _refusal(site: str, reply: Any) -> AbortCode | None:
     """Return the class of error with which a site refused, or None if it agreed."""
     match reply:
         case {"metadata": dict(), **rest} if not rest:
+            return None
+        case {"metadata": dict(), "demands": demands, **rest} if not rest and Demands.from_wire(demands):
             return None
         # Of one type exactly: comparing a peer's array or truth value with a code is no question to ask.
         case {"refused": code, **rest} if not rest and type(code) is int and code in _CODES:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +68,7 @@ class Cohort:
         declared_levels: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.federation = federation
-        self.schema = schema
+        self.schema = replace(schema, asked=partial(federation.asked, self))
         self.ids = ids
         self.declared_levels = declared_levels
         self._frame = frame
@@ -161,6 +163,20 @@ class Cohort:
             raise DataError(f"column {name!r} holds no dates")
         moments = pd.to_datetime(self._frame[name], errors="coerce", utc=True)
         return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), np.float64)
+
+    def identities(self, names: Sequence[str]) -> list[bytes]:
+        """Return what tells this site's rows apart in an analysis of some columns, see `fedstats.rowsets`.
+
+        With ids, the id and which of the columns are missing; else the values, and which of equal rows.
+        """
+        frame = self._frame[list(names)]
+        if self.ids is not None:
+            gaps = np.packbits(frame.isna().to_numpy(dtype=bool), axis=1)
+            return [f"{id}\0".encode() + its.tobytes() for id, its in zip(self.ids, gaps, strict=True)]  # noqa: A001
+        alike = frame.apply(lambda its: its.astype(float) if pd.api.types.is_numeric_dtype(its) else its)
+        hashes = pd.util.hash_pandas_object(alike, index=False)
+        pairs = np.column_stack([hashes, hashes.groupby(hashes).cumcount()]).astype("<u8")
+        return [pair.tobytes() for pair in pairs]
 
     def categories(self, name: str) -> list[str] | None:
         """Return the categories of a column in the order of its dtype, if it has that dtype."""

@@ -170,12 +170,14 @@ def agree_design(
         if not part.pooled:
             part.check_rows(check_rows, {})
         mine.append(part)
+        run.takes(cohort, part.positions)
         return {"call": f"{formula!r}, {call}", "levels": part.told_levels()}
 
     told = run.agree("formula", local, max_bytes=1 << 20)
     check_same_call(told, run.federation.site)
     [part] = mine
     coding = Coding(part.formula, part.kinds, part.merge_levels(told), {})
+    run.check_parameters(coding.width)
     if part.pooled:
         coding = Coding(part.formula, part.kinds, coding.levels, _pooled_moments(run, part))
 

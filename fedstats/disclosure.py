@@ -21,6 +21,14 @@ Disclose: TypeAlias = Literal["result", "aggregate"]
 DiscloseGated: TypeAlias = Literal["result", "aggregate", "gated"]
 
 
+_known: set[str] = set()
+
+
+def known() -> frozenset[str]:
+    """Return the names of all analyses that open anything, as far as their modules are imported."""
+    return frozenset(_known)
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What one analysis reveals.
@@ -42,6 +50,10 @@ class Declaration:
     result: Mapping[str, str] = field(default_factory=dict)
     gated: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.aggregate or self.result or self.gated:
+            _known.add(self.name)
 
     def opened(self, disclose: str) -> Mapping[str, str]:
         """Return what a disclosure mode opens.

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
+from fedstats.rowsets import RowSets
 from protocols.party import Party
 from transport.base import Mesh, Traffic
 from transport.errors import AbortCode
@@ -25,6 +26,7 @@ from transport.errors import AbortCode
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas.genotypes import Genotypes
+    from fedstats.records import Records
     from protocols.mpyc_runtime import MeshRuntime
 
 
@@ -46,6 +48,8 @@ class Federation:
         Names under which this site has registered files, from ``[data]`` in `site.toml`.
     show_progress
         Whether long work draws a progress bar on standard error.
+    records
+        What this site keeps of its sessions; None at a simulated site.
 
     Attributes
     ----------
@@ -64,6 +68,7 @@ class Federation:
         shared: FederationPolicy | None = None,
         data: Mapping[str, Path] | None = None,
         show_progress: bool = False,
+        records: Records | None = None,
     ) -> None:
         self.site = mesh.me
         self.sites = mesh.roster
@@ -71,6 +76,10 @@ class Federation:
         self.policy = policy or SitePolicy()
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
+        self.records = records
+        #: Columns that the present analysis has asked each cohort for; what rules look at.
+        self.asked_columns: dict[Cohort, set[str]] = {}
+        self._row_sets: RowSets | None = None
         self._mesh = mesh
         self._data = dict(data or {})
         self._reveals: list[Reveal] = []
@@ -202,6 +211,22 @@ class Federation:
         """
         return Analysis(self, declaration, disclose, f"{declaration.name}#{next(self._calls)}")
 
+    def asked(self, cohort: Cohort, name: str) -> None:
+        """Note that a column was asked for; called by the cohort's schema."""
+        self.asked_columns.setdefault(cohort, set()).add(name)
+
+    @property
+    def row_sets(self) -> RowSets:
+        """Which rows were analysed before, see `fedstats.rowsets`; opened when a rule first asks for it."""
+        if self._row_sets is None:
+            self._row_sets = RowSets.in_memory() if self.records is None else self.records.row_sets()
+        return self._row_sets
+
+    def log(self, event: str, **body: Any) -> None:
+        """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
+        if self.records is not None:
+            self.records.log(event, **body)
+
     def record(self, reveals: Iterable[Reveal]) -> None:
         """Add what an analysis revealed to the session's account; called by the gate."""
         self._reveals.extend(reveals)
@@ -227,8 +252,33 @@ class Federation:
         )
 
     def close(self) -> None:
-        """End the session in good order."""
+        """End the session in good order: the audit log's end is countersigned, and the others told.
+
+        Sites that keep a log wait for one another here, until the timeout: let long work that needs no
+        other site come after. A site that does not come leaves the end without its signature, which the
+        log says; results stand.
+        """
+        if self.records is not None:
+            self.records.end(self.party)
+        self._forget()
         self._mesh.close()
+
+    def fail(self, error: BaseException) -> None:
+        """End the session because of an error: the others are told its class, and the log too."""
+        if isinstance(error, FedStatsError):
+            self._mesh.abort(error.code, origin=error.site)
+        elif isinstance(error, KeyboardInterrupt):
+            self._mesh.abort(AbortCode.INTERRUPTED)
+        else:
+            self._mesh.abort(AbortCode.INTERNAL)
+        if self.records is not None:
+            self.records.end(self.party, type(error).__name__)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._row_sets is not None:
+            self._row_sets.close()
+            self._row_sets = None
 
     def __enter__(self) -> Self:
         return self
@@ -238,12 +288,8 @@ class Federation:
     ) -> None:
         if error is None:
             self.close()
-        elif isinstance(error, FedStatsError):
-            self._mesh.abort(error.code, origin=error.site)
-        elif isinstance(error, KeyboardInterrupt):
-            self._mesh.abort(AbortCode.INTERRUPTED)
         else:
-            self._mesh.abort(AbortCode.INTERNAL)
+            self.fail(error)
 
     def __repr__(self) -> str:
         return f"<Federation: site {self.site} of {', '.join(self.sites)}>"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -179,6 +179,12 @@ class Coding:
         )
         slices = self._coded(none).model_spec.term_slices
         return {INTERCEPT if str(term) == "1" else str(term): its for term, its in slices.items()}
+
+    def width(self) -> int:
+        """Return how many columns the model matrix has, also before the moments are known."""
+        any_moments = {key: MeanStd(0.0, 1.0) for its in self.formula.expressions for key in its.pooled}
+        slices = replace(self, moments=any_moments).terms().values()
+        return max((its.stop for its in slices), default=0)
 
     def _coded(self, rows: Rows) -> Any:
         """Return formulaic's model matrix."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from fedstats.disclosure import Leakage
+
+if TYPE_CHECKING:
+    from fedstats.records import Records
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,32 @@ class Cost:
         return f"{self.rounds} rounds, {self.bytes_sent:,} bytes sent, {self.seconds:.2f} s"
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result came from.
+
+    Attributes
+    ----------
+    analysis
+        Name of the analysis.
+    call
+        What all sites agreed to ask for, as text.
+    disclose
+        The disclosure mode.
+    records
+        What the site kept of the session, with the key that signs bundles. It is left behind when a result
+        is copied or pickled.
+    """
+
+    analysis: str
+    call: str | None
+    disclose: str | None
+    records: Records | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[Provenance], tuple[str, str | None, str | None]]:
+        return Provenance, (self.analysis, self.call, self.disclose)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result(ABC):
     """Base of all results: immutable, the same at every site.
@@ -53,11 +85,14 @@ class Result(ABC):
         What was revealed to obtain it.
     cost
         What it cost this site.
+    provenance
+        Where it came from.
     """
 
     sites: tuple[str, ...]
     leakage: Leakage
     cost: Cost
+    provenance: Provenance | None = field(default=None, repr=False, compare=False)
 
     @abstractmethod
     def to_frame(self) -> pd.DataFrame:
@@ -66,6 +101,19 @@ class Result(ABC):
     @abstractmethod
     def summary(self) -> str:
         """Return the result as text for people."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result to a file that this site signs, with all that says where it came from.
+
+        Parameters
+        ----------
+        path
+            The file, JSON; overwritten. ``fedstats verify bundle`` checks it, see `fedstats.bundle`. Of a
+            simulated session nobody signs it.
+        """
+        from fedstats import bundle  # it builds on results
+
+        bundle.save(self, Path(path))
 
     def __repr__(self) -> str:
         return self.summary()

@@ -10,8 +10,8 @@ all schemas.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -68,6 +68,10 @@ def kind_of(values: pd.Series[Any]) -> Kind:
     return _INFERRED.get(pd.api.types.infer_dtype(values, skipna=True), Kind.UNSUPPORTED)
 
 
+def _nobody(name: str) -> None:
+    """Note nothing."""
+
+
 @dataclass(frozen=True)
 class Schema:
     """What the sites agreed on.
@@ -79,10 +83,13 @@ class Schema:
         have the same, else sorted by name.
     unusable
         For each other column, why it cannot be used, and what to do.
+    asked
+        Told the name of every column that is asked for: what a site's rules on columns hang on.
     """
 
     kinds: Mapping[str, Kind]
     unusable: Mapping[str, str]
+    asked: Callable[[str], None] = field(default=_nobody, repr=False, compare=False)
 
     @classmethod
     def merge(cls, tables: Mapping[str, Mapping[str, Kind]]) -> Schema:
@@ -112,6 +119,7 @@ class Schema:
     def require(self, name: str) -> Kind:
         """Return the kind of a column, or raise the DataError that says why it cannot be used."""
         if name in self.kinds:
+            self.asked(name)
             return self.kinds[name]
         if name in self.unusable:
             raise DataError(self.unusable[name])

@@ -10,9 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fedstats._progress import roll_call, somebody_watches
-from fedstats.errors import DataError, translated
+from fedstats.errors import DataError, PolicyError, translated
 from fedstats.federation import Federation
 from fedstats.policy import FederationPolicy
+from fedstats.records import Records, Script
 from fedstats.site import Site
 from transport.base import DEFAULT_TIMEOUT
 from transport.grpc_mesh import connect
@@ -46,7 +47,8 @@ def join(site: str | os.PathLike[str] | None = None, *, timeout: float | None = 
     Raises
     ------
     DataError, PolicyError
-        `site.toml` cannot be used: file, key and remedy are named.
+        `site.toml` cannot be used: file, key and remedy are named. Or the site's steward does not let the
+        script run, or its audit log is not as the other sites have countersigned it.
     TransportError
         A key, certificate or manifest is not in order; a site did not come in time; or a site runs
         another script, another version of fedstats, or holds another manifest. The site is named.
@@ -58,7 +60,10 @@ def join(site: str | os.PathLike[str] | None = None, *, timeout: float | None = 
     interactive shell there is no script, and the sites agree only on being interactive: each step
     still carries its name, so sites that call different analyses stop at the first.
 
-    **Leakage.** Every site learns that this one takes part, with which script and which version.
+    The session is written to the site's audit log, see `fedstats.audit`.
+
+    **Leakage.** Every site learns that this one takes part, with which script and which version, and how
+    many entries its audit log has.
 
     Examples
     --------
@@ -76,26 +81,53 @@ def join(site: str | os.PathLike[str] | None = None, *, timeout: float | None = 
             f"{config.path}: 'name' is {config.name!r}, and the keys in {config.keys} are those of site "
             f"{keys.name!r}: correct the name, or point 'keys' at this site's folder"
         )
-    shared = FederationPolicy.from_table(manifest.policy, str(config.federation))
+    shared = FederationPolicy.from_table(
+        manifest.policy, str(config.federation), config.federation.read_text(encoding="utf-8")
+    )
+    records = Records(config, keys.identity, manifest, Script(_script_name(), script_hash()))
+    _warn_of_refusal(records)
     seconds = timeout or config.timeout or manifest.timeout or DEFAULT_TIMEOUT
     others = [name for name in manifest.names if name != config.name]
     with roll_call(others, seconds) as on_progress, translated():
         mesh = connect(
             keys,
             manifest,
-            script_hash(),
+            records.script.sha256,
             package_version=version("fedstats"),
             timeout=seconds,
             listen=config.listen,
             on_progress=on_progress,
         )
-    return Federation(
+    federation = Federation(
         mesh,
         policy=config.policy,
         shared=shared,
         data=config.data,
         show_progress=somebody_watches(),
+        records=records,
     )
+    try:
+        records.begin(federation.party)
+    except BaseException as error:
+        federation.fail(error)
+        raise
+    return federation
+
+
+def _warn_of_refusal(records: Records) -> None:
+    """Say at once that the steward does not let the script run.
+
+    It is raised when the other sites are there, so that they are told and do not wait in vain.
+    """
+    try:
+        records.check_approval()
+    except PolicyError as error:
+        _log.warning("%s; this site waits for the others to tell them", error)
+
+
+def _script_name() -> str | None:
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return None if script is None else Path(script).name
 
 
 def script_hash() -> bytes:

@@ -12,7 +12,11 @@
     patients = "patients.parquet"
 
     [policy]                           # this site's own rules, see fedstats.policy
-    allow_aggregate = true
+    min_rows = 20
+    approval = "approve"               # scripts wait for `fedstats approve`
+
+Beside it a site keeps its audit log (`audit.jsonl`), its steward's approvals (`approvals.json`) and, where
+the rule `min_difference` asks for it, which rows were analysed before (`rowsets.sqlite`).
 
 Paths are relative to the file's own folder. Whatever the file says that is not understood is an
 error: a misspelt rule must not be a rule that does not apply.
@@ -21,7 +25,6 @@ error: a misspelt rule must not be a rule that does not apply.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -30,6 +33,7 @@ from typing import Any
 
 import tomli_w
 
+from fedstats._toml import place
 from fedstats.errors import DataError, translated
 from fedstats.policy import SitePolicy
 from transport.card import split_endpoint
@@ -89,6 +93,21 @@ class Site:
         """Where `create_site` and `fedstats rotate` put the card that goes to the other sites."""
         return self.path.with_name(f"{self.name}.card.toml")
 
+    @property
+    def audit(self) -> Path:
+        """Its audit log."""
+        return self.path.with_name("audit.jsonl")
+
+    @property
+    def approvals(self) -> Path:
+        """What its steward has approved."""
+        return self.path.with_name("approvals.json")
+
+    @property
+    def row_sets(self) -> Path:
+        """Which of its rows were analysed before."""
+        return self.path.with_name("rowsets.sqlite")
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Site:
         """Read a `site.toml`.
@@ -123,7 +142,7 @@ class Site:
             listen=table.get("listen"),
             timeout=table.get("timeout"),
             data={name: _resolve(folder, value) for name, value in table.get("data", {}).items()},
-            policy=SitePolicy.from_table(table.get("policy", {}), str(file)),
+            policy=SitePolicy.from_table(table.get("policy", {}), str(file), text),
         )
 
 
@@ -179,7 +198,7 @@ def _template(name: str, listen: str | None) -> str:
         + tomli_w.dumps(head)
         + "\n# Names that scripts may use for this site's files:\n"
         + '[data]\n# patients = "patients.parquet"\n'
-        + "\n# This site's own rules on what may leave it.\n"
+        + "\n# This site's own rules on what may leave it; fedstats.policy.SitePolicy explains each.\n"
         + tomli_w.dumps({"policy": rules})
     )
 
@@ -191,7 +210,7 @@ def _resolve(folder: Path, path: str) -> Path:
 def _check(table: Mapping[str, Any], text: str, file: Path) -> None:
     """Refuse keys that are unknown, missing, or of the wrong kind."""
     for key, value in table.items():
-        where = _where(file, text, key)
+        where = place(file, text, key)
         if key not in _SCHEMA:
             raise DataError(f"{where}: unknown key {key!r}; a site.toml has {', '.join(_SCHEMA)}")
         if not isinstance(value, _KINDS[_SCHEMA[key]]) or isinstance(value, bool):
@@ -201,26 +220,13 @@ def _check(table: Mapping[str, Any], text: str, file: Path) -> None:
             raise DataError(f"{file}: the key {key!r} is missing; a site.toml needs {', '.join(_REQUIRED)}")
     for name, value in table.get("data", {}).items():
         if not isinstance(value, str):
-            where = _where(file, text, name, "data")
+            where = place(file, text, name, "data")
             raise DataError(f"{where}: {name!r} in [data] must be the path of a file, as a text")
     if "timeout" in table and not 0 < table["timeout"] < float("inf"):
-        raise DataError(f"{_where(file, text, 'timeout')}: 'timeout' must be a positive number of seconds")
+        raise DataError(f"{place(file, text, 'timeout')}: 'timeout' must be a positive number of seconds")
     try:
         check_name(table["name"])
         if "listen" in table:
             split_endpoint(table["listen"], owner=table["name"])
     except IdentityError as error:
         raise DataError(f"{file}: {error}") from error
-
-
-def _where(file: Path, text: str, key: str, table: str | None = None) -> str:
-    """Return the file with the line at which a key stands, as far as a glance can tell."""
-    present = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            present = header[1].strip("\"'")
-            if table is None and present.split(".")[0] == key:
-                return f"{file}, line {number}"
-        elif present == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line):
-            return f"{file}, line {number}"
-    return str(file)

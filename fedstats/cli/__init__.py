@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fedstats.cli import demo, doctor, federation, keys, run
+from fedstats.cli import approve, audit, demo, doctor, federation, keys, run, verify
 from fedstats.cli._output import console, reporting
 
 app = typer.Typer(
@@ -32,6 +32,9 @@ app.command(
     rich_help_panel="Running",
     context_settings={"ignore_unknown_options": True},
 )(run.run)
+app.command("approve", rich_help_panel="Stewardship")(approve.approve)
+app.add_typer(audit.app, name="audit", rich_help_panel="Stewardship")
+app.add_typer(verify.app, name="verify", rich_help_panel="Stewardship")
 app.command("demo", rich_help_panel="Running")(demo.demo)
 
 

@@ -114,7 +114,9 @@ class Checkup:
     def _read_manifest(self) -> str:
         manifest = Manifest.load(self.site.federation)
         manifest.verify()
-        FederationPolicy.from_table(manifest.policy, str(self.site.federation))
+        FederationPolicy.from_table(
+            manifest.policy, str(self.site.federation), self.site.federation.read_text(encoding="utf-8")
+        )
         if manifest.card(self.site.name).identity != self.keys.identity.public:
             raise DataError(
                 f"{self.site.federation} lists another identity key for site {self.site.name}: "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -48,6 +49,12 @@ def create(
         int | None,
         typer.Option(help="Shared rule: groups with fewer pooled rows are not computed."),
     ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE=VALUE", help="Any shared rule, such as min_rows=20; see FederationPolicy."
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds to wait for any one message (a site may set its own).")
     ] = None,
@@ -57,8 +64,8 @@ def create(
     Any site can do this; the file says nothing until every site has signed it.
     """
     loaded = [Card.load(path) for path in cards or []]
-    rules = {} if min_cell is None else {"min_cell": min_cell}
-    FederationPolicy.from_table(rules, "--min-cell")
+    rules = _rules(rule or []) | ({} if min_cell is None else {"min_cell": min_cell})
+    FederationPolicy.from_table(rules, "the command line")
     if output.exists() and (previous is None or output.resolve() != previous.resolve()):
         raise DataError(f"{output} exists, and nothing is overwritten: choose another --output")
     if previous is None:
@@ -135,6 +142,17 @@ def verify(manifest_file: ManifestFile = Path("federation.toml")) -> None:
     _show(manifest)
     manifest.verify()
     console.print(f"\n[bold green]Valid[/]: signed by all {len(manifest.names)} sites.")
+
+
+def _rules(texts: list[str]) -> dict[str, Any]:
+    """Read shared rules as they would stand in the manifest."""
+    rules: dict[str, Any] = {}
+    for text in texts:
+        try:
+            rules |= tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
+            raise typer.BadParameter(f"--rule {text}: write RULE=VALUE, such as min_rows=20") from None
+    return rules
 
 
 def _show(manifest: Manifest) -> None:

@@ -60,7 +60,9 @@ def test_version_and_help(capsys):
     assert "Enrolment" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["init", "rotate", "federation", "doctor", "run", "demo"])
+@pytest.mark.parametrize(
+    "command", ["init", "rotate", "federation", "doctor", "run", "approve", "audit", "verify", "demo"]
+)
 def test_every_command_explains_itself(command, capsys):
     assert run(command, "--help") == 0
     assert "Usage" in capsys.readouterr().out
@@ -98,6 +100,16 @@ def test_create_sign_verify(sites, tmp_path, capsys):
     assert "Federation trial, epoch 1" in out
     assert "min_cell = 7" in out
     assert "Valid: signed by all 3 sites" in out
+
+
+def test_shared_rules_are_read_as_in_the_manifest(sites, tmp_path, capsys):
+    manifest = tmp_path / "federation.toml"
+    create = ("federation", "create", *cards(sites), "-o", manifest)
+    assert run(*create, "--rule", "min_row=20") == EXIT_CODES[PolicyError]
+    assert "did you mean 'min_rows'" in capsys.readouterr().err
+    assert run(*create, "--rule", "min_rows") == 2
+    assert run(*create, "--rule", "min_rows=20", "--rule", "max_parameters = 0.1") == 0
+    assert "min_rows = 20, max_parameters = 0.1" in capsys.readouterr().out
 
 
 def test_copies_signed_in_parallel_are_merged(sites, tmp_path):

@@ -26,6 +26,8 @@ ASKING = Declaration("asking", published={"question": "nothing"})
         {},
         {"metadata": None},
         {"metadata": {}, "refused": 2},
+        {"metadata": {}, "demands": {"max_digits": 99}},
+        {"metadata": {}, "demands": {}, "refused": 2},
         {"refused": 0},
         {"refused": True},
         {"refused": 2.0},

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from site_helpers import federate
 
-from fedstats.errors import DataError, PolicyError, TransportError
+from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, TransportError
 from fedstats.federation import Federation
 from fedstats.session import INTERACTIVE, SITE_VARIABLE, join, script_hash
 from fedstats.site import Site, create_site
 from transport.errors import ManifestError
-from transport.loopback import free_endpoints
 from transport.manifest import Manifest
 from transport.sitekeys import SiteKeys
 
@@ -113,20 +113,6 @@ def test_a_malformed_name_or_address_leaves_nothing_behind(tmp_path, name, liste
 # join
 
 
-def federate(folder: Path, *names: str) -> dict[str, Site]:
-    sites = {
-        name: create_site(folder / name, name, endpoint=endpoint)
-        for name, endpoint in zip(names, free_endpoints(len(names)), strict=True)
-    }
-    keys = {name: SiteKeys.load(site.keys) for name, site in sites.items()}
-    manifest = Manifest.create([its.card for its in keys.values()], "test", policy={"min_cell": 7})
-    for its in keys.values():
-        manifest = manifest.sign(its.identity)
-    for site in sites.values():
-        manifest.save(site.federation)
-    return sites
-
-
 def test_join_without_a_site_says_how_to_name_one(monkeypatch):
     monkeypatch.delenv(SITE_VARIABLE, raising=False)
     with pytest.raises(DataError, match=r"fedstats run script.py --site site.toml"):
@@ -149,6 +135,25 @@ def test_two_sites_join_and_learn_the_rules(tmp_path, caplog):
     assert all(its.shared_policy.min_cell == 7 for its in joined.values())
     assert "waiting up to 20 s for b" in caplog.messages
     assert "site b: connected" in caplog.messages
+
+
+def test_where_the_steward_has_not_approved_the_script_all_sites_are_told(tmp_path, caplog):
+    sites = federate(tmp_path, "a", "b")
+    text = sites["b"].path.read_text()
+    sites["b"].path.write_text(text.replace('approval = "open"', 'approval = "approve"'))
+
+    def run(site: Site) -> FedStatsError:
+        with pytest.raises(FedStatsError) as caught:
+            join(site.path, timeout=20)
+        return caught.value
+
+    with ThreadPoolExecutor() as threads:
+        a, b = threads.map(run, sites.values())
+    assert isinstance(b, PolicyError)
+    assert "is not approved at this site, whose rule is approval = approve" in str(b)
+    assert isinstance(a, RemoteError)
+    assert "site b stopped with an error of class policy" in str(a)
+    assert "this site waits for the others to tell them" in caplog.text
 
 
 def test_a_manifest_that_is_not_signed_by_all_is_refused_before_anything_is_sent(tmp_path):

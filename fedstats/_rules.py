@@ -1,0 +1,134 @@
+"""The rules of this site and of all, as they bear on one analysis: what the gate asks before it opens.
+
+Rules look at the analysis itself, and at the columns and rows that it has asked cohorts for by the time its
+input was checked. Nothing is opened of an analysis that asks for others later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstats.errors import PolicyError
+from fedstats.policy import Demands, Use
+from fedstats.rowsets import RowSet
+
+if TYPE_CHECKING:
+    from fedstats.cohort import Cohort
+    from fedstats.federation import Federation
+
+
+class Rules:
+    """What this site's rules and the common ones say of one analysis.
+
+    Parameters
+    ----------
+    federation
+        The session.
+    analysis, disclose
+        The name and the disclosure mode.
+
+    Attributes
+    ----------
+    columns
+        What the analysis asked for when its input was last checked.
+    demands
+        What all sites must act on; nothing before they have agreed.
+    """
+
+    def __init__(self, federation: Federation, analysis: str, disclose: str | None) -> None:
+        self.columns: tuple[str, ...] = ()
+        self.demands = Demands()
+        self._federation = federation
+        self._analysis = analysis
+        self._disclose = disclose
+        self._members: tuple[Cohort, NDArray[np.intp]] | None = None
+        self._told: Mapping[str, Demands] = {}
+        self._row_sets: list[RowSet] = []
+        federation.asked_columns.clear()
+
+    def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
+        """Note which rows take part; all of the cohorts that are asked for anything, if it is not called."""
+        self._members = (cohort, positions)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows of this site take part; None before a cohort was asked for anything."""
+        if self._members is not None:
+            return len(self._members[1])
+        return min((len(cohort) for cohort in self._federation.asked_columns), default=None)
+
+    def check_call(self) -> None:
+        """Raise PolicyError if a rule forbids the analysis itself, or the steward the script."""
+        if self._federation.records is not None:
+            self._federation.records.check_approval()
+        policy, shared = self._federation.policy, self._federation.shared_policy
+        use = self._use()
+        policy.check_call(use)
+        shared.check_call(use)
+        policy.check_shared(use, shared)
+
+    def check_input(self, label: str) -> None:
+        """Raise PolicyError if a rule forbids the columns or rows that were asked for by a step."""
+        self.columns = tuple(sorted(self._asked()))
+        self._federation.policy.check_input(self._use())
+        self._federation.shared_policy.check_input(self._use())
+        self._check_difference(label)
+
+    def to_tell(self) -> dict[str, Any]:
+        """Return what the other sites must act on too, as told to them."""
+        if self._disclose is None:
+            return {}
+        both = (self._federation.policy, self._federation.shared_policy)
+        return Demands.strictest(its.demands for its in both).to_wire()
+
+    def agreed(self, told: Mapping[str, Demands]) -> None:
+        """Take up what the sites demand, by site; and remember which rows are about to be analysed."""
+        self._told = told
+        self.demands = Demands.strictest(told.values())
+        for row_set in self._row_sets:
+            self._federation.row_sets.remember(row_set)
+
+    def refusal(self, rule: str, why: str) -> PolicyError:
+        """Return the error, the same at every site, of a rule that all have acted on."""
+        value = getattr(self.demands, rule)
+        holders = ", ".join(site for site, its in self._told.items() if getattr(its, rule) == value)
+        return PolicyError(f"{self._analysis}: the rule {rule} = {value} of site {holders} {why}")
+
+    def check_complete(self, label: str) -> None:
+        """Refuse to open anything of columns that no rule has looked at."""
+        if late := self._asked() - {*self.columns}:
+            raise RuntimeError(
+                f"{self._analysis} opens {label!r}, and used {', '.join(map(repr, sorted(late)))} after the "
+                "sites had agreed: ask for every column in what is given to `agree`"
+            )
+
+    def _use(self) -> Use:
+        sites = len(self._federation.sites)
+        return Use(self._analysis, self._disclose, sites, frozenset(self.columns), self.rows)
+
+    def _asked(self) -> set[str]:
+        return {name for names in self._federation.asked_columns.values() for name in names}
+
+    def _check_difference(self, label: str) -> None:
+        """Raise PolicyError if nearly the same rows of this site were analysed before, at the same step."""
+        policy = self._federation.policy
+        self._row_sets = []
+        if self._disclose is None or policy.min_difference < 2:
+            return
+        for cohort, columns in self._federation.asked_columns.items():
+            rows = cohort.identities(sorted(columns))
+            if self._members is not None and self._members[0] is cohort:
+                rows = [rows[position] for position in self._members[1]]
+            row_set = self._federation.row_sets.hashed(f"{self._analysis}.{label}", columns, rows)
+            if time := self._federation.row_sets.near(row_set, policy.min_difference):
+                raise policy.refusal(
+                    self._use(),
+                    "min_difference",
+                    f"forbids it, as rows that differ from these by fewer were analysed on {time}: use the "
+                    "same rows as then, or others",
+                )
+            self._row_sets.append(row_set)

@@ -1,0 +1,159 @@
+"""Row sets that were analysed before: against learning a few rows from two analyses that differ by them.
+
+A site remembers, for each analysis and the columns it used, which of its rows took part: as hashes under a
+key of its own, in a file of its own (SQLite). Another analysis of the same name and columns is refused where
+the site's rows differ from those of an earlier one by some, but fewer than the rule `min_difference` says.
+The same rows again tell nothing new.
+
+A row is known by its id, and by which of the columns it misses; where the cohort has no id, by its values in
+these columns. A script that alters ids or values goes unnoticed: against that there are approvals. So do
+analyses that come to nearly the same by other functions or columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstats.errors import DataError
+from transport.identity import read_private, write_private
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS row_sets (fingerprint BLOB PRIMARY KEY, members BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS analyses (
+    name TEXT NOT NULL, columns TEXT NOT NULL, fingerprint BLOB NOT NULL, time TEXT NOT NULL,
+    PRIMARY KEY (name, columns, fingerprint)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class RowSet:
+    """The rows of one site in one analysis.
+
+    Attributes
+    ----------
+    analysis
+        Its name.
+    columns
+        The columns that it uses, sorted.
+    members
+        Keyed hashes of the rows, sorted; no row is there twice.
+    """
+
+    analysis: str
+    columns: tuple[str, ...]
+    members: NDArray[np.uint64]
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Hash of the rows alone."""
+        return hashlib.sha256(self.members.astype("<u8").tobytes()).digest()
+
+
+class RowSets:
+    """What a site remembers of its row sets.
+
+    Parameters
+    ----------
+    path
+        The file; None to remember within the session only.
+    key
+        32 secret bytes, under which rows are hashed.
+    """
+
+    def __init__(self, path: Path | None, key: bytes) -> None:
+        self._path = path
+        self._key = key
+        if path is not None and not path.exists():
+            write_private(path, b"")
+        try:
+            self._base = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+            self._base.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {_TABLES}")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    @classmethod
+    def open(cls, path: Path, key_file: Path) -> RowSets:
+        """Open a site's file, with the key beside its identity key; both are made where there are none."""
+        if not key_file.exists():
+            write_private(key_file, secrets.token_hex(32).encode())
+        return cls(path, bytes.fromhex(read_private(key_file).decode("ascii")))
+
+    @classmethod
+    def in_memory(cls) -> RowSets:
+        """Remember within one session, as a simulated site does."""
+        return cls(None, secrets.token_bytes(32))
+
+    def hashed(self, analysis: str, columns: Iterable[str], rows: Iterable[bytes]) -> RowSet:
+        """Return a row set, given what tells its rows apart."""
+        digests = b"".join(hashlib.blake2b(row, digest_size=8, key=self._key).digest() for row in rows)
+        return RowSet(analysis, tuple(sorted(columns)), np.unique(np.frombuffer(digests, "<u8")))
+
+    def near(self, row_set: RowSet, least: int) -> str | None:
+        """Return when an analysis of nearly the same rows took place; None if none did.
+
+        Parameters
+        ----------
+        row_set
+            What is about to be analysed.
+        least
+            How many rows must differ, where any do.
+        """
+        try:
+            earlier = self._base.execute(
+                "SELECT time, members FROM analyses JOIN row_sets USING (fingerprint) "
+                "WHERE name = ? AND columns = ? AND fingerprint != ? ORDER BY time DESC",
+                (row_set.analysis, _text(row_set.columns), row_set.fingerprint),
+            )
+            for time, members in earlier:
+                if _difference(row_set.members, np.frombuffer(members, "<u8")) < least:
+                    return str(time)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return None
+
+    def remember(self, row_set: RowSet) -> None:
+        """Note that a row set is analysed; returns when it is on the disk."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        members = row_set.members.astype("<u8").tobytes()
+        try:
+            with self._base:
+                self._base.execute("BEGIN IMMEDIATE")
+                self._base.execute(
+                    "INSERT OR IGNORE INTO row_sets VALUES (?, ?)", (row_set.fingerprint, members)
+                )
+                self._base.execute(
+                    "INSERT OR IGNORE INTO analyses VALUES (?, ?, ?, ?)",
+                    (row_set.analysis, _text(row_set.columns), row_set.fingerprint, now),
+                )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
+
+    def _unusable(self, error: sqlite3.Error) -> DataError:
+        return DataError(
+            f"cannot use {self._path}, in which this site remembers its row sets ({error}): close whatever "
+            "else uses it, make room, or put back a copy that is sound"
+        )
+
+
+def _difference(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> int:
+    """Return how many rows were added, or left out, whichever is more."""
+    common = len(np.intersect1d(one, two, assume_unique=True))
+    return max(len(one), len(two)) - common
+
+
+def _text(columns: Sequence[str]) -> str:
+    return "\x1f".join(columns)
