@@ -85,8 +85,9 @@ def test_readme_shows_the_example_and_what_it_prints() -> None:
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     source = (EXAMPLES / "three_hospitals.py").read_text(encoding="utf-8")
     assert source[source.index("import pandas") :] in readme
-    seconds = re.compile(r"\d+\.\d+ s$", flags=re.MULTILINE)
-    assert seconds.sub("", run("three_hospitals.py")) in seconds.sub("", readme)
+    # Bytes depend a little on how many bits opened coefficients happen to have.
+    spent = re.compile(r"[\d,]+ bytes sent, \d+\.\d+ s$", flags=re.MULTILINE)
+    assert spent.sub("", run("three_hospitals.py")) in spent.sub("", readme)
 
 
 def test_cancer_registry() -> None:
