@@ -51,6 +51,8 @@ def table(benchmarks: list[dict[str, Any]]) -> Table:
         grid.add_column(heading, justify="right")
     for benchmark in benchmarks:
         found = benchmark["extra_info"]
+        if "rounds" not in found:  # it failed; pytest has said why
+            continue
         grid.add_row(
             escape(benchmark["name"].removeprefix("test_").replace("_", " ")),
             f"{benchmark['stats']['median']:.3g}",

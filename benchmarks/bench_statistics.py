@@ -73,15 +73,19 @@ def test_describe(benchmark: Any, table: pd.DataFrame, parts: list[pd.DataFrame]
     )
 
 
-@pytest.mark.parametrize("cov_type", ["nonrobust", "HC3"])
-def test_ols(benchmark: Any, table: pd.DataFrame, parts: list[pd.DataFrame], cov_type: Any) -> None:
+@pytest.mark.parametrize(
+    ("disclose", "cov_type"), [("result", "nonrobust"), ("result", "HC1"), ("aggregate", "HC3")]
+)
+def test_ols(
+    benchmark: Any, table: pd.DataFrame, parts: list[pd.DataFrame], disclose: Any, cov_type: Any
+) -> None:
     formula = "y ~ " + " + ".join(f"x{k}" for k in range(COLUMNS))
 
     def pooled() -> object:
         return smf.ols(formula, table).fit(cov_type=cov_type).bse
 
     def program(federation: fs.Federation, data: pd.DataFrame) -> Result:
-        return fs.ols(formula, federation.cohort(data), cov_type=cov_type)
+        return fs.ols(formula, federation.cohort(data), cov_type=cov_type, disclose=disclose)
 
     against_pooled(benchmark, program, parts, "statsmodels, pooled", pooled)
 

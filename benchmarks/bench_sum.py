@@ -86,7 +86,7 @@ def test_secure_sum(benchmark: Any, federation: Processes) -> None:
         reports[:] = federation.run("masked")
 
     compare(benchmark, secure, "all-reduce in the clear", lambda: federation.run("plain"), turns=TURNS)
-    most_bytes = max(sent for _, _, sent in reports)
+    most_bytes = max(sent for _, _, sent, _ in reports)
     benchmark.extra_info |= {
         "rounds": reports[0][1],
         "bytes": most_bytes,
