@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats._counts import MOST
 from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from fedstats.federation import Federation
 
 _CODES = frozenset(map(int, AbortCode))
-#: More rows than any federation has.
-_MOST = 2.0**40
 #: What is opened of every analysis where a site's rule asks for it.
 _DECISIONS = {
     "min_pooled_rows": "whether there are fewer rows over all sites than a site's rule asks for",
@@ -228,7 +227,7 @@ class Analysis:
         self._decided.add(rule)
         self._declared[rule] = _DECISIONS[rule]
         with self.on_shares() as engine:
-            few = negative(sum_shares(engine, np.array([self._rules.rows or 0]), bound=_MOST) - least)
+            few = negative(sum_shares(engine, np.array([self._rules.rows or 0]), bound=MOST) - least)
         opened = self.reveal({rule: few})[rule]
         del self._declared[rule]
         return bool(opened.item())
