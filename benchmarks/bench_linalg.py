@@ -70,7 +70,7 @@ def factoring(engine: Engine, size: int) -> Action:
 def quotient(engine: Engine, size: int) -> Action:
     """Quotients of numbers up to 1000, of which the divisors may be as small as 2^−20."""
     x, y, *_ = share(engine, np.abs(normal(engine, (size,))) + 0.01, bound=1000, fraction=20)
-    return lambda: divide(x, y, bound=1000, fraction=30)
+    return lambda: divide(x, y, bound=1000, fraction=27)  # as many as ten parties have room for
 
 
 def tight(engine: Engine, size: int) -> Action:
