@@ -241,6 +241,10 @@ def _load(
         path = federation.locate(source)
         frame, where = read_table(path, {*declared, *([id_column] if id_column else [])}), str(path)
     check_names(frame.columns.tolist(), where)
+    if federation.consent is not None:
+        given = federation.consent.kept(frame, id_column)
+        federation.log("consent", excluded=len(frame) - len(given))
+        frame = given
     ids = None
     if id_column is not None:
         ids = _ids(frame, id_column, where)

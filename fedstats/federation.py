@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from fedstats.analysis import Analysis
+from fedstats.consent import Consent
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
@@ -50,6 +51,8 @@ class Federation:
         Whether long work draws a progress bar on standard error.
     records
         What this site keeps of its sessions; None at a simulated site.
+    consent
+        Where it is written whose rows may be used; None if all may.
 
     Attributes
     ----------
@@ -69,6 +72,7 @@ class Federation:
         data: Mapping[str, Path] | None = None,
         show_progress: bool = False,
         records: Records | None = None,
+        consent: Consent | None = None,
     ) -> None:
         self.site = mesh.me
         self.sites = mesh.roster
@@ -77,6 +81,7 @@ class Federation:
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
         self.records = records
+        self.consent = consent
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
         self._row_sets: RowSets | None = None
@@ -120,6 +125,8 @@ class Federation:
 
         Notes
         -----
+        Rows of people who have withdrawn consent are left out first, see `fedstats.consent`.
+
         **Leakage.** Every site learns every other site's column names and types. Levels of a
         categorical column are exchanged only when an analysis uses it.
         """

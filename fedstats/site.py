@@ -15,6 +15,9 @@
     min_rows = 20
     approval = "approve"               # scripts wait for `fedstats approve`
 
+    [consent]                          # rows that no analysis sees, see fedstats.consent
+    withdrawn = "withdrawn.txt"
+
 Beside it a site keeps its audit log (`audit.jsonl`), its steward's approvals (`approvals.json`) and, where
 the rule `min_difference` asks for it, which rows were analysed before (`rowsets.sqlite`).
 
@@ -34,6 +37,7 @@ from typing import Any
 import tomli_w
 
 from fedstats._toml import place
+from fedstats.consent import Consent
 from fedstats.errors import DataError, translated
 from fedstats.policy import SitePolicy
 from transport.card import split_endpoint
@@ -51,6 +55,7 @@ _SCHEMA = {
     "timeout": "a number",
     "data": "a table",
     "policy": "a table",
+    "consent": "a table",
 }
 _REQUIRED = ("name", "keys", "federation")
 
@@ -77,6 +82,8 @@ class Site:
         Registered name → file.
     policy
         Its own rules.
+    consent
+        Where it is written whose rows may be used; None if all may.
     """
 
     path: Path
@@ -87,6 +94,7 @@ class Site:
     timeout: float | None = None
     data: Mapping[str, Path] = field(default_factory=dict)
     policy: SitePolicy = field(default_factory=SitePolicy)
+    consent: Consent | None = None
 
     @property
     def card(self) -> Path:
@@ -143,6 +151,9 @@ class Site:
             timeout=table.get("timeout"),
             data={name: _resolve(folder, value) for name, value in table.get("data", {}).items()},
             policy=SitePolicy.from_table(table.get("policy", {}), str(file), text),
+            consent=Consent.from_table(table["consent"], folder, str(file), text)
+            if "consent" in table
+            else None,
         )
 
 
@@ -200,6 +211,8 @@ def _template(name: str, listen: str | None) -> str:
         + '[data]\n# patients = "patients.parquet"\n'
         + "\n# This site's own rules on what may leave it; fedstats.policy.SitePolicy explains each.\n"
         + tomli_w.dumps({"policy": rules})
+        + "\n# Rows that no analysis sees, see fedstats.consent:\n"
+        + '# [consent]\n# withdrawn = "withdrawn.txt"\n'
     )
 
 
