@@ -152,10 +152,18 @@ class Analysis:
             message = {"refused": int(error.code)}
         if refusal is None:
             size = len(codec.encode(message))
-            self.federation.log("agree", **self._named, label=label, columns=self._rules.columns, bytes=size)
+            self.federation.log(
+                "agree",
+                **self._named,
+                label=label,
+                columns=self._rules.columns,
+                bytes=size,
+                may_open=sorted(self._declared),
+            )
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
-            with translated():
+            # What may be opened is in the log before all have agreed, which comes before any opening.
+            with self.federation.log_syncing(), translated():
                 replies: Mapping[str, Any] = publish(
                     self.federation.party, self.step(label), message, max_bytes=max_bytes
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -232,7 +232,11 @@ class Federation:
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
         if self.records is not None:
-            self.records.log(event, **body)
+            self.records.note(event, **body)
+
+    def log_syncing(self) -> AbstractContextManager[None]:
+        """Bring the audit log to the disk while a block runs, see `Records.syncing`."""
+        return nullcontext() if self.records is None else self.records.syncing()
 
     def record(self, reveals: Iterable[Reveal]) -> None:
         """Add what an analysis revealed to the session's account; called by the gate."""
