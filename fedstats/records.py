@@ -18,6 +18,7 @@ from typing import Any
 from fedstats.approval import Approvals, Spec
 from fedstats.audit import Audit, exchange_heads
 from fedstats.errors import FedStatsError, PolicyError
+from fedstats.ledger import Ledger
 from fedstats.policy import SitePolicy
 from fedstats.rowsets import RowSets
 from fedstats.site import Site
@@ -66,6 +67,10 @@ class Records:
     def row_sets(self) -> RowSets:
         """Return what the site remembers of its row sets."""
         return RowSets.open(self.site.row_sets, self.site.keys / "rowsets.key")
+
+    def ledger(self) -> Ledger:
+        """Return what was spent of the site's privacy budget."""
+        return Ledger(self.site.ledger, self.site.budget)
 
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log; returns when it is on the disk."""
