@@ -155,7 +155,10 @@ class Cohort:
 
     def texts(self, name: str) -> NDArray[np.object_]:
         """Return this site's values of a categorical column as levels, None where missing."""
-        return to_texts(self._frame[name], name, self.schema.require(name))
+        kind = self.schema.require(name)
+        if kind.is_numeric:
+            self.federation.divided(name, 0.0)
+        return to_texts(self._frame[name], name, kind)
 
     def days(self, name: str) -> NDArray[np.float64]:
         """Return this site's values of a column of dates as days since 1970, NaN where missing."""

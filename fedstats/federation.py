@@ -84,6 +84,8 @@ class Federation:
         self.consent = consent
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
+        #: Columns of numbers whose values it counts, and the narrowest bins.
+        self.asked_widths: dict[str, float] = {}
         self._row_sets: RowSets | None = None
         self._mesh = mesh
         self._data = dict(data or {})
@@ -221,6 +223,10 @@ class Federation:
     def asked(self, cohort: Cohort, name: str) -> None:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
+
+    def divided(self, name: str, width: float) -> None:
+        """Note that values of a column of numbers are counted, by bins of a width; 0 for each value apart."""
+        self.asked_widths[name] = min(width, self.asked_widths.get(name, width))
 
     @property
     def row_sets(self) -> RowSets:

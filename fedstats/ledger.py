@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fedstats._canonical import canonical
 from fedstats._database import Database
@@ -127,10 +127,8 @@ class Ledger:
     def reservations(self) -> list[Reservation]:
         """Return all reservations, in their order."""
         with self._base.usable():
-            rows = self._base.execute(
-                "SELECT number, time, data, analysis, rho, digest, state FROM reservations ORDER BY number"
-            ).fetchall()
-        return [Reservation(*row[:4], Fraction(row[4]), *row[5:]) for row in rows]
+            rows = self._base.execute("SELECT * FROM reservations ORDER BY number").fetchall()
+        return [_read(row) for row in rows]
 
     def spent(self, data: str) -> Fraction:
         """Return what counts against a data set's budget: what is spent or reserved."""
@@ -187,11 +185,13 @@ class Ledger:
         return None if limit is None else limit - self.spent(data)
 
     def _last(self) -> Reservation | None:
-        row = self._base.execute(
-            "SELECT number, time, data, analysis, rho, digest, state FROM reservations "
-            "ORDER BY number DESC LIMIT 1"
-        ).fetchone()
-        return None if row is None else Reservation(*row[:4], Fraction(row[4]), *row[5:])
+        row = self._base.execute("SELECT * FROM reservations ORDER BY number DESC LIMIT 1").fetchone()
+        return None if row is None else _read(row)
+
+
+def _read(row: tuple[Any, ...]) -> Reservation:
+    number, time, data, analysis, rho, digest, state = row
+    return Reservation(number, time, data, analysis, Fraction(rho), digest, state)
 
 
 def _reservation(before: Reservation | None, data: str, analysis: str, rho: Fraction) -> Reservation:

@@ -34,7 +34,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ import tomli_w
 from fedstats._toml import place
 from fedstats.consent import Consent
 from fedstats.errors import DataError, PolicyError, translated
-from fedstats.policy import SitePolicy
+from fedstats.policy import SitePolicy, as_toml
 from transport.card import split_endpoint
 from transport.certificate import DEFAULT_DAYS
 from transport.errors import IdentityError
@@ -218,14 +218,15 @@ def _template(name: str, listen: str | None) -> str:
     head = {"name": name, "keys": "keys", "federation": "federation.toml"}
     if listen is not None:
         head["listen"] = listen
-    rules = {rule.name: rule.default for rule in fields(SitePolicy)}
+    rules = "".join(f"{rule} = {as_toml(value)}\n" for rule, value in asdict(SitePolicy()).items())
     return (
         f"# Site {name}. Paths are relative to this file's folder.\n"
         + tomli_w.dumps(head)
         + "\n# Names that scripts may use for this site's files:\n"
         + '[data]\n# patients = "patients.parquet"\n'
         + "\n# This site's own rules on what may leave it; fedstats.policy.SitePolicy explains each.\n"
-        + tomli_w.dumps({"policy": rules})
+        + "[policy]\n"
+        + rules
         + "\n# Rows that no analysis sees, see fedstats.consent:\n"
         + '# [consent]\n# withdrawn = "withdrawn.txt"\n'
         + "\n# Privacy budgets: the rho that releases with noise may take of registered data, in all:\n"
