@@ -183,8 +183,11 @@ class Audit:
             "body": body,
             "previous": self._head.digest,
         }
-        entry["signature"] = self.identity.sign(_ENTRY, canonical(entry)).hex()
-        line = canonical(entry)
+        signed = canonical(entry)
+        signature = self.identity.sign(_ENTRY, signed).hex()
+        # In canonical JSON the signature stands before the time, the last of the keys.
+        before, after = signed.rsplit(b',"time":', 1)
+        line = before + f',"signature":"{signature}","time":'.encode() + after
         file.seek(0, os.SEEK_END)
         file.write(line + b"\n")
         file.flush()
