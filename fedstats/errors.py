@@ -7,7 +7,7 @@
     ├── RemoteError        another site refused its own input and said so; all sites stopped together
     ├── PolicyError        refused before anything was opened; says which rule
     │   ├── DisclosureError    this analysis does not offer that disclosure mode
-    │   └── BudgetError        too little is left of a data set's privacy budget
+    │   └── BudgetError        this site's privacy budget does not suffice
     ├── EstimationError    the pooled data do not determine the estimate
     ├── ProtocolError      a protocol failed: malformed or inconsistent messages
     └── TransportError     the mesh failed: a peer is gone, silent, or not who it must be
@@ -67,7 +67,7 @@ class DisclosureError(PolicyError):
 
 
 class BudgetError(PolicyError):
-    """Too little is left of a data set's privacy budget; nothing was opened."""
+    """The privacy budget of a site does not suffice; no noise was drawn."""
 
 
 class EstimationError(FedStatsError):
