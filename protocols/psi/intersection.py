@@ -52,7 +52,7 @@ class Sizes:
     each
         Of each party, in the order of the roster.
     common
-        That all parties have.
+        That all parties have which have any.
     pairs
         That two parties have, by their places in the roster: symmetric, with `each` on the diagonal.
     union
@@ -192,7 +192,7 @@ def _sizes(sets: Sequence[Points]) -> Sizes:
     pairs = np.array([[len(_common(one, two)) for two in sets] for one in sets], np.int64)
     return Sizes(
         tuple(len(its) for its in sets),
-        len(reduce(_common, sets)),
+        len(reduce(_common, [its for its in sets if len(its)] or [sets[0]])),
         pairs,
         len(np.unique(np.concatenate(sets), axis=0)),
     )
