@@ -96,7 +96,9 @@ def value_counts(
         )
 
 
-def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "result") -> CrosstabResult:
+def crosstab(
+    cohort: Cohort | VerticalCohort, columns: Sequence[str], *, disclose: Disclose = "result"
+) -> CrosstabResult:
     """Count the rows of all sites that have each combination of levels, with margins of every order.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Groups of linked patients, and their moments as the tests take them: the numbers public, the rest secret."""
+"""Groups of linked patients, and their moments as tests take them: the sizes public, the rest secret."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,14 +92,14 @@ class Group:
     values
         Shape ``(rows, variables)``, NaN where missing.
     levels
-        If they are indicators of a column's levels, those.
+        Of the columns that are categories, by name.
     in_units
         Whether they are measured in units; indicators are as they are.
     """
 
     names: list[str]
     values: Array
-    levels: tuple[str, ...] | None = None
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     in_units: bool = True
 
 
@@ -117,7 +118,7 @@ def indicators(cohort: VerticalCohort, name: str) -> Group:
     levels = levels if order is None else [its for its in order if its in levels]
     values = (texts[:, np.newaxis] == np.array(levels, object)).astype(float)
     values[[text is None for text in texts]] = np.nan
-    return Group(levels, values, tuple(levels), in_units=False)
+    return Group(levels, values, {name: tuple(levels)}, in_units=False)
 
 
 def agree(
@@ -168,7 +169,7 @@ def agree(
             "groups": {
                 name: {
                     "names": group.names,
-                    "levels": None if group.levels is None else list(group.levels),
+                    "levels": {column: list(its) for column, its in group.levels.items()},
                     "centre": frame.centre,
                     "unit": frame.unit,
                 }
@@ -192,8 +193,7 @@ def agree(
         names += theirs
         owners += [site] * len(theirs)
         frames.append(frame)
-        if its_levels is not None:
-            levels[name] = its_levels
+        levels |= its_levels
         if name in own:
             framed = frame.apply(own[name][0].values)
             mine |= dict(zip(groups[name], framed.T, strict=True))
@@ -222,13 +222,14 @@ def _frame_of(group: Group) -> Frame:
     return Frame(centres, units)
 
 
-def _read(site: str, told: Any, name: str) -> tuple[list[str], Frame, tuple[str, ...] | None]:
+def _read(site: str, told: Any, name: str) -> tuple[list[str], Frame, dict[str, tuple[str, ...]]]:
     """Read what a site told of its variables, trusting nothing of it."""
     group = told.get(name) if isinstance(told, dict) else None
     match group:
-        case {"names": list(names), "levels": list() | None as levels, "centre": centre, "unit": unit}:
+        case {"names": list(names), "levels": dict(levels), "centre": centre, "unit": unit}:
             if (
-                all(isinstance(its, str) for its in [*names, *(levels or [])])
+                all(isinstance(its, list) for its in levels.values())
+                and all(isinstance(its, str) for its in [*names, *levels, *chain(*levels.values())])
                 and all(
                     isinstance(its, np.ndarray) and its.dtype == np.float64 and its.shape == (len(names),)
                     for its in (centre, unit)
@@ -237,7 +238,7 @@ def _read(site: str, told: Any, name: str) -> tuple[list[str], Frame, tuple[str,
                 and np.isfinite(unit).all()
                 and (unit > 0).all()
             ):
-                return names, Frame(centre, unit), None if levels is None else tuple(levels)
+                return names, Frame(centre, unit), {key: tuple(its) for key, its in levels.items()}
     raise ProtocolError(
         f"site {site} does not describe its column {name!r}: it runs a damaged version", site=site
     )

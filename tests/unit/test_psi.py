@@ -60,7 +60,8 @@ def test_common_items_are_counted(case: str) -> None:
     names = sorted(sets)
     for found in run(cardinality, sets).values():
         assert found.each == tuple(len(sets[name]) for name in names)
-        assert found.common == len(set.intersection(*(set(its) for its in sets.values() if its) or [set()]))
+        holding = [set(its) for its in sets.values() if its] or [set()]
+        assert found.common == len(set.intersection(*holding))
         assert found.union == len(set.union(*map(set, sets.values())))
         pairs = [[len(set(sets[one]) & set(sets[two])) for two in names] for one in names]
         assert found.pairs.tolist() == pairs
