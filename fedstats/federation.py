@@ -84,7 +84,7 @@ class Federation:
         self.records = records
         self.consent = consent
         #: Columns that the present analysis has asked each cohort for; what rules look at.
-        self.asked_columns: dict[Cohort, set[str]] = {}
+        self.asked_columns: dict[Cohort | VerticalCohort, set[str]] = {}
         #: Columns of numbers whose values it counts, and the narrowest bins.
         self.asked_widths: dict[str, float] = {}
         self._row_sets: RowSets | None = None
@@ -262,7 +262,7 @@ class Federation:
         """
         return Analysis(self, declaration, disclose, f"{declaration.name}#{next(self._calls)}")
 
-    def asked(self, cohort: Cohort, name: str) -> None:
+    def asked(self, cohort: Cohort | VerticalCohort, name: str) -> None:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
 

@@ -68,6 +68,7 @@ class VerticalCohort:
         schema: Schema,
         holders: tuple[str, ...],
         universe: Universe,
+        keys: Sequence[bytes],
     ) -> None:
         self.federation = federation
         self.schema = Schema(schema.kinds, schema.unusable, partial(federation.asked, self))
@@ -77,6 +78,7 @@ class VerticalCohort:
         self.positions = universe.positions
         self.sizes: Sizes = universe.sizes
         self._frame = frame
+        self._keys = keys
 
     @classmethod
     def link(
@@ -115,7 +117,7 @@ class VerticalCohort:
                 raise DataError("columns are linked where two sites have a table at least")
             universe = run.link("set sizes", keys)
             run.finish()
-        return cls(federation, frame, owners, schema, holders, universe)
+        return cls(federation, frame, owners, schema, holders, universe, keys)
 
     def __len__(self) -> int:
         """Return the number of rows of this site that can be linked."""
@@ -159,7 +161,7 @@ class VerticalCohort:
         """Return what tells this site's rows apart in an analysis, see `fedstats.rowsets`."""
         mine = [name for name in names if self.is_mine(name)]
         gaps = np.packbits(self._frame[mine].isna().to_numpy(dtype=bool), axis=1)
-        return [row.to_bytes(8, "little") + its.tobytes() for row, its in enumerate(gaps)]
+        return [key + b"\0" + its.tobytes() for key, its in zip(self._keys, gaps, strict=True)]
 
 
 def _load(

@@ -15,7 +15,7 @@ from fedstats.hypotests._moments import GroupMoments
 from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.vertical import joined
 from fedstats.vertical.joined import PUBLISHED
-from fedstats.vertical.moments import check_mode, power_sums
+from fedstats.vertical.moments import power_sums
 from protocols.floating import floating
 from protocols.long import concatenate, multiply
 
@@ -56,7 +56,6 @@ def grouped(
     """
 
     def check() -> list[str]:
-        check_mode(run.disclose or "")
         check_options(options)
         if not isinstance(by, str) or not isinstance(column, str) or by == column:
             raise DataError("column and by are the names of two columns")

@@ -244,6 +244,11 @@ def _read(site: str, told: Any, name: str) -> tuple[list[str], Frame, dict[str, 
     )
 
 
+def with_values(variables: Variables, mine: Mapping[int, Array]) -> Variables:
+    """Return the same variables with other values of this site."""
+    return replace(variables, mine=dict(mine))
+
+
 def fraction_of_products(engine: Engine, cohort: VerticalCohort) -> int:
     """Return how many fractional bits variables have room for, where products of two are summed."""
     return fraction_for(engine, LARGEST, terms=max(cohort.size, 1))

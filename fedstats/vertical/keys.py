@@ -63,7 +63,7 @@ def link_keys(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[bytes],
     return keys, there.astype(np.intp)
 
 
-def _written(values: pd.Series) -> list[str]:  # type: ignore[type-arg]
+def _written(values: pd.Series) -> list[str]:
     """Return values as they are compared; "" where they are missing."""
     if kind_of(values) is Kind.DATETIME:
         moments = pd.to_datetime(values, errors="coerce", utc=True)

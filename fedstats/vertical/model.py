@@ -19,7 +19,6 @@ from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categoric
 from fedstats.schema import Kind
 from fedstats.vertical import joined
 from fedstats.vertical.joined import LARGEST, PUBLISHED, Group, Variables
-from fedstats.vertical.moments import check_mode
 from protocols.secret import SecretArray, concatenate, stack
 
 if TYPE_CHECKING:
@@ -109,7 +108,6 @@ def agree_model(
     coded: list[_Coded] = []
 
     def check() -> list[str]:
-        check_mode(run.disclose or "")
         model = formulas.parse(formula)
         if model.response is None:
             raise DataError(f"formula {formula!r} has no response: write response ~ terms")
@@ -176,8 +174,8 @@ def _complete(
     there = np.ones(len(cohort), np.bool_)
     for its in values.values():
         there &= ~np.isnan(its)
-    for its in levels.values():
-        there &= np.array([text is not None for text in its], np.bool_)
+    for texts_ in levels.values():
+        there &= np.array([text is not None for text in texts_], np.bool_)
     where = np.flatnonzero(there)
     rows = Rows(
         len(where),
@@ -288,7 +286,12 @@ def terms_on_shares(engine: Engine, cohort: VerticalCohort, model: Model) -> Ter
     member = joined.counting(engine, cohort, variables, [range(len(variables.names))])
     kept = joined.masked(values, member)
     constant = member.rescale(fraction).assume(LARGEST)
-    return Terms(concatenate([constant, kept[:-1]]), kept[-1], member[0])
+    return Terms(concatenated(constant, kept[:-1]), kept[-1], member[0])
+
+
+def concatenated(constant: SecretArray, kept: SecretArray) -> SecretArray:
+    """Return the model matrix, of the intercept and the other terms."""
+    return concatenate([constant, kept])
 
 
 def products_of(terms: Terms) -> SecretArray:

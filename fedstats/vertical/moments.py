@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from fedstats._counts import HIDDEN, is_few
 from fedstats._moments import Frame, moments_of_ratios, secret_ratios
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError, DisclosureError
+from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.vertical import joined
 from fedstats.vertical.joined import LARGEST, PUBLISHED, Variables
@@ -38,12 +37,6 @@ DESCRIBE = Declaration(
 
 #: Significant bits of opened moments.
 _DIGITS = 40
-
-
-def check_mode(disclose: str) -> None:
-    """Refuse any mode but ``"result"``: what is summed is known to no site."""
-    if disclose != "result":
-        raise DisclosureError("linked columns are analysed on shares: disclose='result' is the one mode")
 
 
 def power_sums(
@@ -88,7 +81,9 @@ def power_sums(
     powers = {place: z * (z / LARGEST) ** (place // k) for place, z in chosen.mine.items()}
     sets = [[*by], *([place, *by] for place in numeric)]
     fraction = joined.fraction_of_sums(engine, cohort)
-    values = joined.spread(engine, cohort, replace(chosen, mine=powers), bound=LARGEST, fraction=fraction)
+    values = joined.spread(
+        engine, cohort, joined.with_values(chosen, powers), bound=LARGEST, fraction=fraction
+    )
     counting = joined.counting(engine, cohort, variables, sets)
     each = (values.reshape(order, k, cohort.size) * counting[1:]).assume(LARGEST)
     if by:
@@ -111,7 +106,6 @@ def describe(
     from fedstats.describe import DescribeResult
 
     def check() -> list[str]:
-        check_mode(disclose)
         numeric = [name for name, kind in cohort.schema.kinds.items() if kind.is_numeric and name != by]
         names = numeric if columns is None else list(columns)
         if not names or len(set(names)) != len(names) or by in names:
@@ -150,7 +144,7 @@ def describe(
             frame = Frame(variables.frame.centre[numeric][where[1]], variables.frame.unit[numeric][where[1]])
             moments = moments_of_ratios(n[where], opened, frame)
             for place, name in enumerate(("mean", "std", "var", "skew", "kurtosis")):
-                found[(place, *where)] = getattr(moments, name)
+                found[place][where] = getattr(moments, name)
         names = [variables.names[place] for place in numeric]
         levels = () if by is None else variables.levels[by]
         return DescribeResult(
@@ -171,7 +165,7 @@ def _frame(
     missing: NDArray[np.int64],
     found: Array,
 ) -> pd.DataFrame:
-    index: pd.Index | pd.MultiIndex = (  # type: ignore[type-arg]
+    index: pd.Index | pd.MultiIndex = (
         pd.Index(names, name="column")
         if by is None
         else pd.MultiIndex.from_product([levels, names], names=[by, "column"])

@@ -13,7 +13,6 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.vertical import joined
 from fedstats.vertical.joined import PUBLISHED
-from fedstats.vertical.moments import check_mode
 
 if TYPE_CHECKING:
     from fedstats.tables import CrosstabResult
@@ -33,7 +32,6 @@ def crosstab(cohort: VerticalCohort, columns: Sequence[str], disclose: Disclose)
     from fedstats.tables import CrosstabResult, shape_of
 
     def check() -> list[str]:
-        check_mode(disclose)
         names = list(columns)
         if isinstance(columns, str) or len(names) < 2 or len(set(names)) != len(names):
             raise DataError("a crosstab has two columns at least, each named once")
