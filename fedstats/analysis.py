@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -30,10 +31,12 @@ from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, 
 from fedstats.policy import Demands
 from fedstats.results import Cost, Provenance
 from protocols import codec
+from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.floating import SecretFloat, floating
+from protocols.psi.intersection import Universe, universe
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
 from protocols.ring import Ring
@@ -82,6 +85,7 @@ class Analysis:
         self._call: str | None = None
         self._engine: Engine | None = None
         self._decided: set[str] = set()
+        self._joins = False
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
@@ -193,6 +197,44 @@ class Analysis:
         self._call = call if isinstance(call, str) else self._call
         return told
 
+    def joins_rows(self) -> None:
+        """Say that rows of several sites are those of one patient; called by what `agree` is given.
+
+        Rules on the rows of all sites then concern the patients that are analysed: `decide_joint`.
+        """
+        self._joins = True
+
+    def decide_joint(self, patients: SecretArray, parameters: int = 0) -> None:
+        """Refuse, at every site alike, what a site's rule on the number of patients forbids.
+
+        Parameters
+        ----------
+        patients
+            The number of those that are analysed, secret.
+        parameters
+            How many parameters a model has, if it is one.
+        """
+        demands = self._rules.demands
+        if self._is_due("max_site_share") or self._is_due("max_row_share"):
+            rule = "max_site_share" if self._is_due("max_site_share") else "max_row_share"
+            raise self._rules.refusal(rule, "cannot be applied to linked columns: ask this site to change it")
+        least = {"min_pooled_rows": demands.min_pooled_rows}
+        if parameters and demands.max_parameters < 1:
+            least["max_parameters"] = math.ceil(parameters / demands.max_parameters)
+        for rule, number in least.items():
+            if number and self._decide(rule, partial(_is_below, patients, number)).any():
+                raise self._rules.refusal(rule, "asks for more patients that all sites have: link more")
+
+    def link(self, label: str, items: Sequence[bytes]) -> Universe:
+        """Agree on random identifiers for the items of all sites, and open how many are common.
+
+        **Leakage** and **Cost**: see `protocols.psi.intersection.universe`.
+        """
+        sites = len(self.sites)
+        self._record(label, "result", sites * (sites + 1) // 2 + 2)
+        with translated():
+            return universe(self.federation.party, self.step(label), items)
+
     def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
         """Tell the rules which rows of this site take part, if not all; called by what `agree` is given."""
         self._rules.takes(cohort, positions)
@@ -223,7 +265,7 @@ class Analysis:
 
     def _decide_rows(self) -> None:
         """Refuse, at every site alike, what a site's rule on the rows of all forbids; each is asked once."""
-        if self._rules.rows is None:
+        if self._rules.rows is None or self._joins:
             return
         demands = self._rules.demands
         if (
@@ -369,7 +411,7 @@ class Analysis:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._rules.check_complete(label)
         for rule in ("min_pooled_rows", "max_site_share"):
-            if self._is_due(rule):
+            if self._is_due(rule) and not self._joins:
                 raise self._rules.refusal(
                     rule,
                     "cannot be applied, as this analysis has no table of rows: use another, or ask these "
@@ -403,6 +445,10 @@ class Analysis:
                 time.perf_counter() - self._started,
             ),
         }
+
+
+def _is_below(patients: SecretArray, number: int, _: Engine) -> SecretArray:
+    return negative(patients.reshape(1) - number)
 
 
 def _refusal(site: str, reply: Any) -> AbortCode | None:

@@ -28,6 +28,7 @@ def test_every_example_is_tested() -> None:
         "gwas_pipeline.py",
         "trial.py",
         "table1.py",
+        "linked_registries.py",
         "risk_model.py",
     }
 
@@ -73,6 +74,17 @@ def test_trial_prints_what_its_docstring_says() -> None:
     source = (EXAMPLES / "trial.py").read_text(encoding="utf-8")
     shown = source[: source.index("References")].partition("It prints::\n\n")[2]
     assert run("trial.py").strip() == textwrap.dedent(shown).strip()
+
+
+def test_linked_registries() -> None:
+    shown = (
+        (EXAMPLES / "linked_registries.py")
+        .read_text(encoding="utf-8")
+        .split("It prints::")[1]
+        .split('"""')[0]
+    )
+    printed = re.sub(r"Cost: .*", "Cost: …", run("linked_registries.py"))
+    assert printed.strip() == textwrap.dedent(shown).strip()
 
 
 def test_table1() -> None:
