@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from fedstats import _ranks
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
-from fedstats.survival._times import Codes, Times
+from fedstats.survival._times import Times
 from protocols import field, scan
 from protocols.compare import BIT
 from protocols.engine import Engine

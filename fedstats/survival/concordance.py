@@ -18,7 +18,6 @@ from fedstats import _table
 from fedstats._complete import complete_rows
 from fedstats.cohort import largest
 from fedstats.disclosure import Declaration
-from fedstats.errors import DataError
 from fedstats.evaluation._scores import Score, score_values
 from fedstats.quantiles import OnlyResult
 from fedstats.results import Result

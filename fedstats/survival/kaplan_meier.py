@@ -180,7 +180,7 @@ def survival(table: RiskTable[Numbers]) -> Numbers:
     return cumulative_product(1 - table.all_hazard)
 
 
-def estimate(table: RiskTable[Numbers], at: Codes) -> tuple[Numbers, Numbers]:
+def estimate(table: RiskTable[Numbers], at: Codes) -> tuple[Numbers, Any]:
     """Return S and Greenwood's sum Σ d/(n(n − d)), see `Estimator`.
 
     The sum telescopes to at most 1, and 1 more where all that are at risk die.
