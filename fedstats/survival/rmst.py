@@ -160,7 +160,7 @@ def areas(table: RiskTable[Numbers], widths: Array) -> tuple[Numbers, Any]:
     hazard = table.all_hazard
     area = _part(remaining_sum(cumulative_product(1 - hazard) * widths))
     weighted = _part(area * area) * hazard
-    end = np.array([len(widths) - 1])
+    end = np.flatnonzero(widths)[-1:]  # beyond the horizon there are rounding errors alone
     return area[..., 0], sums_of_products(weighted, table.per_survivor, end, bound=3)[..., 0]
 
 
