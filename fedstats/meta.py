@@ -87,8 +87,8 @@ def meta_analysis(
     estimate, std_err
         This site's, such as a log odds ratio from its rows alone.
     model
-        ``"fixed"``: one effect, weights 1/se². ``"DL"``, ``"ML"``, ``"REML"``: effects that vary between sites
-        with a variance τ², estimated as DerSimonian and Laird did, or by maximum or restricted maximum
+        ``"fixed"``: one effect, weights 1/se². ``"DL"``, ``"ML"``, ``"REML"``: effects that vary between
+        sites with a variance τ², estimated as DerSimonian and Laird did, or by maximum or restricted maximum
         likelihood.
     hartung_knapp
         Hartung and Knapp's standard error, with Student's t; for effects that vary.
@@ -124,7 +124,7 @@ def meta_analysis(
     the others.
 
     Cost: 2 rounds if released. On shares about 100 for ``"fixed"``, 250 for ``"DL"``, and for ``"ML"`` and
-    ``"REML"`` some 250 more a step, of which there are 3 to 8 as a rule.
+    ``"REML"`` some 230 more a step, of which there are 3 to 8 as a rule.
 
     Examples
     --------

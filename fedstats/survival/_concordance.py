@@ -252,9 +252,9 @@ def _by_cluster(both: SecretArray, joined: SecretArray) -> SecretArray:
 
 
 def _estimate(surplus: SecretArray, pairs: SecretArray, bound: float) -> SecretFloat:
-    """Return (1 + S/P)/2 and its variance Σ (s − p·S/P)²/P², of the sums S and P of s and p, twice those of pairs.
+    """Return (1 + S/P)/2 and its variance Σ (s − p·S/P)²/P², of the sums S and P of s and p.
 
-    No sum of squares exceeds twice the bound.
+    They count each pair twice. No sum of squares exceeds twice the bound.
     """
     sums = stack([surplus.sum(), pairs.sum()])
     squares = inner(stack([surplus, surplus, pairs]), stack([surplus, pairs, pairs]), bound=2 * bound)

@@ -162,7 +162,7 @@ class CoxResult(NormalTests, Result):
         if self.strata is None:
             of_rows = pd.DataFrame(dict.fromkeys(range(len(frame)), hazard))
         else:
-            wide = hazard.unstack(level=self.strata).sort_index()
+            wide = hazard.reset_index().pivot_table("cumulative_hazard", "time", self.strata, dropna=False)
             if "at_risk" not in self.baseline:  # steps at the events of each stratum
                 wide = wide.ffill().fillna(0.0)
             levels = [None if pd.isna(value) else canonical(value) for value in frame[self.strata]]

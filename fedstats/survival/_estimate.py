@@ -155,9 +155,9 @@ def at_times(
 
 
 def visible_floats(few: SecretArray, value: SecretArray, variance: LongArray) -> SecretFloat:
-    """Return values and variances, stacked, as they are opened; 0 where a secret bit says that few are at risk.
+    """Return values and variances, stacked, as they are opened: to so many digits, however small they are.
 
-    As floats: they are rounded to so many digits, however small they are.
+    Where a secret bit says that few are at risk they are 0.
     """
     return where(few, 0.0, floating(stack([lengthen(value), variance])))
 

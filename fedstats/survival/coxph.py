@@ -183,8 +183,8 @@ def coxph(
     single site it is learnt which levels categorical columns have. A coalition of t sites learns nothing more
     with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
-    `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth at
-    most.
+    `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth
+    at most.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
     and p covariates; with ``"result"`` 90 rounds and some 200 a step, and some 80·(1 + p)·(2 + p)/2 bytes a
@@ -213,7 +213,8 @@ def coxph(
             cohort,
             formula,
             call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, ph_test={ph_test!r}, "
-            f"concordance={concordance!r}, times={None if times is None else list(times)!r}, missing={missing!r}",
+            f"concordance={concordance!r}, times={None if times is None else list(times)!r}, "
+            f"missing={missing!r}",
             needs_response=False,
             missing=missing,
             check=check,

@@ -63,13 +63,24 @@ def test_recorded_reveals_are_the_declared_ones(function, options, declared: Dec
 
 @pytest.mark.parametrize(
     ("mode", "options"),
-    [("result", {}), ("result", {"ph_test": "rank"}), ("aggregate", {"ph_test": "rank", "robust": True})],
+    [
+        ("result", {}),
+        ("result", {"ph_test": "rank"}),
+        ("result", {"concordance": True, "times": [5, 10, 15]}),
+        ("aggregate", {"ph_test": "rank", "robust": True}),
+        ("aggregate", {"concordance": True}),
+    ],
 )
 def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
     def run(federation: fs.Federation, data: pd.DataFrame) -> fs.CoxResult:
         return fs.coxph("center(x) + arm", federation.cohort(data), disclose=mode, **TIMES, **options)
 
-    declared = declaration(robust="robust" in options, tested="ph_test" in options)
+    declared = declaration(
+        robust="robust" in options,
+        tested="ph_test" in options,
+        concordance="concordance" in options,
+        baseline="times" in options,
+    )
     [first, *_] = fs.simulate(run, split(frame(), [5, 20]))
     assert first.leakage.labels == {*declared.opened(mode), *declared.published}
     assert {*design.AGGREGATE} < first.leakage.labels
@@ -78,6 +89,10 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
         assert sizes["steps"] == 2 * first.steps
         assert (sizes["variances"], sizes["log-likelihood"]) == (2, 2)
         assert "risk sets" not in sizes
+        if "times" in options:
+            assert (sizes["baseline"], sizes["at risk"]) == (3, 3)
+    if "concordance" in options:
+        assert sizes["concordance"] == 2
 
 
 def test_nothing_but_the_statistic_is_opened_by_a_log_rank_test() -> None:

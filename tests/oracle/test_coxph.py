@@ -158,6 +158,93 @@ def test_robust_errors_and_baseline_hazard() -> None:
     assert hazard.tolist() == pytest.approx([0.0159480841071, 0.6856421458062, 2.9801799047535], rel=EXACT)
 
 
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_baseline_hazard_and_concordance(ties: str) -> None:
+    # f <- coxph(Surv(time, status) ~ age + sex + ph.ecog, lung, ties = ties)
+    # x <- data.frame(age = 60, sex = 1, ph.ecog = 1)
+    # summary(survfit(f, newdata = x), times = c(100, 300, 500))$cumhaz; f$concordance
+    expected = {
+        "efron": [0.1614150833470, 0.7607268082767, 1.5054128620969],
+        "breslow": [0.161101175655, 0.759530012054, 1.503121363743],
+    }[ties]
+    rows = pd.DataFrame({"age": [60, 60], "sex": [1, 1], "ecog": [1, np.nan]})
+    times = [100, 300, 500, 1020]
+
+    def run(mode: str) -> tuple[fs.CoxResult, pd.DataFrame]:
+        def program(federation: fs.Federation, data: pd.DataFrame) -> tuple[fs.CoxResult, pd.DataFrame]:
+            fit = fs.coxph(
+                "age + sex + ecog",
+                federation.cohort(data),
+                duration="time",
+                event="status",
+                ties=ties,
+                times=times,
+                concordance=ties == "efron",
+                disclose=mode,
+            )
+            return fit, fit.predict_survival(rows)
+
+        return fs.simulate(program, split(cancer(), [2, 90]))[0]
+
+    aggregate, curve = run("aggregate")
+    every = curve.reindex(sorted({*curve.index, *times})).ffill().loc[times[:3]]
+    np.testing.assert_allclose(-np.log(every[0]), expected, rtol=EXACT)
+    result, shown = run("result")
+    np.testing.assert_allclose(-np.log(shown[0].iloc[:3]), expected, rtol=RTOL)
+    assert shown[1].isna().all()
+    assert curve[1].isna().all()
+    # One row is at risk at the last time: nothing of it is told.
+    assert result.baseline["at_risk"].iloc[:3].tolist() == [196, 92, 41]
+    assert result.baseline.iloc[3].isna().all()
+    assert result.reference["sex"] != aggregate.reference["sex"]
+    if ties == "efron":
+        for fit in (aggregate, result):
+            assert fit.concordance == pytest.approx(0.637135493, rel=1e-8)
+            assert fit.concordance_std_err == pytest.approx(0.0250679738531, rel=1e-8)
+        assert "Concordance" in result.summary()
+    else:
+        assert np.isnan(aggregate.concordance)
+
+
+def test_baseline_hazards_of_strata() -> None:
+    # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex), cgd); concordance(f), sqrt(var)
+    # x <- data.frame(treat = "placebo", age = 10, sex = c("male", "female"))
+    # summary(survfit(f, newdata = x[i, ]), times = c(100, 200, 300))$cumhaz
+    expected = np.array(
+        [
+            [0.251381118392, 0.464769994485, 1.000199919869],
+            [0.149857252961, 0.529507560457, 0.807859418166],
+        ]
+    )
+    rows = pd.DataFrame({"treat": "placebo", "age": 10, "sex": ["male", "female"]})
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> tuple[fs.CoxResult, pd.DataFrame]:
+        fit = fs.coxph(
+            "treat + age",
+            federation.cohort(data),
+            duration="tstop",
+            event="status",
+            entry="tstart",
+            strata="sex",
+            times=[100, 200, 300],
+            concordance=True,
+        )
+        return fit, fit.predict_survival(rows)
+
+    [(fit, curves), *_] = fs.simulate(program, cgd(3))
+    np.testing.assert_allclose(-np.log(curves.to_numpy().T), expected, rtol=RTOL)
+    assert fit.baseline.index.names == ["sex", "time"]
+    found = [fit.concordance, fit.concordance_std_err]
+    assert found == pytest.approx([0.6587125416204, 0.0377062830463], rel=1e-8)
+
+
+def test_no_baseline_unless_asked_for() -> None:
+    fit = pooled(lambda c: fs.coxph("age", c, duration="time", event="status"), split(cancer(), [50, 60]))
+    assert fit.baseline is None
+    with pytest.raises(ValueError, match="give times to coxph"):
+        fit.predict_survival(cancer())
+
+
 def test_far_and_large_covariates_and_an_outlier() -> None:
     frame = cancer().dropna().reset_index(drop=True)
     frame["year"] = 2000 + frame.age / 1e3

@@ -91,6 +91,7 @@ test.__test__ = False
         ),
         (cox("x", ties="exact"), fs.DataError, "ties must be one of efron, breslow"),
         (cox("x", ph_test="km"), fs.DataError, "ph_test must be one of rank, identity, log"),
+        (cox("x", times=[3, 1]), fs.DataError, "times is a list of times"),
         (cox("time ~ x"), fs.DataError, "must have no response"),
         (cox("1"), fs.DataError, "has no covariates"),
         (cox("x", entry="late"), fs.DataError, "rows enter .'late'. when they leave"),
@@ -99,7 +100,7 @@ test.__test__ = False
         (cox("x + twice"), fs.EstimationError, "'twice' is a combination of 'x'"),
         (cox("x + twice", disclose="result"), fs.EstimationError, "'twice' is a combination of 'x'"),
         (cox("marks"), fs.EstimationError, "'marks' may separate events"),
-        (cox("marks", disclose="result"), fs.EstimationError, "'marks' may separate events|singular"),
+        (cox("marks", disclose="result"), fs.EstimationError, "'marks' may separate|say nothing of 'marks'"),
         (cox("x", missing="raise", duration="gaps"), fs.DataError, "'gaps' has .* missing values"),
     ],
 )
