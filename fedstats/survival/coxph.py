@@ -28,7 +28,7 @@ from fedstats._moments import Frame
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.survival import _concordance, _cox_baseline
+from fedstats.survival import _concordance, _cox_baseline, _cox_robust
 from fedstats.survival._cox_open import OpenModel
 from fedstats.survival._cox_results import CoxResult
 from fedstats.survival._cox_rows import Cells, Rows
@@ -79,9 +79,14 @@ _MOST_STEPS, _MOST_HALVES = 30, 8
 
 
 def declaration(
-    *, robust: bool, tested: bool, concordance: bool = False, baseline: bool = False
+    *,
+    robust: bool,
+    tested: bool,
+    concordance: bool = False,
+    baseline: bool = False,
+    clusters: bool = False,
 ) -> Declaration:
-    """Return what a fit opens; robust standard errors need sums that only the aggregate mode opens."""
+    """Return what a fit opens; `clusters` says whether residuals are those of clusters, on shares."""
     pairs = _concordance.RESULT if concordance else {}
     aggregate = {**_AGGREGATE, **(_TEST if tested else {}), **(_SCORES if robust else {}), **pairs}
     result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **pairs}
@@ -89,8 +94,12 @@ def declaration(
     return Declaration(
         "coxph with robust standard errors" if robust else "coxph",
         aggregate=aggregate,
-        result={} if robust else result,
-        published={**_PUBLISHED, **(_concordance.PUBLISHED if concordance else {})},
+        result=result,
+        published={
+            **_PUBLISHED,
+            **(_concordance.PUBLISHED if concordance else {}),
+            **(_cox_robust.PUBLISHED if clusters else {}),
+        },
     )
 
 
@@ -133,7 +142,7 @@ def coxph(
         How events at the same time count: Efron's approximation, or Breslow's.
     robust, cluster
         Sandwich standard errors; with a column of clusters, such as subjects with several rows, of which
-        each lies within one site. Only with ``disclose="aggregate"``.
+        each lies within one site.
     ph_test
         Test proportional hazards: for each covariate, and for all together, that its product with a function
         of time has no effect. The function is the ``"rank"`` of event times, the time (``"identity"``), or
@@ -164,8 +173,6 @@ def coxph(
         they enter; events are not coded as 0 and 1.
     RemoteError
         The same at another site.
-    DisclosureError
-        Robust standard errors were asked for in the result mode.
     EstimationError
         There are no rows or no events; a covariate is constant, a combination of others, or separates events,
         so that its estimate grows without bound.
@@ -197,7 +204,11 @@ def coxph(
     """
     robust = robust or cluster is not None
     declared = declaration(
-        robust=robust, tested=ph_test is not None, concordance=concordance, baseline=times is not None
+        robust=robust,
+        tested=ph_test is not None,
+        concordance=concordance,
+        baseline=times is not None,
+        clusters=disclose == "result" and (cluster is not None or (robust and entry is not None)),
     )
     with cohort.federation.analysis(declared, disclose) as run:
 
@@ -251,10 +262,18 @@ def coxph(
             model = SharedModel(run, rows, names, is_efron, local.nobs, spread)
         beta, steps = _newton(run, rows, names, model)
         tests = None if ph_test is None else model.proportionality(_transformed(ph_test, local, cells))
-        found = model.finish()
         clusters = None if cluster is None else _concordance.codes(cohort.texts(cluster)[part.rows])
-        if robust and isinstance(model, OpenModel):
-            found = model.sandwich(found, np.arange(len(X)) if clusters is None else clusters)
+        if isinstance(model, OpenModel):
+            found = model.finish()
+            if robust:
+                found = model.sandwich(found, np.arange(len(X)) if clusters is None else clusters)
+        else:
+            late, meat = entry is not None, None
+            if robust:
+                meat = _cox_robust.squared_residuals(
+                    run, rows, beta, is_efron=is_efron, late=late, cluster=clusters
+                )
+            found = model.finish(meat)
         baseline = None
         if found.hazards is not None:
             baseline = _baseline(found.hazards, local, cells, strata)
