@@ -99,7 +99,8 @@ def harrell(
         if marks or cluster is not None:
             both = stack(_in_order(number, surplus, pairs))
             both = both.reshape(2, len(made), -1).sum(axis=1)
-            surplus, pairs = both if cluster is None else _by_cluster(both, joined)
+            both = both if cluster is None else _by_cluster(both, joined)
+            surplus, pairs = both[0], both[1]
         estimate = _estimate(surplus, pairs, bound=float(number.size) ** (3 if cluster is None else 4))
     opened = run.reveal({"concordance": estimate})["concordance"]
     if np.isnan(opened).any():
@@ -135,8 +136,8 @@ def _by_mark(
     size = score.size
     number = public(score.engine, np.arange(size))
     time, score, event, weight, number = sort_by(time, score, event, weight, number)
-    [[after, before]] = _beyond(time[1:] == time[:-1], event, weight)
-    pairs = multiply(stack([event, weight]), stack([after, before])).sum(axis=0)
+    [beyond] = _beyond(time[1:] == time[:-1], event, weight)
+    pairs = multiply(stack([event, weight]), beyond).sum(axis=0)
 
     score, time, event, weight, number, pairs = sort_by(score, time, event, weight, number, pairs)
     equal = stack([score[1:], time[1:]]) == stack([score[:-1], time[:-1]])
@@ -208,8 +209,8 @@ def _inversions(event: SecretArray, weight: SecretArray, rank: list[SecretArray]
         # Zeros go to the first half of a stretch, ones to the second.
         own, further = place - start, np.minimum(width // 2, end - start)
         factors = stack([event, weight, 2 * ones + (further - own)])
-        event_above, weight_above, gap = multiply(high, factors)
-        weight_below = weight - weight_above
+        of_high = multiply(high, factors)
+        event_above, weight_below, gap = of_high[0], weight - of_high[1], of_high[2]
         sums = scan.running_sum(stack([event_above, weight_below]))
         earlier = sums[0] - event_above
         earlier, later = earlier - earlier[start], sums[1][end - 1] - sums[1]

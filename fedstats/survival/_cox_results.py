@@ -157,7 +157,8 @@ class CoxResult(NormalTests, Result):
         """
         if self.baseline is None:
             raise ValueError("the baseline hazard was not opened: give times to coxph")
-        ratio = np.exp(self.predict(frame) - float(self.reference @ self.params))
+        at_reference = self.reference.to_numpy() @ self.params.to_numpy()
+        ratio = np.exp(self.predict(frame) - float(at_reference))
         hazard = self.baseline["cumulative_hazard"]
         if self.strata is None:
             of_rows = pd.DataFrame(dict.fromkeys(range(len(frame)), hazard))

@@ -231,10 +231,11 @@ def _of_clusters(
     linear = rows.linear(weights)
     for row, (its, first, last) in enumerate(zip(cluster, rows.first, rows.last, strict=True)):
         own[its, :, first:last] += linear[:, row, np.newaxis]
-    at = (cluster[rows.died], slice(None), rows.where)
-    np.add.at(dying, at, linear[:, rows.died].T)
-    np.add.at(deaths, (cluster[rows.died], rows.where), 1.0)
-    np.add.at(events, cluster[rows.died], rows.z[rows.died])
+    for row, cell in zip(rows.died, rows.where, strict=True):
+        its = cluster[row]
+        dying[its, :, cell] += linear[:, row]
+        deaths[its, cell] += 1
+        events[its] += rows.z[row]
     tied = np.flatnonzero(cells.events > 1)
     dying = dying[..., tied]
     table = np.concatenate([own.reshape(most, -1), dying.reshape(most, -1), deaths, events], axis=1)

@@ -159,7 +159,8 @@ def visible_floats(few: SecretArray, value: SecretArray, variance: LongArray) ->
 
     Where a secret bit says that few are at risk they are 0.
     """
-    return where(few, 0.0, floating(stack([lengthen(value), variance])))
+    shown: SecretFloat = where(few, 0.0, floating(stack([lengthen(value), variance])))
+    return shown
 
 
 def log_log_interval(probability: Array, variance: Array, alpha: float) -> tuple[Array, Array]:

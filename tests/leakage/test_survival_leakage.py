@@ -24,6 +24,7 @@ def frame(rows: int = 80) -> pd.DataFrame:
             "time": chance.integers(1, 30, rows),
             "status": chance.integers(0, 2, rows),
             "cause": chance.integers(0, 3, rows),
+            "patient": np.arange(rows) // 2,
             "arm": [*"ab"] * (rows // 2),
             "x": np.round(chance.uniform(1e5, 9e5, rows), 4),
         }
@@ -67,6 +68,8 @@ def test_recorded_reveals_are_the_declared_ones(function, options, declared: Dec
         ("result", {}),
         ("result", {"ph_test": "rank"}),
         ("result", {"concordance": True, "times": [5, 10, 15]}),
+        ("result", {"robust": True}),
+        ("result", {"cluster": "patient", "robust": True}),
         ("aggregate", {"ph_test": "rank", "robust": True}),
         ("aggregate", {"concordance": True}),
     ],
@@ -80,6 +83,7 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
         tested="ph_test" in options,
         concordance="concordance" in options,
         baseline="times" in options,
+        clusters="cluster" in options,
     )
     [first, *_] = fs.simulate(run, split(frame(), [5, 20]))
     assert first.leakage.labels == {*declared.opened(mode), *declared.published}

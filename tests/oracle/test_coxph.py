@@ -123,37 +123,36 @@ def test_intervals_strata_and_tests_of_proportionality(sites: int) -> None:
 
 def test_robust_errors_by_cluster() -> None:
     # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex) + cluster(id), cgd); summary(f)$coef
-    found = pooled(
-        lambda c: fs.coxph(
-            "treat + age",
-            c,
-            duration="tstop",
-            event="status",
-            entry="tstart",
-            strata="sex",
-            cluster="id",
-            disclose="aggregate",
-        ),
-        cgd(3),
-    )
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}
+    found, result = in_both_modes("treat + age", cgd(3), cluster="id", **options)
     assert found.bse.tolist() == pytest.approx([0.3167624483588, 0.0141173788172], rel=EXACT)
     assert found.pvalues.tolist() == pytest.approx([0.000365752484519, 0.041199855695994], rel=EXACT)
     assert found.robust
-    with pytest.raises(fs.DisclosureError, match="robust standard errors knows no disclosure mode 'result'"):
-        pooled(lambda c: fs.coxph("age", c, duration="tstop", event="status", robust=True), cgd(3))
+    assert result.cost.rounds < 300 + 250 * result.steps
+
+
+def test_robust_errors_of_strata_and_ties() -> None:
+    """A stratum of one row; rows that leave before the first event of their stratum; a site without any."""
+    frame = cancer().dropna().assign(time=lambda f: np.ceil(f.time / 60))
+    for ties, sizes in (("efron", [0, 12, 50, 30]), ("breslow", [0, 60])):
+        options = {"duration": "time", "event": "status", "strata": "ecog", "ties": ties}
+        in_both_modes("age + sex", split(frame, sizes), robust=True, **options)
+
+
+def test_robust_errors_with_late_entry() -> None:
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "robust": True}
+    in_both_modes("treat + age", cgd(3), **options)
 
 
 def test_robust_errors_and_baseline_hazard() -> None:
     # f <- coxph(Surv(time, status) ~ age + sex + ph.ecog, lung, robust = TRUE); summary(f)$coef; basehaz(f)
-    found = pooled(
-        lambda c: fs.coxph(
-            "age + sex + ecog", c, duration="time", event="status", robust=True, disclose="aggregate"
-        ),
-        split(cancer(), [2, 90]),
+    found, result = in_both_modes(
+        "age + sex + ecog", split(cancer(), [2, 90]), duration="time", event="status", robust=True
     )
     errors = [0.00988139278009, 0.16474842795208, 0.12415884861318]
     assert found.bse.tolist() == pytest.approx(errors, rel=EXACT)
     assert found.cov_params().loc["age", "ecog"] == pytest.approx(-2.09360415669e-04, rel=EXACT)
+    assert result.cost.rounds < 300 + 250 * result.steps
     hazard = found.baseline["cumulative_hazard"].loc[[11, 310, 883]]
     assert hazard.tolist() == pytest.approx([0.0159480841071, 0.6856421458062, 2.9801799047535], rel=EXACT)
 
