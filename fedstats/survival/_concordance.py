@@ -75,8 +75,8 @@ def harrell(
 
     Notes
     -----
-    **Leakage.** `PUBLISHED` and `RESULT`. **Cost.** For n parties and m marks three sorts (`sort.sort_by`),
-    and for each of the ⌈log2 m⌉ bits of ranks a shuffle and three rounds.
+    **Leakage.** `PUBLISHED` and `RESULT`. **Cost.** For m marks three sorts (`sort.sort_by`), and for each of
+    the ⌈log2 m⌉ bits of ranks a shuffle and three rounds.
     """
     order = np.arange(len(score)) if cluster is None else np.argsort(cluster, kind="stable")
     same = np.zeros(len(score), np.int64)

@@ -158,7 +158,7 @@ class CoxResult(NormalTests, Result):
         if self.baseline is None:
             raise ValueError("the baseline hazard was not opened: give times to coxph")
         at_reference = self.reference.to_numpy() @ self.params.to_numpy()
-        ratio = np.exp(self.predict(frame) - float(at_reference))
+        ratio = np.exp(self.predict(frame).to_numpy() - at_reference)
         hazard = self.baseline["cumulative_hazard"]
         if self.strata is None:
             of_rows = pd.DataFrame(dict.fromkeys(range(len(frame)), hazard))
@@ -168,7 +168,7 @@ class CoxResult(NormalTests, Result):
                 wide = wide.ffill().fillna(0.0)
             levels = [None if pd.isna(value) else canonical(value) for value in frame[self.strata]]
             of_rows = wide.reindex(columns=levels)
-        survival = np.exp(-of_rows.to_numpy(float) * ratio.to_numpy())
+        survival = np.exp(-of_rows.to_numpy(float) * ratio)
         return pd.DataFrame(survival, index=of_rows.index, columns=frame.index)
 
     def to_frame(self) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def aalen_johansen(
     **Leakage.** As for `kaplan_meier`, without quantiles, for each kind of event. Of each site it is told
     which kinds of events it has.
 
-    Cost: 10 rounds with ``"aggregate"``, about 85 with ``"result"``; bytes as for `kaplan_meier`, for every
+    Cost: 10 rounds with ``"aggregate"``, 110 to 130 with ``"result"``; bytes as for `kaplan_meier`, for every
     kind of event.
 
     Examples

@@ -88,8 +88,8 @@ def concordance(
     error. Of each other site it learns its number of rows, rounded up by an eighth at most. A coalition of t
     sites learns nothing more.
 
-    Cost: for 1,000 rows and three sites some 320 rounds; half as much again with entries, strata or clusters.
-    The work grows as n·log²n with the number of rows.
+    Cost: for 1,000 rows and three sites some 360 rounds and 8 MB, for 10,000 rows 430 and 110 MB; twice the
+    bytes with entries or strata.
 
     Examples
     --------

@@ -92,7 +92,7 @@ def declaration(
     result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **pairs}
     result |= _cox_baseline.RESULT if baseline else {}
     return Declaration(
-        "coxph with robust standard errors" if robust else "coxph",
+        "coxph",
         aggregate=aggregate,
         result=result,
         published={

@@ -119,7 +119,7 @@ def kaplan_meier(
     ``"aggregate"`` it learns the same counts over the other sites.
 
     Cost: 10 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
-    about 100 rounds, and 1.5 kB for every time of the grid and group.
+    125 to 145 rounds, and 2 kB for every time of the grid and group.
 
     Examples
     --------

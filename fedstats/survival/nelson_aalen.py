@@ -76,7 +76,7 @@ def nelson_aalen(
     -----
     **Leakage.** As for `kaplan_meier`, without quantiles; variances are those of the hazard.
 
-    Cost: 10 rounds with ``"aggregate"``, about 65 with ``"result"``; bytes as for `kaplan_meier`.
+    Cost: 10 rounds with ``"aggregate"``, 85 to 100 with ``"result"``; bytes as for `kaplan_meier`.
 
     Examples
     --------

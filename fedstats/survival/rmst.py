@@ -92,7 +92,7 @@ def rmst(
     mean and variance, but where fewer than ``min_cell`` rows are at risk at the horizon; with ``"aggregate"``
     as for `kaplan_meier`.
 
-    Cost: 10 rounds with ``"aggregate"``, about 75 with ``"result"``; bytes as for `kaplan_meier`.
+    Cost: 10 rounds with ``"aggregate"``, 95 to 115 with ``"result"``; bytes as for `kaplan_meier`.
 
     Examples
     --------

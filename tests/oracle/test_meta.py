@@ -152,7 +152,7 @@ def test_likelihood_against_metafor(
     else:
         assert set(sizes) == {*ITERATED.result, *ITERATED.published}
         assert sizes["converged"] <= 8
-        assert found.cost.rounds < 350 + 230 * sizes["converged"]
+        assert found.cost.rounds < 650 + 200 * sizes["converged"]
 
 
 @pytest.mark.slow

@@ -302,3 +302,12 @@ def test_many_sites(sites: int) -> None:
     assert found.result.to_frame()["survival"].tolist() == pytest.approx(
         at(found.aggregate, slice(None), [100.0, 300.0], "survival").tolist(), rel=RTOL
     )
+    risks = in_both_modes(
+        lambda c, mode: fs.aalen_johansen(
+            c, duration="time", event="kind", censored="none", times=[10, 100], disclose=mode
+        ),
+        split(mgus(), [100] * (sites - 1)),
+    )
+    for kind in ("pcm", "death"):
+        shown, expected = (at(one, kind, [10.0, 100.0], "std_err") for one in (risks.result, risks.aggregate))
+        np.testing.assert_allclose(shown, expected, rtol=RTOL)
