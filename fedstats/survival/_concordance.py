@@ -34,10 +34,8 @@ from fedstats.expressions import Array
 from fedstats.survival._times import Times
 from protocols import field, scan
 from protocols.compare import BIT
-from protocols.engine import Engine
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
-from protocols.mersenne import Elements
 from protocols.secret import SecretArray, concatenate, inner, multiply, public, stack
 from protocols.shuffle import shuffle
 from protocols.sort import sort_by
@@ -142,8 +140,8 @@ def _by_mark(
     score, time, event, weight, number, pairs = sort_by(score, time, event, weight, number, pairs)
     equal = stack([score[1:], time[1:]]) == stack([score[:-1], time[:-1]])
     both = multiply(equal[0], equal[1])
-    outer, inner_ = _beyond(stack([equal[0], both]), event, weight)
-    tied = multiply(stack([event, weight]), inner_ - outer).sum(axis=0)
+    score_block, time_block = _beyond(stack([equal[0], both]), event, weight)
+    tied = multiply(stack([event, weight]), time_block - score_block).sum(axis=0)
 
     digits = max(1, (size - 1).bit_length())
     places = np.arange(size) >> np.arange(digits)[::-1, np.newaxis] & 1
@@ -198,10 +196,11 @@ def _inversions(event: SecretArray, weight: SecretArray, rank: list[SecretArray]
     SecretArray
         In the order of ranks: weights of the later marks at an event, and weight times events at a mark.
     """
-    engine, size, place = event.engine, event.size, np.arange(event.size)
-    total = SecretArray(engine, field.zeros((size,)), event.format)
-    for level, high in enumerate(rank):
-        width = 1 << (len(rank) - level)
+    size, place = event.size, np.arange(event.size)
+    total = SecretArray(event.engine, field.zeros((size,)), event.format)
+    while rank:
+        width = 1 << len(rank)
+        high, *rank = rank
         start = place // width * width
         end = np.minimum(start + width, size)
         ones = scan.running_sum(high) - high
@@ -216,33 +215,20 @@ def _inversions(event: SecretArray, weight: SecretArray, rank: list[SecretArray]
         earlier, later = earlier - earlier[start], sums[1][end - 1] - sums[1]
         above_below = stack([event_above, weight_below], axis=-1)
         pairs = inner(above_below, stack([later, earlier], axis=-1), bound=2 * size)
-        target = gap - ones + place
-        table = [*rank[level + 1 :], event, weight, total + pairs, target]
-        rows = shuffle(engine, np.stack([column.shares for column in table], axis=1))
-        rows = rows[_order(engine, rows[:, -1])]
-        *rest, event, weight, total = (
-            SecretArray(engine, np.ascontiguousarray(rows[:, position]), column.format)
-            for position, column in enumerate(table[:-1])
-        )
-        rank[level + 1 :] = rest
+        *rank, event, weight, total = _in_order(gap - ones + place, *rank, event, weight, total + pairs)
     return total
 
 
-def _in_order(number: SecretArray, *columns: SecretArray) -> list[SecretArray]:
-    """Return columns in the order of secret positions, which are a permutation."""
-    engine = number.engine
-    rows = shuffle(engine, np.stack([column.shares for column in (*columns, number)], axis=1))
-    rows = rows[_order(engine, rows[:, -1])]
+def _in_order(position: SecretArray, *columns: SecretArray) -> list[SecretArray]:
+    """Return columns in the order of secret positions, a permutation, which are opened of shuffled rows."""
+    engine = position.engine
+    rows = shuffle(engine, np.stack([column.shares for column in (*columns, position)], axis=1))
+    opened = SecretArray(engine, np.ascontiguousarray(rows[:, -1])).open()
+    rows = rows[np.argsort(field.to_int64(opened))]
     return [
-        SecretArray(engine, np.ascontiguousarray(rows[:, position]), column.format)
-        for position, column in enumerate(columns)
+        SecretArray(engine, np.ascontiguousarray(rows[:, number]), column.format)
+        for number, column in enumerate(columns)
     ]
-
-
-def _order(engine: Engine, positions: Elements) -> NDArray[np.intp]:
-    """Open positions of shuffled rows, a random permutation, and return its inverse."""
-    opened = SecretArray(engine, np.ascontiguousarray(positions)).open()
-    return np.argsort(field.to_int64(opened))
 
 
 def _by_cluster(both: SecretArray, joined: SecretArray) -> SecretArray:
