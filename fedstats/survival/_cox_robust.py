@@ -101,8 +101,8 @@ def squared_residuals(
 
     Notes
     -----
-    **Cost.** 60 rounds for three parties. 700 bytes for each cell and each of 3·p² numbers; with clusters or
-    late entry for each cell and each of p + 2 numbers of every cluster.
+    **Cost.** 60 rounds for three parties, and some 1.5·(1 + p)² kB for each cell; with clusters or late entry
+    200·(2 + p) bytes for each cell and cluster.
     """
     weights = np.maximum(rows.weights(beta), SMALLEST)
     if cluster is None and late:

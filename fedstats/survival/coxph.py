@@ -197,8 +197,9 @@ def coxph(
     and p covariates; with ``"result"`` 90 rounds and some 200 a step, and some 80·(1 + p)·(2 + p)/2 bytes a
     step for each time with an event, twice that if it is tied, and 2 kB for each tied event. There are 5
     steps as a rule. A baseline hazard takes 90 rounds more, concordance what `fs.concordance` does. Robust
-    errors on shares take 60 rounds, and 700 bytes for each cell and each of 3·p² numbers; with clusters or
-    late entry for each cell and each of p + 2 numbers of every cluster, which is refused beyond 4 million.
+    errors on shares take 60 rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late
+    entry 200·(2 + p) bytes for each of these times and each cluster, and beyond 4 million numbers they are
+    refused.
 
     Examples
     --------
