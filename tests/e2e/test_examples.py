@@ -108,6 +108,8 @@ def test_cancer_registry() -> None:
     assert "F 0.5   108" in printed  # median survival of women in months
     assert re.search(r"120.0\s+0.48049\s+0.073886\s+0.57518\s+0.05531\n", printed)
     assert "C(sex)[T.M]  0.49287      1.637   0.067562" in printed
+    # concordance(coxph(Surv(pmax(futime, 1), death) ~ age + sex + hgb, mgus2))
+    assert re.search(r"Concordance\s+0\.69155\n", printed)
 
 
 def test_multicentre(tmp_path: Path) -> None:
