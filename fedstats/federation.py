@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from fedstats.analysis import Analysis
+from fedstats.budget import Budget
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
@@ -50,6 +51,8 @@ class Federation:
         Whether long work draws a progress bar on standard error.
     records
         What this site keeps of its sessions; None at a simulated site.
+    budget
+        What keeps count of its privacy loss; None if nothing limits that.
 
     Attributes
     ----------
@@ -69,6 +72,7 @@ class Federation:
         data: Mapping[str, Path] | None = None,
         show_progress: bool = False,
         records: Records | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.site = mesh.me
         self.sites = mesh.roster
@@ -77,6 +81,7 @@ class Federation:
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
         self.records = records
+        self.budget = budget
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
         self._row_sets: RowSets | None = None

@@ -227,7 +227,12 @@ class _Rules:
         return use.sites >= self.min_sites
 
     def _needed(self, use: Use) -> int:
-        """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1."""
+        """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1.
+
+        Noise of one site alone is enough: n − t ≥ 1.
+        """
+        if use.disclose == "noised":
+            return self.colluders + 1
         return self.colluders + 2 if use.disclose == "aggregate" else 2 * self.colluders + 1
 
     def refusal(self, use: Use, rule: str, why: str) -> PolicyError:
@@ -408,6 +413,8 @@ class SitePolicy(_Rules):
             )
 
     def _check_two(self, use: Use) -> None:
+        if use.disclose == "noised":
+            return  # whoever subtracts its own rows and noise is left with the other's, and enough noise
         if use.disclose != "aggregate":
             raise PolicyError(
                 f"{use.analysis}: disclose={use.disclose!r} computes on shares, which hide nothing between "
@@ -420,10 +427,13 @@ class SitePolicy(_Rules):
             )
 
     def _enough_sites(self, use: Use) -> bool:
-        return super()._enough_sites(use) or (use.sites == 2 and self.allow_two_site_sums)
+        return super()._enough_sites(use) or (use.sites == 2 and self._allows_two(use))
 
     def _needed(self, use: Use) -> int:
-        return 2 if use.sites == 2 and self.allow_two_site_sums else super()._needed(use)
+        return 2 if use.sites == 2 and self._allows_two(use) else super()._needed(use)
+
+    def _allows_two(self, use: Use) -> bool:
+        return self.allow_two_site_sums or use.disclose == "noised"
 
 
 def _unfit(rule: str, value: object, kind: type) -> str:

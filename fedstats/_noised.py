@@ -1,0 +1,111 @@
+"""Sums with noise: what one analysis may lose of privacy at this site, and what it does lose.
+
+Used by the gate alone (`Analysis.reserve`, `Analysis.release`), which opens the sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstats.budget import Reservation
+from fedstats.errors import PolicyError
+from protocols import noise
+
+if TYPE_CHECKING:
+    from fedstats.federation import Federation
+
+
+@dataclass(frozen=True, eq=False)
+class Noisy:
+    """Sums over all sites with noise, the same at every site.
+
+    Attributes
+    ----------
+    values
+        The sums, float64, in units of the integers that were summed.
+    variance
+        Of the noise of each. It is that of all sites' noise, hence more than what protects the rows, and a
+        little more than the noise has.
+    """
+
+    values: NDArray[np.float64]
+    variance: float
+
+
+def colluders(federation: Federation) -> int:
+    """Return how many sites may pool their noise, t: a half of all but one, or as many as all sites signed.
+
+    One at least: each site knows the noise that it drew.
+    """
+    return max(1, (len(federation.sites) - 1) // 2, federation.shared_policy.colluders)
+
+
+class Loss:
+    """The privacy loss of one analysis at this site, reserved before it begins.
+
+    Parameters
+    ----------
+    federation
+        The session.
+    label
+        The analysis, as the budget books it.
+    """
+
+    def __init__(self, federation: Federation, label: str) -> None:
+        self._federation = federation
+        self._label = label
+        self._reservation: Reservation | None = None
+        self._left = Fraction(0)
+        self._begun = False
+
+    def reserve(self, rho: Fraction) -> None:
+        """Reserve a loss, or raise BudgetError; called once, by what `Analysis.agree` is given."""
+        mine, shared = self._federation.policy.colluders, colluders(self._federation)
+        if mine > shared:
+            raise PolicyError(
+                f"{self._label}: this site's rule colluders = {mine} asks for noise that hides rows from as many, "
+                f"and the sites draw it against {shared}: let all sign an epoch with colluders = {mine}"
+            )
+        if shared >= len(self._federation.sites):
+            raise PolicyError(f"{self._label}: the federation's rule colluders = {shared} leaves no site to trust")
+        if self._federation.budget is not None:
+            self._reservation = self._federation.budget.reserve(analysis=self._label, rho=rho)
+        self._left = rho
+
+    def close(self) -> None:
+        """Note what became of it, at the end of the analysis however it ends."""
+        reservation, self._reservation, self._left = self._reservation, None, Fraction(0)
+        if reservation is not None:
+            reservation.spent() if self._begun else reservation.returned()
+
+    def noise(self, values: NDArray[Any], squared_sensitivity: Fraction, rho: Fraction) -> Summand:
+        """Add this site's noise to its summands."""
+        if rho > self._left:
+            raise RuntimeError(f"{self._label} opens more with noise than it has reserved")
+        self._left -= rho
+        self._begun = True
+        honest = noise.honest(len(self._federation.sites), colluders(self._federation))
+        finer = 0
+        while squared_sensitivity * 4**finer < 2 * rho * honest * noise.LEAST**2:
+            finer += 1
+        variance = noise.site_variance(squared_sensitivity * 4**finer, rho, honest, values.size)
+        mine = noise.add_noise(np.asarray(values, np.int64) << finer, variance)
+        return Summand(mine, finer, float(len(self._federation.sites) * variance / 4**finer))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Summand:
+    """This site's integers with its noise, in units of 2^−finer, and the variance of all sites' noise."""
+
+    values: NDArray[np.int64]
+    finer: int
+    variance: float
+
+    def opened(self, total: NDArray[Any]) -> Noisy:
+        """Return what the sum of all sites' summands is."""
+        return Noisy(np.ldexp(total.astype(np.float64), -self.finer), self.variance)
