@@ -26,14 +26,14 @@ class Noisy:
 
     Attributes
     ----------
-    values
-        The sums, float64, in units of the integers that were summed.
+    sums
+        Float64, in units of the integers that were summed.
     variance
         Of the noise of each. It is that of all sites' noise, hence more than what protects the rows, and a
         little more than the noise has.
     """
 
-    values: NDArray[np.float64]
+    sums: NDArray[np.float64]
     variance: float
 
 
@@ -68,11 +68,14 @@ class Loss:
         mine, shared = self._federation.policy.colluders, colluders(self._federation)
         if mine > shared:
             raise PolicyError(
-                f"{self._label}: this site's rule colluders = {mine} asks for noise that hides rows from as many, "
-                f"and the sites draw it against {shared}: let all sign an epoch with colluders = {mine}"
+                f"{self._label}: this site's rule colluders = {mine} asks for noise that hides rows from "
+                f"so many, and the sites draw it against {shared}: let all sign an epoch with colluders = "
+                f"{mine}"
             )
         if shared >= len(self._federation.sites):
-            raise PolicyError(f"{self._label}: the federation's rule colluders = {shared} leaves no site to trust")
+            raise PolicyError(
+                f"{self._label}: the federation's rule colluders = {shared} leaves no site to trust"
+            )
         if self._federation.budget is not None:
             self._reservation = self._federation.budget.reserve(analysis=self._label, rho=rho)
         self._left = rho

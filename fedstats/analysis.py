@@ -1,11 +1,10 @@
 """The one gate: every number or name that leaves a site leaves through an `Analysis`.
 
-An analysis function opens one at its start and closes it at its end. It first calls `agree`,
-where each site checks its own input and its own policy, and where all sites stop together if one
-of them must. Then it calls `sum`, which opens sums over all sites and nothing else; or it computes on shares
-of such sums, by its `engine`, and calls `reveal` for what comes out; or it calls `release`, which opens sums with
-noise. Either way only what the analysis has declared for the disclosure mode passes, and all that passes is
-recorded.
+An analysis function opens one at its start and closes it at its end. It first calls `agree`, where each site
+checks its own input and its own policy, and where all sites stop together if one of them must. Then it calls
+`sum`, which opens sums over all sites and nothing else; or it computes on shares of such sums, by its
+`engine`, and calls `reveal` for what comes out; or it calls `release`, which opens sums with noise. Either
+way only what the analysis has declared for the disclosure mode passes, and all that passes is recorded.
 
 Rules that a site decides alone are checked in `agree` (`fedstats._rules`). Rules on the rows of all sites
 together are decided on shares, before anything else is opened.
@@ -265,7 +264,7 @@ class Analysis:
             return secure_sum(self.federation.party, step, array, ring=ring)
 
     def reserve(self, rho: Fraction) -> None:
-        """Set aside what the analysis will cost of this site's privacy budget; called by what `agree` is given.
+        """Set aside what the analysis will cost of this site's budget; called by what `agree` is given.
 
         Raises
         ------
@@ -296,8 +295,8 @@ class Analysis:
         squared_sensitivity
             The largest squared Euclidean norm of what one row contributes to `values`, exactly.
         rho
-            What it costs, in ρ of zero-concentrated differential privacy for adding or removing a row; no more
-            than is left of what was reserved.
+            What it costs, in ρ of zero-concentrated differential privacy for adding or removing a row; no
+            more than is left of what was reserved.
         part
             Number of the block or iteration, where one quantity is opened in several.
 

@@ -26,7 +26,7 @@ class Reservation(ABC):
 
 
 class Budget(ABC):
-    """What keeps count of a site's privacy loss; `Federation.budget` is one, or None where nothing is limited."""
+    """What keeps count of a site's privacy loss, as `Federation.budget`."""
 
     @abstractmethod
     def reserve(self, *, analysis: str, rho: Fraction) -> Reservation:

@@ -17,8 +17,8 @@ from fedstats.errors import DisclosureError
 
 #: ``"aggregate"``: pooled sufficient statistics are opened to every site. ``"result"``: they stay shared
 #: among the sites, which open what they compute of them. ``"gated"``: of these results, only those that pass
-#: a test that is made on shares. ``"noised"``: pooled sums are opened with noise that makes them differentially
-#: private, see `fedstats.privacy`.
+#: a test that is made on shares. ``"noised"``: pooled sums are opened with noise that makes them
+#: differentially private, see `fedstats.privacy`.
 Disclose: TypeAlias = Literal["result", "aggregate"]
 DiscloseGated: TypeAlias = Literal["result", "aggregate", "gated"]
 

@@ -1,15 +1,15 @@
 """Exact samples of the discrete Gaussian distribution, by the million.
 
-The probability of an integer x is proportional to exp(−x²/2σ²) [1]_, for any rational σ². Floating-point noise
-betrays what it hides, by the very numbers that can occur [2]_; here the distribution is exact, given
+The probability of an integer x is proportional to exp(−x²/2σ²) [1]_, for any rational σ². Floating-point
+noise betrays what it hides, by the very numbers that can occur [2]_; here the distribution is exact, given
 uniform random bits, and all arithmetic that decides anything is one of integers.
 
 A magnitude is drawn in two parts, 2^k·a + b: its upper part a from a table of cumulative probabilities
 proportional to exp(−(2^k·a)²/2σ²), its lower part b uniformly; and is accepted with the probability that is
-missing, exp(−b(2^(k+1)·a + b)/2σ²), which is close to 1. A sign is drawn too, and −0 rejected. The table has 64
-bits, of the infinitely many of each probability. Where these do not decide, which happens once in 2^52
-samples, more bits are drawn, and compared with an enclosure of the probability that is as narrow as need be; so
-are the coins of acceptance, where doubles, with an ample margin for their rounding, do not decide.
+missing, exp(−b(2^(k+1)·a + b)/2σ²), which is close to 1. A sign is drawn too, and −0 rejected. The table has
+64 bits, of the infinitely many of each probability. Where these do not decide, which happens once in 2^52
+samples, more bits are drawn, and compared with an enclosure of the probability that is as narrow as need be;
+so are the coins of acceptance, where doubles, with an ample margin for their rounding, do not decide.
 
 References
 ----------
@@ -105,7 +105,7 @@ class DiscreteGaussian:
         accepted = ~(negative & (magnitude == 0))
         if self._shift:
             accepted &= self._coins(upper, lower, words[2], entropy)
-        return np.where(negative, -magnitude, magnitude)[accepted]
+        return np.asarray(np.where(negative, -magnitude, magnitude)[accepted])
 
     def _coins(
         self, upper: NDArray[np.int64], lower: NDArray[np.int64], words: NDArray[np.uint64], entropy: Entropy
@@ -161,9 +161,7 @@ def _table(rate: Fraction) -> NDArray[np.uint64]:
     while True:
         cumulated = _cumulated(rate, bits)
         entries = [min(its.low >> (bits - 64), (1 << 64) - 1) for its in cumulated]
-        if all(
-            its.high <= (entry + 1) << (bits - 64) for its, entry in zip(cumulated, entries, strict=True)
-        ):
+        if all(its.high <= (entry + 1) << (bits - 64) for its, entry in zip(cumulated, entries, strict=True)):
             return np.array(entries, np.uint64)
         bits += 64
 

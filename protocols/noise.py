@@ -1,20 +1,21 @@
 """Noise for differential privacy with no curator: each party adds a part of it to its own numbers.
 
-A sum over all parties gets noise of variance σ² although nobody is trusted to draw it, and nobody knows it. Each
-of n parties adds discrete Gaussian noise of variance σ²/(n − t − d) to its integers before they are summed. Then
-any t parties may pool the noise that they drew, or draw none, and d others drop out: the noise of those that are
-left still has variance σ² and more.
+A sum over all parties gets noise of variance σ² although nobody is trusted to draw it, and nobody knows it.
+Each of n parties adds discrete Gaussian noise of variance σ²/(n − t − d) to its integers before they are
+summed. Then any t parties may pool the noise that they drew, or draw none, and d others drop out: the noise
+of those that are left still has variance σ² and more.
 
-Sums of discrete Gaussians are not discrete Gaussians, but nearly [1]_. Let m parties add noise of variance s² to
-vectors of d integers whose sum changes by Δ at most, in Euclidean norm, when a row is added or removed. What is
-opened is ρ-zCDP with √(2ρ) = Δ/(√m·s) + τ√d, where τ = 10·Σ exp(−2π²s²·k/(k + 1)) over k = 1 … m − 1. With
-s ≥ `LEAST`, τ is below 2^−3500 for any number of parties; `site_variance` accounts for it all the same.
+Sums of discrete Gaussians are not discrete Gaussians, but nearly [1]_. Let m parties add noise of variance s²
+to vectors of d integers whose sum changes by Δ at most, in Euclidean norm, when a row is added or removed.
+What is opened is ρ-zCDP with √(2ρ) = Δ/(√m·s) + τ√d, where τ = 10·Σ exp(−2π²s²·k/(k + 1)) over k = 1 … m − 1.
+With s ≥ `LEAST`, τ is below 2^−3500 for any number of parties; `site_variance` accounts for it all the same.
 
 References
 ----------
 .. [1] P. Kairouz, Z. Liu and T. Steinke, "The Distributed Discrete Gaussian Mechanism for Federated Learning
    with Secure Aggregation", ICML 2021, theorem 1.
-.. [2] M. Bun and T. Steinke, "Concentrated Differential Privacy: Simplifications, Extensions, and Lower Bounds",
+.. [2] M. Bun and T. Steinke, "Concentrated Differential Privacy: Simplifications, Extensions, and Lower
+   Bounds",
    TCC 2016.
 """
 
@@ -30,8 +31,8 @@ from numpy.typing import NDArray
 
 from protocols.discrete_gaussian import DiscreteGaussian, Entropy
 
-#: Least standard deviation of a party's noise, in units of the integers: multiply these beforehand where it is
-#: less.
+#: Least standard deviation of a party's noise, in units of the integers: multiply these beforehand where it
+#: is less.
 LEAST = 16
 
 

@@ -108,8 +108,8 @@ class Bounds:
             low = high = 0.0
         if not (-1e150 <= low < high <= 1e150) or not low < low / 2 + high / 2 < high:
             raise DataError(
-                f"bounds of column {name!r} are two numbers, the lower one first, that are known without looking "
-                f"at rows: bounds={{{name!r}: (0, 120)}}; values beyond are clipped"
+                f"bounds of column {name!r} are two numbers, the lower one first, that are known without "
+                f"looking at rows: bounds={{{name!r}: (0, 120)}}; values beyond are clipped"
             )
         return cls(low, high)
 
@@ -124,7 +124,7 @@ class Bounds:
         return self.high / 2 - self.low / 2
 
     def scaled(self, values: Array, unit: int) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return values as integers from −unit to unit, and which are not missing; those that are count as 0."""
+        """Return values as integers from −unit to unit, 0 where missing, and which are not."""
         used = ~np.isnan(values)
         clipped = np.clip(np.where(used, values, self.centre), self.low, self.high)
         whole = np.rint((clipped - self.centre) / self.half * unit).astype(np.int64)
@@ -154,8 +154,8 @@ def declared(cohort: Cohort, name: object) -> tuple[str, ...]:
     if kind is Kind.BOOL:
         return ("False", "True")
     raise DataError(
-        f"column {name!r} has no declared levels, and those that occur would tell of single rows: declare them by "
-        f"federation.cohort(…, levels={{{name!r}: […]}})"
+        f"column {name!r} has no declared levels, and those that occur would tell of single rows: declare "
+        f"them by federation.cohort(…, levels={{{name!r}: […]}})"
     )
 
 
@@ -166,7 +166,7 @@ def codes(cohort: Cohort, name: str, levels: Sequence[str]) -> NDArray[np.int64]
 
 
 def grouped(cohort: Cohort, by: str | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the levels of a grouping column and each row's position among them; one group without a column."""
+    """Return the levels of a grouping column, and each row's position among them; one group without it."""
     if by is None:
         return ("",), np.zeros(len(cohort), np.int64)
     levels = declared(cohort, by)

@@ -1,7 +1,8 @@
-"""The rows of a model as vectors of integers of bounded length, and its coefficients in the units of the columns.
+"""The rows of a model as vectors of integers of bounded length, and its coefficients in units of the columns.
 
-Columns are clipped to their bounds and scaled to [−1, 1]; categories are coded by their declared levels, of which
-a row has one. So the squared length of a row is at most the number of columns and the intercept, whatever the row.
+Columns are clipped to their bounds and scaled to [−1, 1]; categories are coded by their declared levels, of
+which a row has one. So the squared length of a row is at most the number of columns and the intercept,
+whatever the row.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class Model:
         terms = list(parsed.terms)
         if not terms or str(terms[0]) != "1" or any(len(term.factors) != 1 for term in terms):
             raise DataError(
-                f"formula {formula!r}: private models have an intercept, and terms of one column each; make a column "
-                "of a product or a function before, at every site"
+                f"formula {formula!r}: private models have an intercept, and terms of one column each; "
+                "make a column of a product or a function before, at every site"
             )
         y = _call.numbers(cohort, parsed.response.columns[0])
         limits = Bounds(-1.0, 1.0)
@@ -148,7 +149,8 @@ class _Coded:
     def of(cls, cohort: Cohort, factor: Expression, bounds: Mapping[str, Any]) -> _Coded:
         if not (factor.is_column or factor.contrast is not None):
             raise DataError(
-                f"term {factor.text!r} is computed: make a column of it before, at every site, and give its bounds"
+                f"term {factor.text!r} is computed: make a column of it before, at every site, and give its "
+                "bounds"
             )
         name = factor.columns[0]
         kind = cohort.schema.require(name)
@@ -190,8 +192,8 @@ def symmetric(upper: Array, size: int) -> Array:
 def ridge(matrix: Array, variance: float, failure: float = 0.05) -> float:
     """Return what to add to the diagonal so that noise does not make a matrix of sums nearly singular.
 
-    A symmetric matrix of normal noise has a norm of at most √(2vd·log(2d/β)) with probability 1 − β, where each
-    entry has variance v. The smallest eigenvalue is lifted to that.
+    A symmetric matrix of normal noise has a norm of at most √(2vd·log(2d/β)) with probability 1 − β, where
+    each entry has variance v. The smallest eigenvalue is lifted to that.
     """
     size = len(matrix)
     bound = np.sqrt(2 * variance * size * np.log(2 * size / failure))
@@ -211,8 +213,8 @@ class PrivateModel(PrivateResult):
     nobs
         Number of rows, with noise.
     ridge
-        What was added to the diagonal of the scaled cross-products, as noise drowned them in some direction. If
-        it is not 0, estimates are drawn towards 0 and intervals do not account for that.
+        What was added to the diagonal of the scaled cross-products, as noise drowned them in some direction.
+        If it is not 0, estimates are drawn towards 0 and intervals do not account for that.
     covariance
         Covariance matrix of the estimates.
     """
@@ -258,7 +260,10 @@ class PrivateModel(PrivateResult):
         lines = [f"{self.title}: {self.formula}, {self.nobs:.0f} rows over {len(self.sites)} sites", ""]
         lines += _table.frame_lines(self.to_frame(), digits=5)
         if self.ridge:
-            lines += ["", "Noise drowns some direction: estimates are drawn towards 0, and intervals are too short"]
+            lines += [
+                "",
+                "Noise drowns some direction: estimates are drawn towards 0, and intervals are too short",
+            ]
         return "\n".join([*lines, *self._closing()])
 
 

@@ -36,8 +36,8 @@ class PrivateResult(Result):
         """Return the last lines of the summary."""
         return [
             "",
-            f"Privacy: ρ = {float(self.rho):.4g}, (ε, δ) = ({self.epsilon():.3g}, 1e-06), for adding or removing "
-            "a row",
+            f"Privacy: ρ = {float(self.rho):.4g}, (ε, δ) = ({self.epsilon():.3g}, 1e-06), for adding or "
+            "removing a row",
             f"Cost: {self.cost}",
         ]
 

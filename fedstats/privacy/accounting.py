@@ -1,16 +1,18 @@
 """What noise costs: losses of privacy as exact fractions, and what they say in the language of ε and δ.
 
-A release that is ρ-zCDP costs ρ; several cost the sum of theirs, whatever is decided between them [1]_. Fractions
-add up without error, so budgets neither leak nor drift. ρ implies (ε, δ) for every δ at once: for all α > 1
+A release that is ρ-zCDP costs ρ; several cost the sum of theirs, whatever is decided between them [1]_.
+Fractions add up without error, so budgets neither leak nor drift. ρ implies (ε, δ) for every δ at once: for
+all α > 1
 
     δ ≤ exp((α − 1)(αρ − ε)) / (α − 1) · (1 − 1/α)^α,
 
-and the least of these is what is reported [2]_. Any α gives a valid bound, so that searching for the best one in
-floating point may cost a little, and risks nothing but rounding, which is taken up.
+and the least of these is what is reported [2]_. Any α gives a valid bound, so that searching for the best one
+in floating point may cost a little, and risks nothing but rounding, which is taken up.
 
 References
 ----------
-.. [1] M. Bun and T. Steinke, "Concentrated Differential Privacy: Simplifications, Extensions, and Lower Bounds",
+.. [1] M. Bun and T. Steinke, "Concentrated Differential Privacy: Simplifications, Extensions, and Lower
+   Bounds",
    TCC 2016.
 .. [2] C. Canonne, G. Kamath and T. Steinke, "The Discrete Gaussian for Differential Privacy", NeurIPS 2020,
    proposition 12.
@@ -45,7 +47,8 @@ def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number
     Parameters
     ----------
     rho
-        ρ of zero-concentrated differential privacy. A float counts as the decimal number that it is written as.
+        ρ of zero-concentrated differential privacy. A float counts as the decimal number that it is written
+        as.
     epsilon, delta
         Instead of ρ: the largest ρ that implies (ε, δ)-differential privacy.
 
@@ -126,7 +129,9 @@ def rho_for(epsilon: float, delta: float) -> Fraction:
         else:
             high = middle
     if not low:
-        raise DataError(f"epsilon = {epsilon:g} with delta = {delta:g} leaves room for no answer: ask for more")
+        raise DataError(
+            f"epsilon = {epsilon:g} with delta = {delta:g} leaves room for no answer: ask for more"
+        )
     return low * _UNIT
 
 

@@ -1,9 +1,9 @@
 """The χ² test of independence with differential privacy, which knows that the table has noise.
 
-With noise, χ² does not have the χ² distribution when the columns are independent: it is larger, and more so the
-smaller the table. The p-value is that of the statistic among those of tables that were drawn, noise and all, from
-the independent probabilities that fit the noisy table best [1]_. The draws are made of what is public, by
-numbers that follow from it, so that every site finds the same.
+With noise, χ² does not have the χ² distribution when the columns are independent: it is larger, and more so
+the smaller the table. The p-value is that of the statistic among those of tables that were drawn, noise and
+all, from the independent probabilities that fit the noisy table best [1]_. The draws are made of what is
+public, by numbers that follow from it, so that every site finds the same.
 
 References
 ----------
@@ -77,8 +77,8 @@ def chi2_contingency(
 
     Notes
     -----
-    **Leakage.** The table with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites that
-    knows its own rows and noise.
+    **Leakage.** The table with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites
+    that knows its own rows and noise.
 
     **Cost.** Four rounds; one number for each cell.
 
@@ -102,7 +102,7 @@ def chi2_contingency(
         call = f"row={row!r}, column={column!r}, level={level!r}"
         (levels, table), its = _call.agree_call(run, call, asked, local)
         noisy = run.release("counts", table, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
-        statistic, pvalue = test(noisy.values, noisy.variance)
+        statistic, pvalue = by_simulation(noisy.sums, noisy.variance, DRAWS)
         index = pd.MultiIndex.from_product(levels, names=[row, column])
         return PrivateTest(
             **run.finish(),
@@ -112,11 +112,11 @@ def chi2_contingency(
             statistic=statistic,
             pvalue=pvalue,
             dof=(len(levels[0]) - 1) * (len(levels[1]) - 1),
-            counts=with_interval(noisy.values.ravel(), noisy.variance, level, index),
+            counts=with_interval(noisy.sums.ravel(), noisy.variance, level, index),
         )
 
 
-def test(table: Array, variance: float, draws: int = DRAWS) -> tuple[float, float]:
+def by_simulation(table: Array, variance: float, draws: int) -> tuple[float, float]:
     """Return χ² of a noisy table, and its p-value by Monte Carlo.
 
     Raises

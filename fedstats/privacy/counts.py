@@ -1,8 +1,8 @@
 """Counts with differential privacy: histograms, tables of one column and of several.
 
 A row is in one cell at most, so that it changes one count by 1. Small counts need no hiding: noise does that.
-Counts are reported as they come, which may be below 0 and are no whole numbers: rounding them up to 0 would make
-sums of them too large.
+Counts are reported as they come, which may be below 0 and are no whole numbers: rounding them up to 0 would
+make sums of them too large.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def histogram(
     column
         A numeric column; missing values are left out.
     bins
-        The edges, ascending, as for `fedstats.histogram`; −inf and inf may be edges. They are known beforehand,
-        not from these rows.
+        The edges, ascending, as for `fedstats.histogram`; −inf and inf may be edges. They are known
+        beforehand, not from these rows.
     by
         Column of groups, whose levels were declared. Groups cost nothing: a row is in one.
     rho, epsilon, delta
@@ -84,8 +84,8 @@ def histogram(
 
     Notes
     -----
-    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites that
-    knows its own rows and noise.
+    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites
+    that knows its own rows and noise.
 
     **Cost.** Four rounds; one number for each cell.
 
@@ -115,7 +115,7 @@ def histogram(
             rho=its,
             level=level,
             title=f"Histogram of {column}" + (f" by {by}" if by else ""),
-            frame=with_interval(noisy.values.ravel(), noisy.variance, level, index),
+            frame=with_interval(noisy.sums.ravel(), noisy.variance, level, index),
             noise=float(np.sqrt(noisy.variance)),
         )
 
@@ -151,7 +151,7 @@ def value_counts(
             rho=its,
             level=level,
             title=f"Counts of {column}",
-            frame=with_interval(noisy.values, noisy.variance, level, pd.Index(levels, name=column)),
+            frame=with_interval(noisy.sums, noisy.variance, level, pd.Index(levels, name=column)),
             noise=float(np.sqrt(noisy.variance)),
         )
 
@@ -195,8 +195,8 @@ def crosstab(
 
     Notes
     -----
-    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites that
-    knows its own rows and noise.
+    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites
+    that knows its own rows and noise.
 
     **Cost.** Four rounds; one number for each cell.
 
@@ -218,7 +218,7 @@ def crosstab(
         call = f"columns={columns!r}, level={level!r}"
         (names, levels, table), its = _call.agree_call(run, call, asked, local)
         noisy = run.release("counts", table, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
-        counts, summed = noisy.values, np.ones(table.shape)
+        counts, summed = noisy.sums, np.ones(table.shape)
         for axis in range(len(names)):
             counts = np.concatenate([counts, counts.sum(axis=axis, keepdims=True)], axis=axis)
             summed = np.concatenate([summed, summed.sum(axis=axis, keepdims=True)], axis=axis)

@@ -1,13 +1,14 @@
 """Allele frequencies with differential privacy, against attacks on membership.
 
-Exact frequencies of many variants tell whether a known genome is among the samples [1]_. Here a person adds
-g − 1, one of −1, 0 and 1, to the sum of each variant, for g copies of the effect allele, and nothing where there
-is no call: a vector of squared norm M for M variants. The number of people with a call, which on average over
-the variants every frequency is relative to, takes a tenth of the loss.
+Exact frequencies of many variants tell whether a known genome is among the samples [1]_. Here a person adds g
+− 1, one of −1, 0 and 1, to the sum of each variant, for g copies of the effect allele, and nothing where
+there is no call: a vector of squared norm M for M variants. The number of people with a call, which on
+average over the variants every frequency is relative to, takes a tenth of the loss.
 
 References
 ----------
-.. [1] N. Homer et al., "Resolving Individuals Contributing Trace Amounts of DNA to Highly Complex Mixtures Using
+.. [1] N. Homer et al., "Resolving Individuals Contributing Trace Amounts of DNA to Highly Complex Mixtures
+   Using
    High-Density SNP Genotyping Microarrays", PLoS Genetics 4, 2008.
 """
 
@@ -75,7 +76,8 @@ def allele_frequencies(
     rho, epsilon, delta
         What it may cost: ρ, or ε with δ. See `fedstats.privacy`.
     level
-        Of the confidence intervals: of the population that people are drawn from, in Hardy–Weinberg equilibrium.
+        Of the confidence intervals: of the population that people are drawn from, in Hardy–Weinberg
+        equilibrium.
 
     Returns
     -------
@@ -94,8 +96,8 @@ def allele_frequencies(
 
     Notes
     -----
-    **Leakage.** Every site learns each site's list of variants; and the counts of alleles with noise: ρ-zCDP for
-    adding or removing a person, also for a coalition of t sites that knows its own rows and noise.
+    **Leakage.** Every site learns each site's list of variants; and the counts of alleles with noise: ρ-zCDP
+    for adding or removing a person, also for a coalition of t sites that knows its own rows and noise.
 
     **Cost.** Four rounds, one more if the variant lists differ, and two for each block of 2,048 variants.
 
@@ -126,8 +128,8 @@ def allele_frequencies(
         def local(part: slice) -> tuple[Integers, int]:
             return tally(genotypes.block(shared, part, members).counts, len(members))
 
-        for number, _, (mine, calls) in blocks(run, size, local):
-            called += calls
+        for number, _, (mine, its_calls) in blocks(run, size, local):
+            called += its_calls
             noisy = run.release(
                 "alleles",
                 mine,
@@ -135,7 +137,7 @@ def allele_frequencies(
                 rho=of_alleles * mine.size / size,
                 part=number,
             )
-            sums.append(noisy.values)
+            sums.append(noisy.sums)
             variance = noisy.variance
         calls = run.release(
             "calls",
@@ -143,7 +145,7 @@ def allele_frequencies(
             squared_sensitivity=size * size,
             rho=its * FOR_CALLS,
         )
-        people, of_people = float(calls.values[0]) / size, calls.variance / size**2
+        people, of_people = float(calls.sums[0]) / size, calls.variance / size**2
         return PrivateFrequencies(
             **run.finish(),
             rho=its,
@@ -179,9 +181,7 @@ def estimate(sums: Array, variance: float, people: float, of_people: float, leve
     if people <= 3 * np.sqrt(of_people) or people < 1:
         raise EstimationError("noise drowns the number of people: spend more, or use more samples")
     p = np.clip(0.5 + sums / (2 * people), 0.0, 1.0)
-    error = np.sqrt(
-        (variance + (2 * p - 1) ** 2 * of_people) / (4 * people**2) + p * (1 - p) / (2 * people)
-    )
+    error = np.sqrt((variance + (2 * p - 1) ** 2 * of_people) / (4 * people**2) + p * (1 - p) / (2 * people))
     reach = quantile_of(level) * error
     return pd.DataFrame(
         {
@@ -202,8 +202,8 @@ class PrivateFrequencies(PrivateResult):
         One row a variant in the order of the genome: `chromosome`, `base_pair_location`, `effect_allele`,
         `other_allele`, `rsid`, `effect_allele_frequency`, `low` and `high`.
     nobs
-        Number of people with a call, with noise, on average over the variants. A variant with fewer calls has a
-        frequency that is drawn towards one half, by as much as it has fewer.
+        Number of people with a call, with noise, on average over the variants. A variant with fewer calls has
+        a frequency that is drawn towards one half, by as much as it has fewer.
     noise
         Standard deviation of the noise in the number of copies of an allele.
     """

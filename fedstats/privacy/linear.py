@@ -1,10 +1,10 @@
 """Linear regression with differential privacy, from noisy cross-products.
 
-The upper triangle of Σaa' is opened with noise, where a is a row's terms and response, scaled to [−1, 1]: all of
-its entries at once, which costs less than matrix and vector apart. Where noise might make the matrix singular, as
-much is added to its diagonal as lifts its smallest eigenvalue above the noise [1]_; that is decided by the noisy
-matrix itself, and costs nothing. Intervals account for the noise to first order: of X'X + E and X'y + e the
-estimate errs by (X'X)⁻¹(e − Eβ) [2]_.
+The upper triangle of Σaa' is opened with noise, where a is a row's terms and response, scaled to [−1, 1]: all
+of its entries at once, which costs less than matrix and vector apart. Where noise might make the matrix
+singular, as much is added to its diagonal as lifts its smallest eigenvalue above the noise [1]_; that is
+decided by the noisy matrix itself, and costs nothing. Intervals account for the noise to first order: of X'X
++ E and X'y + e the estimate errs by (X'X)⁻¹(e − Eβ) [2]_.
 
 References
 ----------
@@ -40,7 +40,7 @@ DECLARATION = Declaration(
 
 
 def squared_sensitivity(columns: int) -> int:
-    """Return the squared norm of what a row adds to the cross-products: of so many columns with the intercept."""
+    """Return the squared norm of what a row adds, of so many columns with the intercept."""
     return pairs_squared(columns + 1) * UNIT**4
 
 
@@ -65,8 +65,8 @@ def ols(
     Parameters
     ----------
     formula
-        Such as ``"sbp ~ age + C(arm)"``: an intercept, numeric columns, and categories whose levels were declared.
-        Rows with a missing value are left out.
+        Such as ``"sbp ~ age + C(arm)"``: an intercept, numeric columns, and categories whose levels were
+        declared. Rows with a missing value are left out.
     cohort
         The rows, see `Federation.cohort`.
     bounds
@@ -90,8 +90,8 @@ def ols(
 
     Notes
     -----
-    **Leakage.** Cross-products of the columns, clipped, with noise: ρ-zCDP for adding or removing a row, also for
-    a coalition of t sites that knows its own rows and noise.
+    **Leakage.** Cross-products of the columns, clipped, with noise: ρ-zCDP for adding or removing a row, also
+    for a coalition of t sites that knows its own rows and noise.
 
     **Cost.** Four rounds; (p + 1)(p + 2)/2 numbers for p terms.
 
@@ -117,7 +117,7 @@ def ols(
             rho=its,
         )
         variance = noisy.variance / UNIT**4
-        found, covariance, added, nobs = estimate(noisy.values / UNIT**2, variance, len(model.names))
+        found, covariance, added, nobs = estimate(noisy.sums / UNIT**2, variance, len(model.names))
         L = model.unscaled()
         params, bse = fitted(model.names, L @ found, L @ covariance @ L.T)
         params.iloc[0] += model.response.centre
@@ -149,4 +149,4 @@ def estimate(upper: Array, variance: float, terms: int) -> tuple[Array, Array, f
     # Entries of e − Eβ: E is symmetric, so that E_jk and E_kj are one.
     noise = variance * ((1 + beta @ beta) * np.eye(terms) + np.outer(beta, beta) - np.diag(beta**2))
     sampling = squares / max(nobs - terms, 1.0) * inverse
-    return beta, sampling + inverse @ noise @ inverse, added, nobs
+    return beta, np.asarray(sampling + inverse @ noise @ inverse, np.float64), added, nobs

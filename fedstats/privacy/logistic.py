@@ -1,17 +1,19 @@
 """Logistic regression with differential privacy: Newton's method on noisy gradients and curvatures.
 
-Every iteration opens the gradient and the Fisher information at the present coefficients, with noise; whatever is
-computed of these is private, and so is the next point, by adaptive composition. That is the double noise of [1]_
-in its simplest form. Newton's method forgets where it came from: what the last gradient's noise does remains, so
-half of the loss is spent on the last iteration, and the rest evenly on those before.
+Every iteration opens the gradient and the Fisher information at the present coefficients, with noise;
+whatever is computed of these is private, and so is the next point, by adaptive composition. That is the
+double noise of [1]_ in its simplest form. Newton's method forgets where it came from: what the last
+gradient's noise does remains, so half of the loss is spent on the last iteration, and the rest evenly on
+those before.
 
 A row with terms x adds (y − p)·x to the gradient and 4p(1 − p)·xx' to the information, each at most what its
-columns allow. Before both are joined the gradient is multiplied by 4, so that the noise in it is hardly more than
-if it were opened alone.
+columns allow. Before both are joined the gradient is multiplied by 4, so that the noise in it is hardly more
+than if it were opened alone.
 
 References
 ----------
-.. [1] A. Ganesh, M. Haghifam, T. Steinke and A. Thakurta, "Faster Differentially Private Convex Optimization via
+.. [1] A. Ganesh, M. Haghifam, T. Steinke and A. Thakurta, "Faster Differentially Private Convex Optimization
+   via
    Second-Order Methods", NeurIPS 2023.
 """
 
@@ -48,7 +50,7 @@ LONGEST = 3.0
 
 
 def squared_sensitivity(columns: int) -> int:
-    """Return the squared norm of what a row adds to the derivatives: of so many columns with the intercept."""
+    """Return the squared norm of what a row adds, of so many columns with the intercept."""
     return (WEIGHT**2 * columns + pairs_squared(columns)) * UNIT**4
 
 
@@ -86,8 +88,8 @@ def logit(
     ----------
     formula
         Such as ``"event ~ age + C(arm)"``: a response of 0 and 1, of which other values count as missing; an
-        intercept, numeric columns, and categories whose levels were declared. Rows with a missing value are left
-        out.
+        intercept, numeric columns, and categories whose levels were declared. Rows with a missing value are
+        left out.
     cohort
         The rows, see `Federation.cohort`.
     bounds
@@ -112,14 +114,15 @@ def logit(
 
     Notes
     -----
-    **Leakage.** In each iteration gradient and information with noise: together ρ-zCDP for adding or removing a
-    row, also for a coalition of t sites that knows its own rows and noise.
+    **Leakage.** In each iteration gradient and information with noise: together ρ-zCDP for adding or removing
+    a row, also for a coalition of t sites that knows its own rows and noise.
 
     **Cost.** Two rounds, and two an iteration; p + p(p + 1)/2 numbers each for p terms.
 
     Examples
     --------
-    >>> fit = fs.privacy.logit("dead ~ age + C(arm)", cohort, bounds={"age": (18, 100)}, rho=0.5)  # doctest: +SKIP
+    >>> limits = {"age": (18, 100)}
+    >>> fs.privacy.logit("dead ~ age + C(arm)", cohort, bounds=limits, rho=0.5).summary()  # doctest: +SKIP
     """
     asked = _call.Loss(rho, epsilon, delta)
 
@@ -144,8 +147,8 @@ def logit(
                 part=number,
             )
             if number == 0:
-                nobs = float(noisy.values[terms]) / UNIT**2  # 4p(1 − p) is 1 where nothing is known yet
-            step, covariance, added = newton(noisy.values / UNIT**2, noisy.variance / UNIT**4, terms)
+                nobs = float(noisy.sums[terms]) / UNIT**2  # 4p(1 − p) is 1 where nothing is known yet
+            step, covariance, added = newton(noisy.sums / UNIT**2, noisy.variance / UNIT**4, terms)
             beta = beta + np.clip(step, -LONGEST, LONGEST)
         L = model.unscaled()
         params, bse = fitted(model.names, L @ beta, L @ covariance @ L.T)
@@ -183,4 +186,4 @@ def newton(noisy: Array, variance: float, terms: int) -> tuple[Array, Array, flo
     step = inverse @ gradient
     noise = (of_gradient + of_information * (step @ step)) * np.eye(terms)
     noise += of_information * (np.outer(step, step) - np.diag(step**2))
-    return step, inverse + inverse @ noise @ inverse, added
+    return step, np.asarray(inverse + inverse @ noise @ inverse, np.float64), added

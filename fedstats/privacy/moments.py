@@ -1,14 +1,13 @@
 """Means and variances with differential privacy: three noisy sums of each column.
 
-A value is clipped to its bounds and becomes an integer z between −U and U. A row adds (U, z, z²/U − U/2) to the
-sums of each column, a vector of squared norm 9/4·U² at most, the largest at the bounds. Number of values, mean and
-variance follow from the noisy sums.
+A value is clipped to its bounds and becomes an integer z between −U and U. A row adds (U, z, z²/U − U/2) to
+the sums of each column, a vector of squared norm 9/4·U² at most, the largest at the bounds. Number of values,
+mean and variance follow from the noisy sums.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -33,6 +32,8 @@ DECLARATION = Declaration(
     published=_call.PUBLISHED,
 )
 
+#: Columns of the table.
+FIGURES: Final = ("count", "mean", "low", "high", "var", "var_low", "var_high")
 #: The integer that stands for a bound.
 UNIT: Final = 1 << 20
 
@@ -68,8 +69,8 @@ def mean(
     columns
         One or more numeric columns; missing values are left out, others clipped to the bounds.
     bounds
-        Of all columns, ``(0, 120)``, or of each by its name. Known beforehand, not from these rows: tight ones
-        make little noise, and clip.
+        Of all columns, ``(0, 120)``, or of each by its name. Known beforehand, not from these rows: tight
+        ones make little noise, and clip.
     by
         Column of groups, whose levels were declared. Groups cost nothing: a row is in one.
     rho, epsilon, delta
@@ -80,10 +81,10 @@ def mean(
     Returns
     -------
     PrivateTable
-        ``count``, ``mean``, ``low``, ``high``, ``var``, ``var_low``, ``var_high`` of each column, or group and
-        column. Intervals are for the mean and variance of clipped values in the population that rows are drawn
-        from, and account for that and for the noise; those of variances are wide on purpose, whatever the
-        distribution. NaN where noise drowns the number of values.
+        ``count``, ``mean``, ``low``, ``high``, ``var``, ``var_low``, ``var_high`` of each column, or group
+        and column. Intervals are for the mean and variance of clipped values in the population that rows are
+        drawn from, and account for that and for the noise; those of variances are wide on purpose, whatever
+        the distribution. NaN where noise drowns the number of values.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def mean(
         (names, limits, groups, sums), its = _call.agree_call(run, call, asked, local)
         noisy = run.release("sums", sums, squared_sensitivity=squared_sensitivity(len(names)), rho=its)
         estimates = [
-            estimate(noisy.values[code, number] / UNIT, noisy.variance / UNIT**2, limits[number], level)
+            estimate(noisy.sums[code, number] / UNIT, noisy.variance / UNIT**2, limits[number], level)
             for code in range(len(groups))
             for number in range(len(names))
         ]
@@ -144,16 +145,12 @@ def mean(
         )
 
 
-#: Columns of the table.
-FIGURES = ("count", "mean", "low", "high", "var", "var_low", "var_high")
-
-
 def estimate(sums: Array, variance: float, bounds: Bounds, level: float) -> tuple[float, ...]:
     """Return `FIGURES` of a column, from noisy sums in units of a row.
 
     Let N, S and T be the sums: m = S/N and q = T/N + ½ estimate the mean of z and of z². To first order the
-    noise in m is (e_S − m·e_N)/N, and that in q − m² is (e_T − 2m·e_S + (2m² − q + ½)·e_N)/N. Sampling adds v/n,
-    and at most v((1 + |m|)² − v)/n, since (z − m)² lies between 0 and (1 + |m|)².
+    noise in m is (e_S − m·e_N)/N, and that in q − m² is (e_T − 2m·e_S + (2m² − q + ½)·e_N)/N. Sampling adds
+    v/n, and at most v((1 + |m|)² − v)/n, since (z − m)² lies between 0 and (1 + |m|)².
     """
     count = float(sums[0])
     reach, whole = quantile_of(level), bounds.half**2
@@ -167,14 +164,12 @@ def estimate(sums: Array, variance: float, bounds: Bounds, level: float) -> tupl
     of_var = np.sqrt(noise + max(v * ((1 + abs(m)) ** 2 - v), 0.0) / count)
     low, high = np.clip([m - reach * of_mean, m + reach * of_mean], -1, 1) * bounds.half + bounds.centre
     var_low, var_high = np.clip([v - reach * of_var, v + reach * of_var], 0, 1) * whole
-    return (count, m * bounds.half + bounds.centre, low, high, v * whole * count / (count - 1), var_low, var_high)
-
-
-def margin(rows: float, variance: float, bounds: Bounds, level: float) -> float:
-    """Return how far a mean's interval reaches on either side for noise alone, at most: at a bound."""
-    return quantile_of(level) * float(np.sqrt(2 * variance)) / rows * bounds.half
-
-
-def noise_variance(columns: int, rho: Fraction, share: Fraction) -> float:
-    """Return the variance of the noise in units of a row, of which a sum has `share` times what it needs."""
-    return float(Fraction(squared_sensitivity(columns), UNIT**2) / (2 * rho) * share)
+    return (
+        count,
+        m * bounds.half + bounds.centre,
+        low,
+        high,
+        v * whole * count / (count - 1),
+        var_low,
+        var_high,
+    )

@@ -1,10 +1,11 @@
 """Quantiles with differential privacy: a tree of noisy counts, from which all of them follow.
 
-The range between the bounds is cut into cells, these are joined in pairs, the pairs in pairs and so on to one. A
-row is counted in one cell of each size, so that every count needs noise for h + 1 of them if there are 2^h cells;
-but up to any point there are few large cells, and the counts constrain one another: those that satisfy all
-constraints and are closest to the noisy ones are found in two passes [1]_. The variance of numbers up to an edge
-is known exactly, and so is what a quantile may be, by the numbers that it leaves on either side [2]_.
+The range between the bounds is cut into cells, these are joined in pairs, the pairs in pairs and so on to
+one. A row is counted in one cell of each size, so that every count needs noise for h + 1 of them if there are
+2^h cells; but up to any point there are few large cells, and the counts constrain one another: those that
+satisfy all constraints and are closest to the noisy ones are found in two passes [1]_. The variance of
+numbers up to an edge is known exactly, and so is what a quantile may be, by the numbers that it leaves on
+either side [2]_.
 
 References
 ----------
@@ -83,8 +84,8 @@ def quantile(
     Returns
     -------
     PrivateTable
-        ``quantile``, ``low`` and ``high`` of each column and level. Intervals are for the population that rows
-        are drawn from; they account for that, for the noise, and for the width of a cell.
+        ``quantile``, ``low`` and ``high`` of each column and level. Intervals are for the population that
+        rows are drawn from; they account for that, for the noise, and for the width of a cell.
 
     Raises
     ------
@@ -97,8 +98,8 @@ def quantile(
 
     Notes
     -----
-    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites that
-    knows its own rows and noise.
+    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites
+    that knows its own rows and noise.
 
     **Cost.** Four rounds; 2^(depth + 1) numbers for each column.
 
@@ -130,7 +131,7 @@ def quantile(
         )
         rows = [
             estimate(consistent(counts, depth), noisy.variance, one, edges, level)
-            for counts, edges in zip(noisy.values, limits, strict=True)
+            for counts, edges in zip(noisy.sums, limits, strict=True)
             for one in wanted
         ]
         index = pd.MultiIndex.from_product([names, wanted], names=["column", "q"])
@@ -145,7 +146,7 @@ def quantile(
 
 
 def tree(values: Array, bounds: Bounds, depth: int) -> Integers:
-    """Count values in cells of every size: that of the whole range first, then the halves, to the smallest."""
+    """Count values in cells of every size: the whole range first, then its halves, and so on."""
     known = np.clip(values[~np.isnan(values)], bounds.low, bounds.high)
     place = (known - bounds.low) / 2 / bounds.half * 2**depth
     cells = np.clip(place.astype(np.int64), 0, 2**depth - 1)
@@ -193,7 +194,7 @@ def edge_variances(depth: int, q: float) -> Array:
         within = (edges % width) / width  # 0 at both ends of a cell, where its halves do not matter
         part = np.minimum(within, 1 - within)
         variance = variance + part**2 * 2 * best_variance(depth - k - 1)
-    return variance
+    return np.asarray(variance)
 
 
 def estimate(cells: Array, variance: float, q: float, bounds: Bounds, level: float) -> tuple[float, ...]:

@@ -1,8 +1,8 @@
 """Kaplan–Meier curves with differential privacy, from noisy counts on a grid of times.
 
-A row is in one cell: the interval of the grid in which it ends, by an event or without one. Numbers at risk are
-sums of cells, so that everything follows from one noisy table in which a row changes one count by 1. The curve is
-Kaplan's and Meier's of times that are rounded up to the grid, with events before censorings.
+A row is in one cell: the interval of the grid in which it ends, by an event or without one. Numbers at risk
+are sums of cells, so that everything follows from one noisy table in which a row changes one count by 1. The
+curve is Kaplan's and Meier's of times that are rounded up to the grid, with events before censorings.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def kaplan_meier(
     cohort
         The rows, see `Federation.cohort`.
     duration, event
-        Columns: the time of the event or of censoring, and whether it was an event: 0 or 1. Rows where either is
-        missing, the time negative or the event anything else are left out.
+        Columns: the time of the event or of censoring, and whether it was an event: 0 or 1. Rows where either
+        is missing, the time negative or the event anything else are left out.
     grid
-        Times, ascending, from above 0 on, known beforehand: few of them make little noise. Rows that end later
-        count as at risk throughout.
+        Times, ascending, from above 0 on, known beforehand: few of them make little noise. Rows that end
+        later count as at risk throughout.
     by
         Column of groups, whose levels were declared. Groups cost nothing: a row is in one.
     rho, epsilon, delta
@@ -82,14 +82,14 @@ def kaplan_meier(
 
     Notes
     -----
-    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites that
-    knows its own rows and noise.
+    **Leakage.** The counts with noise: ρ-zCDP for adding or removing a row, also for a coalition of t sites
+    that knows its own rows and noise.
 
     **Cost.** Four rounds; two numbers for each time, and one, in each group.
 
     Examples
     --------
-    >>> fs.privacy.kaplan_meier(cohort, "years", "dead", [1, 2, 3, 4, 5], by="arm", rho=0.05)  # doctest: +SKIP
+    >>> fs.privacy.kaplan_meier(cohort, "years", "dead", [1, 2, 3, 4], by="arm", rho=0.05)  # doctest: +SKIP
     """
     asked = _call.Loss(rho, epsilon, delta)
 
@@ -105,7 +105,7 @@ def kaplan_meier(
         call = f"{duration=}, {event=}, {grid=}, {by=}, {level=}"
         (times, groups, counts), its = _call.agree_call(run, call, asked, local)
         noisy = run.release("counts", counts, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
-        frames = [estimate(mine, noisy.variance, times, level) for mine in noisy.values]
+        frames = [estimate(mine, noisy.variance, times, level) for mine in noisy.sums]
         frame = frames[0] if by is None else pd.concat(frames, keys=groups, names=[by, "time"])
         return PrivateCurve(
             **run.finish(),
@@ -141,11 +141,11 @@ def tally(durations: Array, events: Array, times: Array) -> Integers:
 def estimate(counts: Array, variance: float, times: Array, level: float) -> pd.DataFrame:
     """Return the curve with its interval, from noisy counts in the order of `tally`.
 
-    log S(t) is the sum of log(n − d) − log n over the times up to t. Its variance is Greenwood's of sampling, and
-    that of the noise: every cell adds the square of log S's derivative by it. A cell that ends at the j-th time
-    is at risk at all before, so that its derivative is Σ 1/(n − d) − 1/n over these; a censored one counts at
-    the j-th time too, and an event takes 1/n away there. From where noise drowns the number at risk on, nothing
-    is known.
+    log S(t) is the sum of log(n − d) − log n over the times up to t. Its variance is Greenwood's of sampling,
+    and that of the noise: every cell adds the square of log S's derivative by it. A cell that ends at the
+    j-th time is at risk at all before, so that its derivative is Σ 1/(n − d) − 1/n over these; a censored one
+    counts at the j-th time too, and an event takes 1/n away there. From where noise drowns the number at risk
+    on, nothing is known.
     """
     size = len(times)
     events, censored, beyond = counts[:size], counts[size : 2 * size], counts[2 * size]
@@ -162,7 +162,8 @@ def estimate(counts: Array, variance: float, times: Array, level: float) -> pd.D
         upto = np.cumsum(slope)
         before = upto - slope
         greenwood = np.cumsum(d / (n * (n - d)))
-        # Of cells that end at the time itself or before; those that end later have the derivative `upto` each.
+        # Of cells that end at the time itself or before; those that end later have the derivative `upto`
+        # each.
         own = np.cumsum(upto**2 + (before - 1 / n) ** 2)
         later = 2 * (size - np.arange(1, size + 1)) + 1
         error = np.sqrt(greenwood + variance * (own + later * upto**2))
@@ -207,7 +208,8 @@ class PrivateCurve(PrivateResult):
         for name, curve in curves:
             times = np.concatenate([[0.0], curve.index.get_level_values("time").to_numpy(float)])
             of = {
-                key: np.concatenate([[1.0], curve[key].to_numpy(float)]) for key in ("survival", "low", "high")
+                key: np.concatenate([[1.0], curve[key].to_numpy(float)])
+                for key in ("survival", "low", "high")
             }
             target.step(times, of["survival"], where="post", label=str(name))
             target.fill_between(times, of["low"], of["high"], step="post", alpha=0.2)
