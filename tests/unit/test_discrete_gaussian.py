@@ -19,7 +19,14 @@ from protocols.discrete_gaussian import DiscreteGaussian
 from protocols.exponentials import exp_minus
 
 #: One sampler for each of its ways: all but 0, a small table, the largest table, one with a lower part, many.
-VARIANCES = [Fraction(1, 20), Fraction(2, 3), Fraction(9), Fraction(65_535), Fraction(65_536), Fraction(10**9)]
+VARIANCES = [
+    Fraction(1, 20),
+    Fraction(2, 3),
+    Fraction(9),
+    Fraction(65_535),
+    Fraction(65_536),
+    Fraction(10**9),
+]
 #: Of the tests of fit: they are seeded, so that they do not fail by chance.
 ALPHA = 1e-3
 SAMPLES = 200_000
@@ -123,7 +130,7 @@ def test_cumulated_probabilities_are_those_of_the_upper_part(variance: Fraction)
 
 @pytest.mark.parametrize("entry", [0, 3, 10])
 def test_words_that_do_not_decide_are_followed_by_more_bits(entry: int) -> None:
-    """With zeros after a table's entry the number is below the probability, with ones above, or the reverse."""
+    """With zeros after a table's entry the number is below the probability, and with ones above."""
     gaussian = DiscreteGaussian(Fraction(9))
     word = int(gaussian._table[entry])
     lower = discrete_gaussian._resolved(gaussian._rate, word, lambda size: b"\x00" * size)

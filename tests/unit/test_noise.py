@@ -12,7 +12,7 @@ from protocols import noise
 
 
 def renyi(variance: int, parties: int, shift: int, alpha: float) -> float:
-    """Divergence of order α of the noise of so many parties from the same shifted, by summing over integers."""
+    """Divergence of order α of so many parties' noise from the same shifted, by summing over integers."""
     reach = 12 * int(variance**0.5)
     x = np.arange(-reach, reach + 1)
     one = np.exp(-(x**2) / (2 * variance))
