@@ -15,7 +15,7 @@ import pytest
 import statsmodels.formula.api as smf
 from gwas_helpers import everywhere, make_panel
 from scipy import stats
-from stat_helpers import refused, split
+from stat_helpers import pooled, refused, split
 
 import fedstats as fs
 from fedstats.privacy import (
@@ -70,8 +70,8 @@ ANALYSES: dict[str, Callable[[fs.Cohort], P.PrivateResult]] = {
     "value_counts": lambda c: P.value_counts(c, "arm", rho=RHO),
     "crosstab": lambda c: P.crosstab(c, ["arm", "sex"], rho=RHO),
     "quantile": lambda c: P.quantile(c, "age", [0.1, 0.5, 0.75], bounds=(20, 100), rho=RHO),
-    "ols": lambda c: P.ols("bp ~ age + arm + C(sex)", c, bounds=LIMITS, rho=RHO),
-    "logit": lambda c: P.logit("event ~ age + C(arm, Treatment('drug'))", c, bounds=LIMITS, rho=RHO),
+    "ols": lambda c: P.ols("bp ~ age + C(sex)", c, bounds=LIMITS, rho=RHO),
+    "logit": lambda c: P.logit("event ~ age + C(sex, Treatment('m'))", c, bounds=LIMITS, rho=RHO),
     "chi2_contingency": lambda c: P.chi2_contingency(c, "sex", "dead", rho=RHO),
     "kaplan_meier": lambda c: P.kaplan_meier(c, "years", "dead", [1, 2, 4, 6], by="sex", rho=RHO),
 }
@@ -150,23 +150,28 @@ def test_quantiles(found: dict[str, Any]) -> None:
 
 
 def test_regressions(found: dict[str, Any]) -> None:
-    rows = table()
+    rows = table().dropna(subset=["age"])
     rows["bp"] = rows["bp"].clip(*LIMITS["bp"])
-    rows = rows.dropna(subset=["age", "arm"])
-    rows["arm"] = pd.Categorical(rows["arm"], ["placebo", "drug"])
     for name, exact in (
-        ("ols", smf.ols("bp ~ age + arm + C(sex)", rows).fit()),
-        ("logit", smf.logit("event ~ age + C(arm, Treatment('drug'))", rows).fit(disp=0)),
+        ("ols", smf.ols("bp ~ age + C(sex)", rows).fit()),
+        ("logit", smf.logit("event ~ age + C(sex, Treatment('m'))", rows).fit(disp=0)),
     ):
-        fit = found[name]
-        assert fit.nobs == pytest.approx(len(rows), abs=2)
-        params = fit.params.drop([term for term in fit.params.index if "both" in term])
-        assert {*params.index} == {*exact.params.index}
-        # Nobody has both: that term is held by the ridge alone, and the others stand.
-        assert (np.abs(params - exact.params[params.index]) < 0.35 * exact.bse[params.index]).all()
-        np.testing.assert_allclose(fit.bse[params.index], exact.bse[params.index], rtol=0.15)
-        assert fit.ridge > 0
-        assert "drowns" in fit.summary()
+        fit, terms = found[name], found[name].params.index
+        assert {*terms} == {*exact.params.index}
+        assert fit.nobs == pytest.approx(len(rows), abs=3)
+        noise = np.sqrt(fit.bse**2 - 0.9 * exact.bse[terms] ** 2)
+        assert (np.abs(fit.params - exact.params[terms]) < 4 * noise).all()
+        assert ((0.95 * exact.bse[terms] < fit.bse) & (fit.bse < 1.5 * exact.bse[terms])).all()
+        assert fit.ridge == 0
+        np.testing.assert_allclose(np.diag(fit.cov_params()) ** 0.5, fit.bse)
+
+
+def test_a_level_that_nobody_has_is_held_by_a_ridge() -> None:
+    fit = pooled(lambda c: P.ols("bp ~ age + arm", c, bounds=LIMITS, rho=RHO), PARTS, levels=LEVELS)
+    assert fit.ridge > 0
+    assert "noise drowns some direction" in fit.summary().lower()
+    assert [*fit.params.index] == ["Intercept", "age", "arm[T.drug]", "arm[T.both]"]
+    assert fit.params["arm[T.drug]"] == pytest.approx(-6, abs=4)
 
 
 def test_survival(found: dict[str, Any]) -> None:
