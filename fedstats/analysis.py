@@ -24,12 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
 from fedstats._counts import MOST
 from fedstats._noised import Loss, Noisy
-=======
 from fedstats._joint import too_few, too_large_a_row, too_large_a_site
->>>>>>> main
 from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
@@ -428,17 +425,6 @@ class Analysis:
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._rules.check_complete(label)
-<<<<<<< HEAD
-        if self._rules.demands.min_pooled_rows and "min_pooled_rows" not in self._decided:
-            raise self._rules.refusal(
-                "min_pooled_rows",
-                "cannot be applied, as this analysis has no table of rows: use another, or ask these sites "
-                "to change it",
-            )
-        loss = {"rho": str(rho)} if kind == "noised" else {}
-        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size, **loss)
-        self._reveals.append(Reveal(label, kind, size, self._declared[label], rho))
-=======
         for rule in ("min_pooled_rows", "max_site_share"):
             if self._is_due(rule):
                 raise self._rules.refusal(
@@ -446,9 +432,9 @@ class Analysis:
                     "cannot be applied, as this analysis has no table of rows: use another, or ask these "
                     "sites to change it",
                 )
-        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size)
-        self._reveals.append(Reveal(label, kind, size, self._declared[label]))
->>>>>>> main
+        loss = {"rho": str(rho)} if kind == "noised" else {}
+        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size, **loss)
+        self._reveals.append(Reveal(label, kind, size, self._declared[label], rho))
 
     def step(self, label: str) -> str:
         """Return the full name of a step, unique in the session and the same at every site."""

@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from fedstats.analysis import Analysis
-<<<<<<< HEAD
 from fedstats.budget import Budget
-=======
 from fedstats.consent import Consent
->>>>>>> main
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
@@ -55,13 +52,10 @@ class Federation:
         Whether long work draws a progress bar on standard error.
     records
         What this site keeps of its sessions; None at a simulated site.
-<<<<<<< HEAD
     budget
         What keeps count of its privacy loss; None if nothing limits that.
-=======
     consent
         Where it is written whose rows may be used; None if all may.
->>>>>>> main
 
     Attributes
     ----------
@@ -81,11 +75,8 @@ class Federation:
         data: Mapping[str, Path] | None = None,
         show_progress: bool = False,
         records: Records | None = None,
-<<<<<<< HEAD
         budget: Budget | None = None,
-=======
         consent: Consent | None = None,
->>>>>>> main
     ) -> None:
         self.site = mesh.me
         self.sites = mesh.roster
@@ -94,11 +85,8 @@ class Federation:
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
         self.records = records
-<<<<<<< HEAD
         self.budget = budget
-=======
         self.consent = consent
->>>>>>> main
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
         #: Columns of numbers whose values it counts, and the narrowest bins.
