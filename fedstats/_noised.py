@@ -5,19 +5,24 @@ Used by the gate alone (`Analysis.reserve`, `Analysis.release`), which opens the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats.budget import Reservation
 from fedstats.errors import PolicyError
+from fedstats.ledger import Reservation
 from protocols import noise
 
 if TYPE_CHECKING:
     from fedstats.federation import Federation
+
+#: What the ledger calls rows that no budget limits and no file is registered of.
+UNREGISTERED = "(unregistered)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,18 @@ def colluders(federation: Federation) -> int:
     return max(1, (len(federation.sites) - 1) // 2, federation.shared_policy.colluders)
 
 
+def data_sets(federation: Federation, sources: Sequence[Path | None]) -> list[str]:
+    """Return whose budgets pay for rows that were read from some files.
+
+    Rows of files that this site has not registered, or that the script made up, may be anybody's: every
+    budget pays for them.
+    """
+    names = {federation.registered(source) for source in sources}
+    if None in names or not names:
+        names |= federation.ledger.limits.keys() or {UNREGISTERED}
+    return sorted(name for name in names if name is not None)
+
+
 class Loss:
     """The privacy loss of one analysis at this site, reserved before it begins.
 
@@ -53,18 +70,18 @@ class Loss:
     federation
         The session.
     label
-        The analysis, as the budget books it.
+        The analysis, as the ledger books it.
     """
 
     def __init__(self, federation: Federation, label: str) -> None:
         self._federation = federation
         self._label = label
-        self._reservation: Reservation | None = None
+        self._reservations: list[Reservation] = []
         self._left = Fraction(0)
         self._begun = False
 
-    def reserve(self, rho: Fraction) -> None:
-        """Reserve a loss, or raise BudgetError; called once, by what `Analysis.agree` is given."""
+    def reserve(self, rho: Fraction, sources: Sequence[Path | None]) -> None:
+        """Reserve a loss; called once, by what `Analysis.agree` is given. See `Analysis.reserve`."""
         mine, shared = self._federation.policy.colluders, colluders(self._federation)
         if mine > shared:
             raise PolicyError(
@@ -72,19 +89,25 @@ class Loss:
                 f"so many, and the sites draw it against {shared}: let all sign an epoch with colluders = "
                 f"{mine}"
             )
-        if shared >= len(self._federation.sites):
-            raise PolicyError(
-                f"{self._label}: the federation's rule colluders = {shared} leaves no site to trust"
+        for data in data_sets(self._federation, sources):
+            made = self._federation.ledger.reserve(data, self._label, rho)
+            self._reservations.append(made)
+            self._federation.log(
+                "budget.reserved", data=data, number=made.number, digest=made.digest, rho=str(rho)
             )
-        if self._federation.budget is not None:
-            self._reservation = self._federation.budget.reserve(analysis=self._label, rho=rho)
         self._left = rho
 
     def close(self) -> None:
-        """Note what became of it, at the end of the analysis however it ends."""
-        reservation, self._reservation, self._left = self._reservation, None, Fraction(0)
-        if reservation is not None:
-            reservation.spent() if self._begun else reservation.returned()
+        """Settle what was reserved, at the end of the analysis however it ends.
+
+        Once noise was drawn others may hold the sum, and it is spent. Else it is returned, which the audit
+        log has to say before the ledger may.
+        """
+        made, self._reservations, self._left = self._reservations, [], Fraction(0)
+        for its in made:
+            if not self._begun and self._federation.records is not None:
+                self._federation.records.log("budget.returned", number=its.number)
+            self._federation.ledger.settle(its, "spent" if self._begun else "returned")
 
     def noise(self, values: NDArray[Any], squared_sensitivity: Fraction, rho: Fraction) -> Summand:
         """Add this site's noise to its summands."""

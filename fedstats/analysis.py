@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from math import prod
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats._counts import MOST
-from fedstats._noised import Loss, Noisy
 from fedstats._joint import too_few, too_large_a_row, too_large_a_site
+from fedstats._noised import Loss, Noisy
 from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
@@ -252,7 +252,8 @@ class Analysis:
                 "max_site_share",
                 "is exceeded, as one site has more of the rows of all: use more rows of the others",
             )
-        if self._is_due("max_row_share") and (numbers := self._rules.numbers()):
+        # Where there is noise, values are clipped, and no row makes up more than its bounds allow.
+        if self._is_due("max_row_share") and self.disclose != "noised" and (numbers := self._rules.numbers()):
             columns = list(numbers)
             exceeded = self._decide(
                 "max_row_share",
@@ -309,8 +310,15 @@ class Analysis:
         with translated():
             return secure_sum(self.federation.party, step, array, ring=ring)
 
-    def reserve(self, rho: Fraction) -> None:
+    def reserve(self, rho: Fraction, *sources: Path | None) -> None:
         """Set aside what the analysis will cost of this site's budget; called by what `agree` is given.
+
+        Parameters
+        ----------
+        rho
+            The cost.
+        sources
+            The files that its rows come from, see `Cohort.source`: their budgets pay.
 
         Raises
         ------
@@ -319,7 +327,7 @@ class Analysis:
         PolicyError
             This site asks for noise against more colluders than the sites draw it against.
         """
-        self._loss.reserve(rho)
+        self._loss.reserve(rho, sources)
 
     def release(
         self,
@@ -420,7 +428,8 @@ class Analysis:
 
         Recorded before it is opened: should that fail on its way, other sites may hold it already.
         """
-        if label not in self._declared or (self.disclose == "noised") != (kind == "noised"):
+        # With noise nothing else is opened, but for what rules of sites ask.
+        if label not in self._declared or (kind == "noised") != (label in self.declaration.noised):
             raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")

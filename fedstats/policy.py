@@ -143,6 +143,7 @@ class _Rules:
     allow_result: bool = True
     allow_gated: bool = True
     allow_aggregate: bool = True
+    allow_noised: bool = True
     min_sites: int = 3
     colluders: int = 1
     min_rows: int = 0
@@ -268,8 +269,8 @@ class FederationPolicy(_Rules):
 
     Attributes
     ----------
-    allow_result, allow_gated, allow_aggregate, min_sites, colluders, min_rows, min_pooled_rows, \
-    max_parameters, max_site_share, max_row_share, max_digits
+    allow_result, allow_gated, allow_aggregate, allow_noised, min_sites, colluders, min_rows, \
+    min_pooled_rows, max_parameters, max_site_share, max_row_share, max_digits
         As for `SitePolicy`, whose defaults for the number of sites are the stricter ones.
     min_cell
         Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
@@ -291,8 +292,9 @@ class SitePolicy(_Rules):
 
     Attributes
     ----------
-    allow_result, allow_gated, allow_aggregate
-        Which modes of disclosure may be used. The last one opens pooled sufficient statistics to all sites.
+    allow_result, allow_gated, allow_aggregate, allow_noised
+        Which modes of disclosure may be used. The third opens pooled sufficient statistics to all sites, and
+        the last sums with noise (`fedstats.privacy`): alone it lets differentially private results pass only.
     min_sites
         Analyses over fewer sites are refused.
     colluders

@@ -45,13 +45,17 @@ class Loss:
         return loss(self.rho, self.epsilon, self.delta)
 
 
-def agree_call(run: Analysis, call: str, asked: Loss, local: Callable[[], T]) -> tuple[T, Fraction]:
+def agree_call(
+    run: Analysis, cohort: Cohort, call: str, asked: Loss, local: Callable[[], T]
+) -> tuple[T, Fraction]:
     """Agree with the other sites on a call, take this site's rows, and reserve what the call costs.
 
     Parameters
     ----------
     run
         The analysis, at its start; its declaration includes `PUBLISHED`.
+    cohort
+        The rows, whose data set's budget pays.
     call
         Every option that all sites must give alike, as text.
     asked
@@ -76,7 +80,7 @@ def agree_call(run: Analysis, call: str, asked: Loss, local: Callable[[], T]) ->
     def check() -> Mapping[str, Any]:
         rho = asked.value()
         part = local()
-        run.reserve(rho)
+        run.reserve(rho, cohort.source)
         mine.append((part, rho))
         return {"call": f"{call}, rho={rho}"}
 

@@ -100,7 +100,7 @@ def chi2_contingency(
 
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         call = f"row={row!r}, column={column!r}, level={level!r}"
-        (levels, table), its = _call.agree_call(run, call, asked, local)
+        (levels, table), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("counts", table, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         statistic, pvalue = by_simulation(noisy.sums, noisy.variance, DRAWS)
         index = pd.MultiIndex.from_product(levels, names=[row, column])

@@ -98,13 +98,14 @@ def histogram(
     def local() -> tuple[Array, tuple[str, ...], Integers]:
         _call.check_level(level)
         edges = edges_of(bins)
+        cohort.federation.divided(column, float(np.diff(edges).min()))
         groups, group = _call.grouped(cohort, by)
         values = _call.numbers(cohort, column)
         return edges, groups, np.array([in_bins(values[group == code], edges) for code in range(len(groups))])
 
     with cohort.federation.analysis(HISTOGRAM, "noised") as run:
         call = f"column={column!r}, bins={bins!r}, by={by!r}, level={level!r}"
-        (edges, groups, counts), its = _call.agree_call(run, call, asked, local)
+        (edges, groups, counts), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("counts", counts, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         intervals = pd.IntervalIndex.from_breaks(edges, closed="left", name=column)
         index = (
@@ -144,7 +145,9 @@ def value_counts(
         return levels, in_cells([_call.codes(cohort, column, levels)], (len(levels),))
 
     with cohort.federation.analysis(VALUE_COUNTS, "noised") as run:
-        (levels, counts), its = _call.agree_call(run, f"column={column!r}, level={level!r}", asked, local)
+        (levels, counts), its = _call.agree_call(
+            run, cohort, f"column={column!r}, level={level!r}", asked, local
+        )
         noisy = run.release("counts", counts, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         return PrivateTable(
             **run.finish(),
@@ -216,7 +219,7 @@ def crosstab(
 
     with cohort.federation.analysis(CROSSTAB, "noised") as run:
         call = f"columns={columns!r}, level={level!r}"
-        (names, levels, table), its = _call.agree_call(run, call, asked, local)
+        (names, levels, table), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("counts", table, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         counts, summed = noisy.sums, np.ones(table.shape)
         for axis in range(len(names)):

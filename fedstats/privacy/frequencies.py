@@ -110,7 +110,7 @@ def allele_frequencies(
 
         def check() -> None:
             _call.check_level(level)
-            run.reserve(asked.value())
+            run.reserve(asked.value(), cohort.source, genotypes.path)
 
         options = f"{ambiguous=}, {rho=}, {epsilon=}, {delta=}, {level=}"
         found, shared = _variants.agree_variants(

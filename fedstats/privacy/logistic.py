@@ -134,7 +134,7 @@ def logit(
 
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         call = f"{formula!r}, bounds={bounds!r}, iterations={iterations!r}, level={level!r}"
-        model, its = _call.agree_call(run, call, asked, local)
+        model, its = _call.agree_call(run, cohort, call, asked, local)
         run.check_parameters(lambda: len(model.names))
         terms, events = len(model.names), (model.y > 0).astype(np.float64)
         beta = np.zeros(terms)

@@ -123,7 +123,7 @@ def mean(
 
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         call = f"columns={columns!r}, bounds={bounds!r}, by={by!r}, level={level!r}"
-        (names, limits, groups, sums), its = _call.agree_call(run, call, asked, local)
+        (names, limits, groups, sums), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("sums", sums, squared_sensitivity=squared_sensitivity(len(names)), rho=its)
         estimates = [
             estimate(noisy.sums[code, number] / UNIT, noisy.variance / UNIT**2, limits[number], level)

@@ -103,7 +103,7 @@ def kaplan_meier(
 
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         call = f"{duration=}, {event=}, {grid=}, {by=}, {level=}"
-        (times, groups, counts), its = _call.agree_call(run, call, asked, local)
+        (times, groups, counts), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("counts", counts, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         frames = [estimate(mine, noisy.variance, times, level) for mine in noisy.sums]
         frame = frames[0] if by is None else pd.concat(frames, keys=groups, names=[by, "time"])

@@ -22,6 +22,7 @@ from scipy import stats
 
 import fedstats as fs
 from fedstats import _noised
+from fedstats.ledger import Ledger
 from fedstats.privacy import counts, epsilon_for, frequencies, linear, logistic, moments, quantiles, survival
 from fedstats.privacy._call import Bounds
 from fedstats.privacy._model import UNIT
@@ -36,12 +37,13 @@ def opened(values: np.ndarray, squared: int, runs: int, *, rho: Fraction = RHO) 
         sites=("a", "b", "c"),
         policy=fs.policy.SitePolicy(),
         shared_policy=fs.policy.FederationPolicy(),
-        budget=None,
+        ledger=Ledger(None),
+        log=lambda *_, **__: None,
     )
     total = np.zeros((runs, values.size))
     for mine in (values, np.zeros_like(values)):
         loss = _noised.Loss(federation, "audit")  # type: ignore[arg-type]
-        loss.reserve(rho)
+        loss.reserve(rho, ())
         summand = loss.noise(np.broadcast_to(mine, (runs, values.size)), Fraction(squared), rho)
         total += summand.opened(summand.values).sums
     return total

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 import fedstats as fs
-from fedstats.budget import MemoryBudget
 from fedstats.disclosure import Declaration
 from fedstats.federation import Federation
 
@@ -42,14 +41,14 @@ def test_sums_are_opened_with_the_noise_that_is_told(sites: int, against: int) -
 
 def test_a_budget_is_spent_exactly_and_then_stops_all_sites() -> None:
     def program(federation: Federation, limit: Fraction) -> tuple[Fraction, str, frozenset[str]]:
-        federation.budget = MemoryBudget(limit)
+        federation.ledger.limits["patients"] = limit
         for _ in range(3):
             released(federation, 1)
         before = len(federation.leakage.labels)
         with pytest.raises(fs.FedStatsError) as caught:
             released(federation, 1)
         assert len(federation.leakage.labels) == before
-        return federation.budget.used, type(caught.value).__name__, federation.leakage.rho
+        return federation.ledger.spent("patients"), type(caught.value).__name__, federation.leakage.rho
 
     found = fs.simulate(program, [Fraction(1), Fraction(3, 10), Fraction(1)])
     assert [its[0] for its in found] == [Fraction(3, 10)] * 3
@@ -59,20 +58,20 @@ def test_a_budget_is_spent_exactly_and_then_stops_all_sites() -> None:
 
 def test_a_reservation_counts_as_spent_once_noise_was_drawn() -> None:
     def program(federation: Federation, size: int) -> tuple[Fraction, Fraction]:
-        federation.budget = MemoryBudget(Fraction(1))
+        federation.ledger.limits["patients"] = Fraction(1)
 
         def fail() -> None:
             with federation.analysis(NOISY, "noised") as run:
                 run.agree("question", lambda: run.reserve(RHO) or {})
-                assert federation.budget.used == RHO  # type: ignore[union-attr]
+                assert federation.ledger.spent("patients") == RHO
                 run.release("total", np.ones(size, np.int64), squared_sensitivity=1, rho=RHO)
 
         with federation.analysis(NOISY, "noised") as run:
             run.agree("question", lambda: run.reserve(RHO) or {})
-        unused = federation.budget.used
+        unused = federation.ledger.spent("patients")
         with pytest.raises(fs.FedStatsError):
             fail()
-        return unused, federation.budget.used
+        return unused, federation.ledger.spent("patients")
 
     assert fs.simulate(program, [3, 2, 3]) == [(0, RHO)] * 3
 
