@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from site_helpers import federate, session
 
 import fedstats as fs
+from fedstats.audit import Audit
 from fedstats.disclosure import Declaration
 from fedstats.federation import Federation
+from fedstats.ledger import Ledger
+from fedstats.site import Site
+from transport.sitekeys import SiteKeys
 
 NOISY = Declaration("noisy", noised={"total": "a sum"}, published={"question": "nothing"})
 RHO = Fraction(1, 10)
@@ -91,11 +97,11 @@ def test_what_was_not_declared_reserved_or_noised_does_not_pass() -> None:
     assert fs.simulate(program, [1, 2, 3]) == [{"question", "total"}] * 3
 
 
-@pytest.mark.parametrize(("reserved", "asked"), [(RHO, 2 * RHO), (Fraction(0), RHO)])
-def test_more_than_was_reserved_is_not_opened(reserved: Fraction, asked: Fraction) -> None:
+@pytest.mark.parametrize(("reserved", "asked"), [(RHO, 2 * RHO), (None, RHO)])
+def test_more_than_was_reserved_is_not_opened(reserved: Fraction | None, asked: Fraction) -> None:
     def program(federation: Federation, mine: int) -> None:
         with federation.analysis(NOISY, "noised") as run:
-            run.agree("question", lambda: run.reserve(reserved) or {})
+            run.agree("question", lambda: {} if reserved is None else run.reserve(reserved) or {})
             run.release("total", np.array([mine]), squared_sensitivity=1, rho=asked)
 
     with pytest.raises(RuntimeError, match="more with noise than it has reserved"):
@@ -156,3 +162,93 @@ def test_bundles_and_sessions_hold_what_was_spent(tmp_path: Any) -> None:
 
     assert fs.simulate(program, [pd.DataFrame({"x": [0.5, 1.5]})] * 3) == [2 * RHO] * 3
     assert '"rho":"1/10"' in (tmp_path / "bundle.json").read_text()
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> dict[str, Site]:
+    """Three sites with two registered files each, of which one has a budget."""
+    found = federate(tmp_path, "a", "b", "c")
+    for site in found.values():
+        for name in ("patients", "others"):
+            pd.DataFrame({"x": [0.5, 1.5]}).to_csv(site.path.with_name(f"{name}.csv"), index=False)
+        text = site.path.read_text()
+        registered = 'patients = "patients.csv"\nothers = "others.csv"\n'
+        text = text.replace('# patients = "patients.parquet"\n', registered)
+        site.path.write_text(f"{text}\n[budget]\npatients = 0.25\n")
+    return {name: Site.load(site.path) for name, site in found.items()}
+
+
+def checked(site: Site) -> Ledger:
+    ledger = Ledger(site.ledger, site.budget)
+    ledger.check(Audit(site.audit, SiteKeys.load(site.keys).identity).entries())
+    return ledger
+
+
+def test_the_ledger_books_by_data_set_and_agrees_with_the_audit_log(sites: dict[str, Site]) -> None:
+    def count(federation: Federation, source: Any) -> None:
+        fs.privacy.histogram(federation.cohort(source), "x", [0, 1, 2], rho=0.1)
+
+    def program(federation: Federation, name: str) -> str:
+        federation._data = dict(sites[name].data)
+        count(federation, "patients")
+        count(federation, "others")
+        count(federation, sites[name].path.with_name("patients.csv"))  # the same file by its path
+        with pytest.raises(fs.FedStatsError) as caught:
+            count(federation, "patients")
+        with pytest.raises(fs.FedStatsError):  # made up by the script: it might be anybody's
+            count(federation, pd.DataFrame({"x": [0.5]}))
+        count(federation, "others")
+        return type(caught.value).__name__
+
+    assert session(sites, program) == ["BudgetError"] * 3
+    for site in sites.values():
+        ledger = checked(site)
+        states = [(its.data, its.state, its.rho) for its in ledger.reservations()]
+        assert states == [(data, "spent", RHO) for data in ("patients", "others", "patients", "others")]
+        assert ledger.left("patients") == Fraction(1, 20)
+        ledger.close()
+
+
+def test_what_another_site_cannot_pay_is_returned_and_logged(sites: dict[str, Site]) -> None:
+    poor = sites["b"].path
+    poor.write_text(poor.read_text().replace("patients = 0.25", "patients = 0.05"))
+
+    def program(federation: Federation, name: str) -> str:
+        federation._data = dict(sites[name].data)
+        cohort = federation.cohort("patients")
+        with pytest.raises(fs.FedStatsError) as caught:
+            fs.privacy.histogram(cohort, "x", [0, 1, 2], rho=0.1)
+        return type(caught.value).__name__
+
+    assert session(sites, program) == ["RemoteError", "BudgetError", "RemoteError"]
+    for name, site in sites.items():
+        ledger = checked(site)
+        assert [its.state for its in ledger.reservations()] == ([] if name == "b" else ["returned"])
+        assert ledger.spent("patients") == 0
+        ledger.close()
+
+
+def test_a_site_can_let_noisy_results_pass_alone() -> None:
+    only = fs.policy.SitePolicy(allow_result=False, allow_aggregate=False, allow_gated=False)
+    rows = pd.DataFrame({"x": [0.5, 1.5]})
+
+    def program(federation: Federation, _: None) -> None:
+        cohort = federation.cohort(rows)
+        fs.privacy.histogram(cohort, "x", [0, 1, 2], rho=0.1)
+        with pytest.raises(fs.PolicyError, match="allow_aggregate"):
+            fs.histogram(cohort, "x", [0, 1, 2], disclose="aggregate")
+
+    fs.simulate(program, [None] * 3, policy=only)
+    with pytest.raises(fs.PolicyError, match="allow_noised = false"):
+        fs.simulate(program, [None] * 3, policy=fs.policy.SitePolicy(allow_noised=False))
+
+
+def test_rules_on_all_rows_are_asked_and_told() -> None:
+    def program(federation: Federation, rows: int) -> frozenset[str]:
+        cohort = federation.cohort(pd.DataFrame({"x": np.full(rows, 1e300)}))
+        return fs.privacy.histogram(cohort, "x", [0, 1, 2], rho=0.1).leakage.labels
+
+    rule = fs.policy.SitePolicy(min_pooled_rows=9, max_row_share=0.5)
+    assert fs.simulate(program, [3, 3, 3], policy=rule) == [{"call", "counts", "min_pooled_rows"}] * 3
+    with pytest.raises(fs.PolicyError, match="min_pooled_rows = 9"):
+        fs.simulate(program, [3, 3, 2], policy=rule)
