@@ -14,12 +14,13 @@ from fedstats._guard import check_siblings
 
 check_siblings()
 
-from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
+from fedstats import gwas, privacy  # noqa: E402  (nothing may be imported before the check)
 from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
 from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
+    BudgetError,
     DataError,
     DisclosureError,
     EstimationError,
@@ -129,6 +130,7 @@ __all__ = [
     "AnovaResult",
     "BinomialResult",
     "BrierResult",
+    "BudgetError",
     "CalibrationResult",
     "CheckResult",
     "Chi2Result",
@@ -232,6 +234,7 @@ __all__ = [
     "ordinal",
     "pca",
     "poisson",
+    "privacy",
     "proportions_ztest",
     "quantile",
     "quantreg",

@@ -17,6 +17,7 @@ from fedstats.analysis import Analysis
 from fedstats.consent import Consent
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError
+from fedstats.ledger import Ledger
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
 from fedstats.rowsets import RowSets
@@ -88,6 +89,7 @@ class Federation:
         #: Columns of numbers whose values it counts, and the narrowest bins.
         self.asked_widths: dict[str, float] = {}
         self._row_sets: RowSets | None = None
+        self._ledger: Ledger | None = None
         self._mesh = mesh
         self._data = dict(data or {})
         self._reveals: list[Reveal] = []
@@ -277,6 +279,19 @@ class Federation:
             self._row_sets = RowSets.in_memory() if self.records is None else self.records.row_sets()
         return self._row_sets
 
+    @property
+    def ledger(self) -> Ledger:
+        """What was spent of this site's privacy budgets; opened when an analysis first asks for it."""
+        if self._ledger is None:
+            self._ledger = Ledger(None) if self.records is None else self.records.ledger()
+        return self._ledger
+
+    def registered(self, path: Path | None) -> str | None:
+        """Return the name under which this site has registered a file, if it has."""
+        if path is None:
+            return None
+        return next((name for name, its in self._data.items() if its.resolve() == path.resolve()), None)
+
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
         if self.records is not None:
@@ -338,6 +353,9 @@ class Federation:
         if self._row_sets is not None:
             self._row_sets.close()
             self._row_sets = None
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
 
     def __enter__(self) -> Self:
         return self

@@ -30,7 +30,16 @@ def test_every_example_is_tested() -> None:
         "table1.py",
         "linked_registries.py",
         "risk_model.py",
+        "private_registry.py",
     }
+
+
+def test_private_registry() -> None:
+    printed = run("private_registry.py")
+    assert "mean: ρ = 0.05, (ε, δ) = (1.47, 1e-06)" in printed
+    assert "Kaplan–Meier curve of time over 3 sites, by sex" in printed
+    assert "Left of the budget: 0.05" in printed
+    assert "Refused: privacy.crosstab#6 costs rho = 0.1" in printed
 
 
 def test_three_hospitals() -> None:
