@@ -104,7 +104,9 @@ class Blocks:
         half = half - kappa * v[:, np.newaxis, :, np.newaxis] * v[:, np.newaxis, :]
         crossed = np.tensordot(Ba, S @ Ba, axes=([1, 2], [1, 2]))[:, 0, :, 0]
         second_logdet = (
-            2 * kappa * crossed - np.tensordot(BS, BS, axes=([1, 2, 3], [1, 3, 2])) - kappa**2 * np.outer(c, c)
+            2 * kappa * crossed
+            - np.tensordot(BS, BS, axes=([1, 2, 3], [1, 3, 2]))
+            - kappa**2 * np.outer(c, c)
         )
         second = half + half.swapaxes(2, 3)
         if site is not None:

@@ -25,6 +25,11 @@ LITTLE = 0.01
 #: Steps so small are not compared: what they gain drowns in the rounding of a likelihood.
 SMALL = 1e-4
 MOST_STEPS, MOST_HALVES = 60, 12
+#: In which parts steps are damped.
+DAMPINGS = 2.0 ** np.array([-10, -8, -6, -4, -2, 0])
+#: Longest step, relative to the largest parameter and 1. Less than that: at 0, where the criterion is as large
+#: on both sides, a search would never leave again.
+FARTHEST = 0.9
 
 
 class Criterion(Protocol, Generic[Found]):
@@ -33,8 +38,12 @@ class Criterion(Protocol, Generic[Found]):
     def evaluate(self, theta: Array) -> Found:
         """Compute what the methods below need at a point."""
 
-    def step(self, found: Found) -> Array:
-        """Return a step along which the criterion falls; Newton's where it bends upwards."""
+    def step(self, found: Found, dampings: Array) -> Array:
+        """Return a step along which the criterion falls.
+
+        To second derivatives the least of the given parts of another matrix is added, one that is positive
+        definite everywhere, that makes the sum positive definite; where none does, that matrix is used alone.
+        """
 
     def is_worse(self, found: Found, before: Found) -> bool:
         """Return whether the criterion is larger than it was before."""
@@ -51,15 +60,15 @@ def minimise(criterion: Criterion[Found], start: Array) -> tuple[Array, int]:
     here, last = np.array(start, np.float64), np.inf
     found = criterion.evaluate(here)
     for number in range(1, MOST_STEPS + 1):
-        step = criterion.step(found)
-        size = float(np.abs(step).max())
         largest = float(np.abs(here).max())
+        step = criterion.step(found, _dampings(last / max(1.0, largest)))
+        size = float(np.abs(step).max())
         reach = max(largest, LITTLE)
         # Convergence is quadratic by now: the next step would be about this long.
         expected = size**3 / last**2
         if size <= TOLERANCE * reach or (size < SMALL and expected <= PRECISION * reach):
             return here + step, number
-        step = step * min(1.0, max(1.0, largest) / size)
+        step = step * min(1.0, FARTHEST * max(1.0, largest) / size)
         for _ in range(MOST_HALVES):
             tried = criterion.evaluate(here + step)
             if size < max(SMALL, last / 2) or not criterion.is_worse(tried, found):
@@ -72,6 +81,12 @@ def minimise(criterion: Criterion[Found], start: Array) -> tuple[Array, int]:
         "the variance components do not converge: the data may say too little of the random effects; use "
         "fewer slopes, or fewer terms"
     )
+
+
+def _dampings(size: float) -> Array:
+    """Return in which parts steps are damped after one of this size: the less the nearer."""
+    least = np.ldexp(np.rint(np.ldexp(DAMPINGS[0] * min(1.0, size), 30)), -30)
+    return np.append(least, DAMPINGS)
 
 
 def numbers() -> Iterator[int]:

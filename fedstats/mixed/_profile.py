@@ -14,6 +14,9 @@ log det A is negative definite (−F, Fisher's information), and so is its oppos
 is, apart from each other, what the two parts make of the bends of V. Without the parts of the data, F and the
 bends that go with it are a matrix that is positive definite everywhere, as in Fisher's scoring: with that the
 criterion falls where second derivatives do not bend upwards. At θ = 0 it does not vanish as F does.
+
+The same matrix damps Newton's steps: where a variance is 0 some direction of θ is without effect, and second
+derivatives in it are 0.
 """
 
 from __future__ import annotations
@@ -34,8 +37,8 @@ from fedstats.regression._cholesky import cholesky
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
 
-#: A step is refused if it is this many times as large as a parameter is known to.
-BOUND = 2.0**24
+#: A matrix is not positive definite if an eigenvalue is below this part of a diagonal of 1.
+FLAT = 1e-12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -200,25 +203,21 @@ class OpenLikelihood:
         value = df * np.log(rss) + logdet[0]
         return Evaluation(float(value), gradient, second, information + logdet[at.bent])
 
-    def step(self, found: Evaluation) -> Array:
-        """Return Newton's step, or that of scoring."""
-        for matrix in (found.second, found.scoring):
-            scale = 1 / np.sqrt(np.abs(np.diag(found.scoring)))
-            try:
-                step = -scale * np.linalg.solve(matrix * np.outer(scale, scale), scale * found.gradient)
-            except np.linalg.LinAlgError:
-                continue
-            if np.abs(step).max() < BOUND and found.gradient @ step < 0:
-                return step
-        if not found.gradient.any():
-            return np.zeros_like(found.gradient)
+    def step(self, found: Evaluation, dampings: Array) -> Array:
+        """Return Newton's step, damped as far as it must be, or that of scoring."""
+        scale = 1 / np.sqrt(np.diag(found.scoring))
+        damped = (found.second + part * found.scoring for part in dampings)
+        for matrix in (*damped, found.scoring):
+            scaled = matrix * np.outer(scale, scale)
+            if np.linalg.eigvalsh(scaled)[0] > FLAT:
+                return np.asarray(-scale * np.linalg.solve(scaled, scale * found.gradient))
         raise EstimationError(UNDETERMINED)
 
     def is_worse(self, found: Evaluation, before: Evaluation) -> bool:
         """Return whether the criterion is larger than it was before, but for rounding."""
         return found.value > before.value + WORSE * self.rows.df
 
-    def fitted(self, theta: Array, combinations: Array) -> Fitted:
+    def fitted(self, theta: Array, to_terms: Array) -> Fitted:
         """Return the estimates at real parameters. One sum."""
         p = len(self.rows.names)
         (products,), (logdet,) = self._opened(self.rows.value(theta))
@@ -227,7 +226,7 @@ class OpenLikelihood:
         e = np.append(-beta, 1.0)
         if self.rows.reml:
             logdet += np.linalg.slogdet(products[:p, :p])[1]
-        matrix = combinations @ inverse @ combinations.T
+        matrix = to_terms @ inverse @ to_terms.T
         scale = _positive(float(e @ products @ e)) / self.rows.df
         return Fitted(beta, np.diag(matrix).copy(), matrix, scale, float(logdet))
 

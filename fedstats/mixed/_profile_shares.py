@@ -1,14 +1,14 @@
 """The same likelihood on shares: of each step only the step is opened, and whether the last one went too far.
 
 Everything is multiplied by a power of ρ = rss/n, so that nothing is divided before a system of equations is
-solved: sums and products of long numbers are exact. The equations of Newton's step and of that of scoring are
-solved together; which of them is opened is chosen on shares.
+solved: sums and products of long numbers are exact. How far Newton's step must be damped is decided on shares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,17 +16,16 @@ import numpy as np
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.mixed._maximum import numbers
-from fedstats.mixed._profile import BOUND, UNDETERMINED, WORSE, Fitted, Layout, Rows, positions
+from fedstats.mixed._profile import UNDETERMINED, WORSE, Fitted, Layout, Rows, positions
 from fedstats.regression import _equations
-from protocols import linalg, long
+from protocols import linalg
 from protocols.cholesky import cholesky
 from protocols.errors import SingularError
 from protocols.floating import fixed, floating
 from protocols.functions import log
-from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, stack
+from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, public, stack
 from protocols.secret import SecretArray
 from protocols.secret import concatenate as join
-from protocols.secret import public as public_elements
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -35,6 +34,10 @@ if TYPE_CHECKING:
 DIGITS, LARGEST = 120, 2.0**100
 #: Fractional bits of systems of equations, and of their solutions.
 SYSTEM, SOLUTION = 48, 44
+#: What a solution may be, in units of the root of the number of rows.
+BOUND = 2.0**24
+#: A matrix is not positive definite if a leading minor is below this.
+LEAST_MINOR = 2.0**-44
 #: Numbers of which logarithms are taken: the largest one, and their fractional bits.
 LARGEST_OF_LOGS, LOG_DIGITS = 2.0**26, 46
 #: Least pivot of the correlations of terms: what `_equations.inverted` lets pass is above.
@@ -110,9 +113,7 @@ class SharedLikelihood:
             outer = _short(multiply(first.reshape(k, 1), first))
             ends = np.cumsum([part.size for part in flat])[:-1].tolist()
             once = _split(_short(multiply(concatenate(flat), rho)), ends)
-            twice = _short(
-                multiply(concatenate([first * df + once[0], once[1], once[2]]), rho)
-            )
+            twice = _short(multiply(concatenate([first * df + once[0], once[1], once[2]]), rho))
             gradient, information, bends = _split(twice, ends[:2])
             information, bends = information.reshape(square), bends.reshape(square)
             straight, bent = (part.reshape(square) * df for part in once[3:])
@@ -130,33 +131,34 @@ class SharedLikelihood:
                 size=parts[on, on],
             )
 
-    def step(self, found: SharedEvaluation) -> Array:
-        """Open Newton's step, or that of scoring, without telling which. About 70 rounds."""
-        k, root = len(found.gradient), float(np.sqrt(self.rows.n))
-        with self.run.on_shares() as engine:
+    def step(self, found: SharedEvaluation, dampings: Array) -> Array:
+        """Open Newton's step, damped as far as it must be, or that of scoring; not which. About 90 rounds."""
+        root = float(np.sqrt(self.rows.n))
+        with self.run.on_shares():
             digits = _equations.SCALE_DIGITS
             size = floating(found.size.assume(LARGEST) + 2.0**-_equations.RESOLUTION)
             scale = fixed(1 / size.sqrt(), bound=2.0**_equations.SCALE, fraction=digits, least=2.0**-digits)
             both = stack([found.second, found.scoring]).assume(LARGEST)
-            systems = narrow(_equations.scaled_by(scale, both), bound=1.01, fraction=SYSTEM)
-            # Derivatives are within the roots of df times these sizes.
+            second, scoring = _equations.scaled_by(scale, both).assume(1.0).rescale(SYSTEM)
+            parts = dampings[:, np.newaxis, np.newaxis]
+            damped = (second + scoring * parts).rescale(SYSTEM).assume(2.0)
+            # Of those that are positive definite, and more damping leaves them so, the first one.
+            less = concatenate([damped[:-1] - damped[1:], (damped[-1] - scoring).reshape(1, *scoring.shape)])
+            is_definite = lengthen(_are_definite(damped)).reshape(len(dampings), 1, 1)
+            chosen = scoring + multiply(is_definite, less).sum(axis=0)
+            # Derivatives are within the roots of df times the sizes.
             slope = multiply(scale, found.gradient.assume(LARGEST)) * (1 / root)
-            right = narrow(slope, bound=4, fraction=SYSTEM)
             try:
                 solved = linalg.solve(
-                    _block_diagonal(systems), join([right, right]), bound=BOUND, fraction=SOLUTION
-                ).reshape(2, k)
+                    narrow(chosen, bound=2.01, fraction=SYSTEM),
+                    narrow(slope, bound=4, fraction=SYSTEM),
+                    bound=BOUND,
+                    fraction=SOLUTION,
+                    definite=True,
+                )
             except SingularError:
-                try:
-                    solved = linalg.solve(systems[1], right, bound=BOUND, fraction=SOLUTION).reshape(1, k)
-                except SingularError:
-                    raise EstimationError(UNDETERMINED) from None
-            steps = lengthen(solved)
-            chosen = steps[-1]
-            if len(solved) > 1:
-                is_downhill = lengthen(multiply(steps[0], lengthen(right)).sum() > 0)
-                chosen = chosen + multiply(steps[0] - chosen, is_downhill)
-            secret = _equations.coefficients(multiply(scale, chosen) * -root)
+                raise EstimationError(UNDETERMINED) from None
+            secret = _equations.coefficients(multiply(scale, lengthen(solved)) * -root)
         return self.run.reveal({"variance parameters": secret}, part=next(self._parts))["variance parameters"]
 
     def is_worse(self, found: SharedEvaluation, before: SharedEvaluation) -> bool:
@@ -171,7 +173,7 @@ class SharedLikelihood:
             worse = rise > WORSE * n
         return bool(self.run.reveal({"gains": worse}, part=next(self._parts))["gains"].item())
 
-    def fitted(self, theta: Array, combinations: Array) -> Fitted:
+    def fitted(self, theta: Array, to_terms: Array) -> Fitted:
         """Open the estimates, but for their covariances."""
         p, n = len(self.rows.names), self.rows.n
         with self.run.on_shares():
@@ -183,8 +185,8 @@ class SharedLikelihood:
             if self.rows.reml:
                 for part in _logs(_of_terms(A, inverse.scale, n)):
                     logdet = logdet + part.sum()
-            matrix = inverse.sandwich(L=combinations)
-            own = np.arange(len(combinations))
+            matrix = inverse.sandwich(L=to_terms)
+            own = np.arange(len(to_terms))
             opened = {
                 "fixed effects": _equations.coefficients(-e[:p]),
                 "error variance": floating(rss),
@@ -211,27 +213,44 @@ class SharedLikelihood:
 
 
 def _short(x: LongArray) -> LongArray:
-    """Return numbers with as many fractional bits as all have here, and of a size that nothing here exceeds."""
+    """Return numbers with as many fractional bits as all have here, and of a size that none exceeds."""
     return x.assume(min(LARGEST, x.format.magnitude)).rescale(DIGITS)
 
 
 def _split(x: LongArray, ends: list[int]) -> list[LongArray]:
     edges = [0, *ends, len(x)]
-    return [x[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+    return [x[low:high] for low, high in pairwise(edges)]
 
 
 def _minus_one(inverse: _equations.Inverse, P: LongArray) -> LongArray:
     """Return e = [−β 1]', with which P makes residual sums of squares."""
     p = len(P) - 1
     beta = inverse.times(P[:p, p:])[:, 0].assume(_equations.LARGEST_SOLUTION).rescale(DIGITS)
-    return concatenate([-beta, long.public(beta.engine, np.ones(1))])
+    return concatenate([-beta, public(beta.engine, np.ones(1))])
 
 
-def _block_diagonal(systems: SecretArray) -> SecretArray:
-    """Return two matrices, shape ``(2, k, k)``, as one."""
-    none = public_elements(systems.engine, np.zeros(systems.shape[1:], np.int64))
-    zero = SecretArray(systems.engine, none.shares, systems.format)
-    return join([join([systems[0], zero], axis=1), join([zero, systems[1]], axis=1)])
+def _are_definite(matrices: LongArray) -> SecretArray:
+    """Return which symmetric matrices, shape ``(m, k, k)``, are positive definite: all leading minors are.
+
+    Minors of the first columns are expanded along the last one of these. k + 15 rounds, and ⌈log2 k⌉.
+    """
+    m, k, _ = matrices.shape
+    minors = {(row,): matrices[:, row, 0] for row in range(k)}
+    leading = [minors[0,]]
+    for j in range(1, k):
+        rows = list(combinations(range(k), j + 1))
+        terms = [(each[:i] + each[i + 1 :], each[i], (-1) ** (i + j)) for each in rows for i in range(j + 1)]
+        smaller = stack([minors[rest] for rest, _, _ in terms], axis=1)
+        entries = matrices[:, [row for _, row, _ in terms], j] * np.array([sign for *_, sign in terms])
+        expanded = multiply(smaller, entries).reshape(m, len(rows), j + 1).sum(axis=2)
+        minors = {each: expanded[:, number] for number, each in enumerate(rows)}
+        leading.append(minors[rows[0]])
+    bits = stack(leading) > LEAST_MINOR
+    while len(bits) > 1:
+        half = len(bits) // 2
+        both = bits[:half] * bits[half : 2 * half]
+        bits = join([both, bits[2 * half :]]) if len(bits) % 2 else both
+    return bits[0]
 
 
 def _of_terms(A: LongArray, scale: LongArray, n: int) -> list[LongArray]:
@@ -243,9 +262,7 @@ def _of_terms(A: LongArray, scale: LongArray, n: int) -> list[LongArray]:
 
 
 def _logs(numbers: list[LongArray]) -> list[LongArray]:
-    """Return logarithms of arrays of positive numbers, in the same rounds."""
-    flat = [
-        narrow(array, bound=LARGEST_OF_LOGS, fraction=LOG_DIGITS) for array in (part.ravel() for part in numbers)
-    ]
-    found = lengthen(log(join(flat)))
-    return _split(found, np.cumsum([part.size for part in flat])[:-1].tolist())
+    """Return logarithms of arrays of positive numbers."""
+    flat = concatenate([part.rescale(LOG_DIGITS) for part in numbers])
+    found = lengthen(log(narrow(flat, bound=LARGEST_OF_LOGS, fraction=LOG_DIGITS)))
+    return _split(found, np.cumsum([part.size for part in numbers])[:-1].tolist())
