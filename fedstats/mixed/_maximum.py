@@ -17,8 +17,8 @@ from fedstats.expressions import Array
 #: What a criterion remembers of a point.
 Found = TypeVar("Found")
 
-#: The search ends after a step of this size, relative to the largest parameter, or if the next one would be of
-#: that size.
+#: The search ends after a step of this size, relative to the largest parameter, or if the next one would be
+#: of that size.
 TOLERANCE, PRECISION = 1e-8, 1e-11
 #: Parameters of less than this count as if they were this large.
 LITTLE = 0.01
@@ -27,8 +27,8 @@ SMALL = 1e-4
 MOST_STEPS, MOST_HALVES = 60, 12
 #: In which parts steps are damped.
 DAMPINGS = 2.0 ** np.array([-10, -8, -6, -4, -2, 0])
-#: Longest step, relative to the largest parameter and 1. Less than that: at 0, where the criterion is as large
-#: on both sides, a search would never leave again.
+#: Longest step, relative to the largest parameter and 1. Less than that: at 0, where the criterion is as
+#: large on both sides, a search would never leave again.
 FARTHEST = 0.9
 
 

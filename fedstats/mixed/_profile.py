@@ -2,8 +2,8 @@
 
 With A = X'V⁻¹X, b = X'V⁻¹y and c = y'V⁻¹y of given variance components θ, as parts of the error variance, the
 coefficients are β = A⁻¹b and the error variance is rss/df with rss = c − b'β. All of these are blocks of
-P = W'V⁻¹W for W = [X y], a pooled sum, and so are derivatives: with e = [−β 1]', rss = e'Pe and its derivative
-is e'P_i e. −2 log likelihood is, but for constants,
+P = W'V⁻¹W for W = [X y], a pooled sum, and so are derivatives: with e = [−β 1]', rss = e'Pe and its
+derivative is e'P_i e. −2 log likelihood is, but for constants,
 
     d(θ) = df·log rss + log det V + log det A,
 
@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
@@ -100,8 +101,8 @@ class Layout(NamedTuple):
     """
 
     first: slice
-    straight: Array
-    bent: Array
+    straight: NDArray[np.intp]
+    bent: NDArray[np.intp]
 
     @classmethod
     def of(cls, k: int) -> Layout:
@@ -112,7 +113,7 @@ class Layout(NamedTuple):
         return cls(slice(1, k + 1), 1 + k + pairs, 1 + k + k * (k + 1) // 2 + pairs)
 
 
-def positions(p: int) -> Array:
+def positions(p: int) -> NDArray[np.intp]:
     """Return where the entries of P are in its packed form, shape ``(p + 1, p + 1)``."""
     found = np.zeros((p + 1, p + 1), np.intp)
     found[np.triu_indices(p + 1)] = np.arange((p + 1) * (p + 2) // 2)

@@ -1,7 +1,8 @@
 """The same likelihood on shares: of each step only the step is opened, and whether the last one went too far.
 
 Everything is multiplied by a power of ρ = rss/n, so that nothing is divided before a system of equations is
-solved: sums and products of long numbers are exact. How far Newton's step must be damped is decided on shares.
+solved: sums and products of long numbers are exact. How far Newton's step must be damped is decided on
+shares.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fedstats.regression import _equations
 from protocols import linalg
 from protocols.cholesky import cholesky
 from protocols.errors import SingularError
-from protocols.floating import fixed, floating
+from protocols.floating import SecretFloat, fixed, floating
 from protocols.functions import log
 from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, public, stack
 from protocols.secret import SecretArray
@@ -187,7 +188,7 @@ class SharedLikelihood:
                     logdet = logdet + part.sum()
             matrix = inverse.sandwich(L=to_terms)
             own = np.arange(len(to_terms))
-            opened = {
+            opened: dict[str, SecretArray | SecretFloat] = {
                 "fixed effects": _equations.coefficients(-e[:p]),
                 "error variance": floating(rss),
                 "variances": floating(matrix[own, own]),
@@ -235,7 +236,7 @@ def _are_definite(matrices: LongArray) -> SecretArray:
     Minors of the first columns are expanded along the last one of these. k + 15 rounds, and ⌈log2 k⌉.
     """
     m, k, _ = matrices.shape
-    minors = {(row,): matrices[:, row, 0] for row in range(k)}
+    minors: dict[tuple[int, ...], LongArray] = {(row,): matrices[:, row, 0] for row in range(k)}
     leading = [minors[0,]]
     for j in range(1, k):
         rows = list(combinations(range(k), j + 1))

@@ -102,7 +102,8 @@ def glmm(
     Notes
     -----
     Laplace's approximation is that of lme4's `glmer`; standard errors are from second derivatives with the
-    standard deviation of the intercepts among the parameters. Where it is 0, the fit is `GLMMResult.singular`.
+    standard deviation of the intercepts among the parameters. Where that is 0, the fit is
+    `GLMMResult.singular`.
 
     **Leakage.** Every site learns, of the rows of all sites together: how many are complete, and how many are
     not; the number of clusters, and that none has rows at two sites; how many responses are 1; coarse sums
@@ -111,9 +112,9 @@ def glmm(
     site it is learnt which levels of the categorical columns occur there. A coalition of t sites learns
     nothing more with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
-    Cost: for three sites, with ``"aggregate"`` 20 rounds and two a step, and with ``"result"`` some 280 and 90
-    a step; there are 6 to 8 steps as a rule. That no cluster has rows at two sites takes 80 rounds, and 400
-    bytes for each cluster and site.
+    Cost: for three sites, with ``"aggregate"`` 18 rounds and two a step, and with ``"result"`` some 220 and
+    90 a step; there are 6 to 8 steps as a rule. That no cluster has rows at two sites takes 60 rounds, more
+    for thousands, and 400 bytes for each cluster and site.
 
     Examples
     --------
@@ -129,15 +130,16 @@ def glmm(
             other = int(np.count_nonzero((y != 0) & (y != 1)))
             if other:
                 raise DataError(
-                    f"the response {formula.split('~')[0].strip()!r} is neither 0 nor 1 in {other} rows of this "
-                    "site: code it so"
+                    f"the response {formula.split('~')[0].strip()!r} is neither 0 nor 1 in {other} rows of "
+                    "this site: code it so"
                 )
 
         part = design.agree_design(
             run,
             cohort,
             formula,
-            call=f"groups={groups!r}, local_groups={local_groups!r}, missing={missing!r}, maxiter={maxiter!r}",
+            call=f"groups={groups!r}, local_groups={local_groups!r}, missing={missing!r}, "
+            f"maxiter={maxiter!r}",
             needs_response=True,
             missing=missing,
             check=check,

@@ -17,7 +17,7 @@ Multi-Site Distributed Linear Mixed Models", Nature Communications 13, 2022.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from fedstats.mixed._clusters import (
     refuse_crossing,
 )
 from fedstats.mixed._components import SINGULAR, Components
-from fedstats.mixed._maximum import minimise
+from fedstats.mixed._maximum import Criterion, minimise
 from fedstats.mixed._profile import OpenLikelihood, Rows
 from fedstats.mixed._profile_shares import SharedLikelihood
 from fedstats.mixed._results import LMMResult
@@ -137,13 +137,14 @@ def lmm(
     coefficients and their variances, the error variance and the log-likelihood; nothing that these are made
     of. ``"aggregate"`` adds at each step cross-products of all columns, weighted by the inverse covariance of
     clusters, so every regression among them. Of each single site it is learnt which levels of the categorical
-    columns occur there. A coalition of t sites learns nothing more with ``"result"``; with ``"aggregate"`` the
-    same sums over the other sites.
+    columns occur there. A coalition of t sites learns nothing more with ``"result"``; with ``"aggregate"``
+    the same sums over the other sites.
 
-    Cost: for three sites, with ``"aggregate"`` 10 rounds and two a step, and with ``"result"`` some 330 and
-    200 a step; there are 6 to 10 steps as a rule. A step takes 70·(p + 2)² bytes, or 10 kB·(p + 2)², for each
-    of 1 + 2k + k² matrices, with p terms and k variance parameters. That no cluster has rows at two sites
-    takes 80 rounds, and 400 bytes for each cluster and site.
+    Cost: for three sites, with ``"aggregate"`` 11 rounds and two a step, and with ``"result"`` some 350 and
+    160 a step, and 120 more where a long step is compared; there are 5 to 10 steps as a rule. A step takes
+    70·(p + 2)² bytes, or 4 kB·(p + 2)², for each of 1 + 2k + k² matrices, with p terms and k variance
+    parameters. That no cluster has rows at two sites takes 60 rounds, more for thousands, and 400 bytes for
+    each cluster and site.
 
     Examples
     --------
@@ -197,9 +198,8 @@ def lmm(
         y, Z = framed[:, p - first], framed[:, p - first + 1 :]
         Z = np.column_stack([np.ones(len(Z)), Z])
         rows = Rows(Blocks.of(X, y, Z, cluster), components, part.names, n, reml)
-        model: OpenLikelihood | SharedLikelihood = (
-            OpenLikelihood(run, rows) if disclose == "aggregate" else SharedLikelihood(run, rows)
-        )
+        likelihood = OpenLikelihood if disclose == "aggregate" else SharedLikelihood
+        model: Criterion[Any] = likelihood(run, rows)
         theta, steps = minimise(model, components.start())
         terms, response, own = frame[: p - first], frame[p - first : p - first + 1], frame[p - first + 1 :]
         L = _to_terms(terms, first)
