@@ -7,7 +7,7 @@ may go astray: after a step that is no shorter than half the last one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ DAMPINGS = 2.0 ** np.array([-10, -8, -6, -4, -2, 0])
 FARTHEST = 0.9
 
 
-class Criterion(Protocol, Generic[Found]):
+class Criterion(Protocol[Found]):
     """−2 log likelihood as a function of parameters; the same answers at every site."""
 
     def evaluate(self, theta: Array) -> Found:
@@ -84,7 +84,9 @@ def minimise(criterion: Criterion[Found], start: Array) -> tuple[Array, int]:
 
 
 def _dampings(size: float) -> Array:
-    """Return in which parts steps are damped after one of this size: the less the nearer."""
+    """Return in which parts steps are damped after one of this size: the first one fully."""
+    if not np.isfinite(size):
+        return DAMPINGS[-1:]
     least = np.ldexp(np.rint(np.ldexp(DAMPINGS[0] * min(1.0, size), 30)), -30)
     return np.append(least, DAMPINGS)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.mixed._blocks import Blocks
 from fedstats.mixed._components import Components
-from fedstats.mixed._maximum import numbers
+from fedstats.mixed._maximum import Criterion, Found, numbers
 from fedstats.regression._cholesky import cholesky
 
 if TYPE_CHECKING:
@@ -165,6 +165,13 @@ class Evaluation(NamedTuple):
     scoring: Array
 
 
+class Likelihood(Criterion[Found], Protocol[Found]):
+    """The likelihood of variance components, and the estimates that go with them."""
+
+    def fitted(self, theta: Array, to_terms: Array) -> Fitted:
+        """Open the estimates at given variance components, and variances of combinations of them."""
+
+
 @dataclass(eq=False, repr=False)
 class OpenLikelihood:
     """The likelihood of pooled sums that are opened; see `_maximum.Criterion`."""
@@ -219,7 +226,7 @@ class OpenLikelihood:
         return found.value > before.value + WORSE * self.rows.df
 
     def fitted(self, theta: Array, to_terms: Array) -> Fitted:
-        """Return the estimates at real parameters. One sum."""
+        """Return the estimates at given variance components. One sum."""
         p = len(self.rows.names)
         (products,), (logdet,) = self._opened(self.rows.value(theta))
         inverse = self._inverse(products)

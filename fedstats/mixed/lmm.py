@@ -37,8 +37,8 @@ from fedstats.mixed._clusters import (
     refuse_crossing,
 )
 from fedstats.mixed._components import SINGULAR, Components
-from fedstats.mixed._maximum import Criterion, minimise
-from fedstats.mixed._profile import OpenLikelihood, Rows
+from fedstats.mixed._maximum import minimise
+from fedstats.mixed._profile import Likelihood, OpenLikelihood, Rows
 from fedstats.mixed._profile_shares import SharedLikelihood
 from fedstats.mixed._results import LMMResult
 
@@ -199,7 +199,7 @@ def lmm(
         Z = np.column_stack([np.ones(len(Z)), Z])
         rows = Rows(Blocks.of(X, y, Z, cluster), components, part.names, n, reml)
         likelihood = OpenLikelihood if disclose == "aggregate" else SharedLikelihood
-        model: Criterion[Any] = likelihood(run, rows)
+        model: Likelihood[Any] = likelihood(run, rows)
         theta, steps = minimise(model, components.start())
         terms, response, own = frame[: p - first], frame[p - first : p - first + 1], frame[p - first + 1 :]
         L = _to_terms(terms, first)

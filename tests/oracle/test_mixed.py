@@ -386,6 +386,12 @@ def test_an_empty_site_and_clusters_that_sites_numbered() -> None:
 
 
 def test_two_sites_cannot_compare_clusters() -> None:
-    program = lambda federation, data: fs.lmm("y ~ x", federation.cohort(data), groups="ward")  # noqa: E731
-    with pytest.raises(fs.FedStatsError, match="invite a third site"):
-        fs.simulate(program, [base()[:30], base()[30:]])
+    def program(federation: fs.Federation, data: pd.DataFrame) -> fs.LMMResult:
+        cohort = federation.cohort(data)
+        with pytest.raises(fs.DataError, match="cannot be found out in secret by two"):
+            fs.lmm("y ~ x", cohort, groups="ward", disclose="aggregate")
+        return fs.lmm("y ~ x", cohort, groups="ward", local_groups=True, disclose="aggregate")
+
+    policy = fs.policy.SitePolicy(allow_two_site_sums=True)
+    found = fs.simulate(program, [base()[:30], base()[30:]], policy=policy)[0]
+    assert found.n_groups == 10
