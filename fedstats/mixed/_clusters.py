@@ -85,8 +85,8 @@ def refuse_crossing(run: Analysis, values: NDArray[np.object_], name: str, count
 
     Notes
     -----
-    **Leakage.** `CROSSING`. **Cost.** Some 60 rounds for three sites and few clusters, 100 for 2,000, and 400
-    bytes for each of n·count numbers.
+    **Leakage.** `CROSSING`. **Cost.** Some 60 rounds for three sites and few clusters, 80 for 2,000, and 1 kB
+    for each of n·count numbers.
     """
     own = np.unique(values.astype(str)).tolist()
     # Padded, so that nobody learns how many are whose.

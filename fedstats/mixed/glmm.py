@@ -113,8 +113,8 @@ def glmm(
     nothing more with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
     Cost: for three sites, with ``"aggregate"`` 18 rounds and two a step, and with ``"result"`` some 220 and
-    90 a step; there are 6 to 8 steps as a rule. That no cluster has rows at two sites takes 60 rounds, more
-    for thousands, and 400 bytes for each cluster and site.
+    90 a step; there are 6 to 8 steps as a rule. That no cluster has rows at two sites takes 60 rounds, 80
+    for thousands of them, and 1 kB for each cluster and site.
 
     Examples
     --------

@@ -64,9 +64,7 @@ def test_columns_of_very_different_units() -> None:
 )
 def test_refused(columns, count: int, error: type[Exception], message: str) -> None:
     frame = load_iris(as_frame=True).frame.set_axis(["sl", "sw", "pl", "pw", "kind"], axis=1)
-    frame = frame.assign(
-        kind=frame.kind.map(str) + "k", const=3.0, wild=np.inf
-    )
+    frame = frame.assign(kind=frame.kind.map(str) + "k", const=3.0, wild=np.inf)
     for raised in refused(lambda c: fs.pca(c, columns, count, disclose="aggregate"), split(frame, [20, 60])):
         with pytest.raises(error, match=message):
             raise raised
