@@ -330,32 +330,19 @@ def _result(
     column: int,
     passes: NDArray[np.bool_],
 ) -> GWASResult:
-    frame = table_of(shared.variants, scan, column, model.unit[column])
-    return GWASResult(
-        **common,
-        trait=model.names[column],
-        frame=frame[passes].reset_index(drop=True),
-        nobs=model.n,
-        n_missing=model.dropped,
-        df_resid=model.df_resid,
-        reconciled=shared,
-    )
-
-
-def table_of(known: pd.DataFrame, scan: linear_kernel.Scan, column: int, unit: float) -> pd.DataFrame:
-    """Return what a scan says of one of its traits, by the columns of a result, in the trait's unit."""
+    known = shared.variants
     # The one copy of a haploid chromosome is counted as two.
-    units = unit * np.where(known["chromosome"].isin(_variants.HAPLOID), 2.0, 1.0)
+    unit = model.unit[column] * np.where(known["chromosome"].isin(_variants.HAPLOID), 2.0, 1.0)
     statistic = scan.statistic[:, column]
     minus_log = neg_log10_p(statistic, np.maximum(scan.df, 1.0))
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "chromosome": known["chromosome"],
             "base_pair_location": known["base_pair_location"],
             "effect_allele": known["effect_allele"],
             "other_allele": known["other_allele"],
-            "beta": scan.beta[:, column] * units,
-            "standard_error": scan.standard_error[:, column] * units,
+            "beta": scan.beta[:, column] * unit,
+            "standard_error": scan.standard_error[:, column] * unit,
             "effect_allele_frequency": scan.frequency,
             "p_value": 10.0**-minus_log,
             "rsid": known["rsid"],
@@ -365,4 +352,13 @@ def table_of(known: pd.DataFrame, scan: linear_kernel.Scan, column: int, unit: f
             "missing_rate": scan.missing_rate,
             "ambiguous": known["ambiguous"],
         }
+    )
+    return GWASResult(
+        **common,
+        trait=model.names[column],
+        frame=frame[passes].reset_index(drop=True),
+        nobs=model.n,
+        n_missing=model.dropped,
+        df_resid=model.df_resid,
+        reconciled=shared,
     )
