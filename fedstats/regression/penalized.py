@@ -49,7 +49,6 @@ def declare(penalty: Penalty, family: Family) -> Declaration:
         (on_shares.CURVE, chooses),
         (on_shares.GRID, penalty.needs_largest),
         (on_shares.BY_SITE, chooses and penalty.cv == "sites"),
-        (on_shares.SQUARES, chooses and penalty.l1_ratio == 0),
         (on_shares.ABSOLUTE, penalty.l1_ratio > 0),
     ]
     result = {label: text for part, is_opened in parts if is_opened for label, text in part.items()}
