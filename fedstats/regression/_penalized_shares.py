@@ -83,7 +83,7 @@ def fit(run: Analysis, products: Array, penalty: Penalty, unit: float, n: int, *
     """
     with run.on_shares() as engine:
         folds = len(products)
-        columns = _standardise(_share(engine, products / n, by_site=by_site))
+        columns = standardise(share_products(engine, products / n, by_site=by_site))
         least = LEAST_LEFT if by_site else 1 - 1 / folds - engine.n / n
         if folds > 1 and least < LEAST_LEFT:
             raise EstimationError(f"{n} complete rows over all sites are too few for {folds} folds")
@@ -125,7 +125,7 @@ def fit(run: Analysis, products: Array, penalty: Penalty, unit: float, n: int, *
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Columns:
+class Columns:
     """Cross-products divided by n, of 1, standardised columns and the centred response.
 
     Attributes
@@ -136,14 +136,17 @@ class _Columns:
         Of the framed columns and the response, shape ``(p + 1,)``.
     scale
         Reciprocal standard deviations of the framed columns, shape ``(p,)``.
+    matrix
+        From (1, columns, response) in frames to standardised ones, shape ``(q, q)``.
     """
 
     products: SecretArray
     mean: SecretArray
     scale: SecretArray
+    matrix: SecretArray
 
 
-def _share(engine: Engine, products: Array, *, by_site: bool) -> SecretArray:
+def share_products(engine: Engine, products: Array, *, by_site: bool) -> SecretArray:
     """Return pooled products by fold."""
     fraction = fraction_for(engine, 2 * SQUARE, terms=products.shape[1])
     if by_site:
@@ -151,7 +154,7 @@ def _share(engine: Engine, products: Array, *, by_site: bool) -> SecretArray:
     return inputs.sum_shares(engine, products, bound=SQUARE, fraction=fraction).assume(SQUARE)
 
 
-def _standardise(products: SecretArray) -> _Columns:
+def standardise(products: SecretArray) -> Columns:
     """Return products in standardised columns. Cost: a root and four rounds."""
     engine, q, fraction = products.engine, products.shape[-1], products.format.fraction
     total = products.sum(axis=0).assume(SQUARE)
@@ -167,7 +170,7 @@ def _standardise(products: SecretArray) -> _Columns:
     W = SecretArray(engine, shares, W.format).assume(2.1)
     # Entries are inner products of columns: below the root of what the squares of both are.
     half = (products @ W).assume(SQUARE)
-    return _Columns((W.T @ half).assume(SQUARE), mean, scale)
+    return Columns((W.T @ half).assume(SQUARE), mean, scale, W)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -246,7 +249,7 @@ def _curve(
     alphas: Array,
     unit: float,
 ) -> Curve:
-    """Open mean squared errors of held-out rows, and their standard errors, as `_path.curve_of` has them."""
+    """Open mean squared errors of held-out rows, and their standard errors."""
     engine, (k, q) = products.engine, products.shape[:2]
     # Held-out rows about the means of the others; 1 is then no longer needed.
     off = problems.mean.format.magnitude
@@ -268,15 +271,30 @@ def _curve(
     products_ = about.rescale(fraction).assume(largest) @ u
     # Sums over a fold divided by n, and the mean over all folds below them.
     error = inner(products_.transpose(0, 2, 1), u.transpose(0, 2, 1))
+    return open_curve(run, alphas, error, products[:, :1, 0], unit * unit)
+
+
+def open_curve(run: Analysis, alphas: Array, error: SecretArray, size: SecretArray, unit: float) -> Curve:
+    """Open mean errors, and their standard errors, as `_path.curve_of` has them.
+
+    Parameters
+    ----------
+    run, alphas
+        The analysis, and what errors are known of.
+    error, size
+        Sums over the rows of each fold, and their numbers, divided by all rows: ``(k, alphas)``, ``(k, 1)``.
+    unit
+        Of the errors.
+    """
+    k = len(error)
     joined = floating(concatenate([error, error.sum(axis=0).reshape(1, len(alphas))]))
-    error_of, overall = joined[:-1], joined[-1:]
-    size = floating(products[:, :1, 0])
-    se = sqrt(((error_of - size * overall).square() / size).sum(axis=0)) * (1 / math.sqrt(k - 1))
+    error_of, overall, part = joined[:-1], joined[-1:], floating(size)
+    se = sqrt(((error_of - part * overall).square() / part).sum(axis=0)) * (1 / math.sqrt(k - 1))
     opened = run.reveal({"errors": stack_floats([overall[0], se])})["errors"]
-    return Curve(alphas, opened[0] * unit * unit, opened[1] * unit * unit)
+    return Curve(alphas, opened[0] * unit, opened[1] * unit)
 
 
-def _in_frame(best: SecretArray, columns: _Columns, active: NDArray[np.intp]) -> SecretArray:
+def _in_frame(best: SecretArray, columns: Columns, active: NDArray[np.intp]) -> SecretArray:
     """Return intercept and slopes of framed columns, given those of standardised ones."""
     fraction = fraction_for(best.engine, math.sqrt(3 * best.format.magnitude), terms=max(len(best), 1))
     mean = columns.mean.rescale(fraction)

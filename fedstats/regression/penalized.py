@@ -20,6 +20,7 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _penalized_logistic as logistic
+from fedstats.regression import _penalized_logistic_shares as logistic_on_shares
 from fedstats.regression import _penalized_shares as on_shares
 from fedstats.regression._folds import PUBLISHED, Folds, check_site, deal, fold_count, products_by_fold
 from fedstats.regression._path import curve_of, minimise
@@ -35,15 +36,22 @@ _PRODUCTS = "Σxx' of the scaled columns and the response over each fold's rows 
 
 def declare(penalty: Penalty, family: Family) -> Declaration:
     """Return what a penalised regression opens, which depends on what is chosen and from what."""
+    chooses = penalty.alpha is None
     if family == "binomial":
-        held_out = {} if penalty.alpha is None else {"held-out deviance"}
+        held_out = {} if chooses else {"held-out deviance"}
         opened = {label: text for label, text in logistic.AGGREGATE.items() if label not in held_out}
         return Declaration(
             "elastic_net",
             aggregate={**design.AGGREGATE, **_frames.AGGREGATE, **opened},
+            result={
+                **design.AGGREGATE,
+                **_frames.RESULT,
+                **logistic_on_shares.STEPS,
+                **(logistic_on_shares.GRID if penalty.needs_largest else {}),
+                **(logistic_on_shares.CURVE if chooses else {}),
+            },
             published=design.PUBLISHED,
         )
-    chooses = penalty.alpha is None
     parts = [
         (on_shares.COEFFICIENTS, True),
         (on_shares.CURVE, chooses),
@@ -168,6 +176,11 @@ def elastic_net(
             if family not in get_args(Family):
                 raise DataError(f"family must be one of {', '.join(get_args(Family))}, not {family!r}")
             penalty.check()
+            if cv == "sites" and alpha is None and family == "binomial":
+                raise DataError(
+                    "cv='sites' of a logistic model would open coefficients of fits to all sites but one, "
+                    "and so what each site's rows contribute: use folds within sites (cv=5)"
+                )
             if cv == "sites" and alpha is None and disclose == "aggregate":
                 raise DataError(
                     "cv='sites' with disclose='aggregate' would open the sums of all sites but one, and so "
@@ -200,7 +213,8 @@ def elastic_net(
         if family == "binomial":
             frame = _frames.pooled_frame(run, X, names, n)
             response = Frame(np.zeros(1), np.ones(1))
-            fitted = logistic.fit(run, frame.apply(X), y, fold, folds, n, penalty)
+            fit = logistic.fit if disclose == "aggregate" else logistic_on_shares.fit
+            fitted = fit(run, frame.apply(X), y, fold, folds, n, penalty)
         else:
             both = _frames.pooled_frame(run, np.column_stack([X, y]), (*names, str(part.response_name)), n)
             frame, response = both[: len(names)], both[len(names) :]
