@@ -129,7 +129,7 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
 
 
 def _nearest_integers(x: LongArray) -> SecretArray:
-    """Return numbers to the nearest integer, which `rescale` misses by the more, the more parties there are."""
+    """Return numbers to the nearest integer, which `rescale` may miss by as much as there are masks."""
     near = narrow(x, bound=_LARGEST_MULTIPLE, fraction=_NEAR) + 0.5
     planes = bits(near)[..., _NEAR:]
     weights = 1 << np.arange(planes.shape[-1])

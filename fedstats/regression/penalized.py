@@ -160,8 +160,8 @@ def elastic_net(
 
     Cost: ten rounds in the aggregate mode, for logistic models two more for each step. In the result mode for
     three sites some 400 rounds for ridge regression and 650 otherwise, up to 1,500 with nearly collinear
-    columns; twice as many for logistic models. Everybody sends some 8 kB for each squared term of each fit:
-    175 MB for ten terms, 50 alphas and five folds.
+    columns; three times as many for logistic models. Everybody sends some 6 kB for each fit and each pair of
+    terms: 175 MB for ten terms, 50 alphas and five folds; four times as much for logistic models.
 
     References
     ----------
