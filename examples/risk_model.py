@@ -4,8 +4,9 @@
 
 Three hospitals model how far diabetes progresses within a year. To choose the penalty, each of them is left
 out in turn. They learn the chosen coefficients, and of the cross-validation a mean error for each penalty;
-nothing of a single hospital. Each then scores its new patients itself, and all together draw the ROC curve
-for fast progression. What it prints, among other things::
+nothing of a single hospital. They also model whether it progresses fast, by logistic regression on few terms:
+how few is chosen by folds that have patients of all. Each hospital then scores its new patients itself, and
+all together draw the ROC curve of either score. What it prints, among other things::
 
     Penalised regression: progression ~ age + sex + bmi + bp + s1 + s2 + s3 + s4 + s5 + s6
 

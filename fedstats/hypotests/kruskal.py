@@ -92,7 +92,9 @@ def kruskal(
             ranking = _ranked.rank(engine, lengths, part, n)
             rank_sums, ties = ranking.sums(*ranking.columns)
         opened = run.reveal({"rank sums": rank_sums, "ties": ties})
-        h, mean_ranks = h_statistic(sizes.to_numpy(), opened["rank sums"] / 2, opened["ties"].item())
+        h, mean_ranks = h_statistic(
+            sizes.to_numpy(np.float64), opened["rank sums"] / 2, opened["ties"].item()
+        )
         if not np.isfinite(h):
             raise EstimationError("all values are equal: there is nothing to test")
         df = len(sizes) - 1

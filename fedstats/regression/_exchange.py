@@ -291,7 +291,7 @@ def _first_states(problems: Problems, penalised: NDArray[np.bool_]) -> States:
     """Return the signs of c where its magnitude exceeds the penalty."""
     c, pays = problems.c, penalised.astype(np.int64)
     l1 = np.minimum(problems.l1, 1.001 * c.format.magnitude)
-    bits = negative(stack([l1 - c, l1 + c])) * pays
+    bits = negative(stack([-(c - l1), c + l1])) * pays
     return States(_digit(bits[0] - bits[1]), _digit(bits[0] + bits[1] + (1 - pays)))
 
 

@@ -169,7 +169,7 @@ class _Fits:
     @property
     def largest(self) -> float:
         """What no eigenvalue of any matrix of second derivatives exceeds: their trace."""
-        return 0.26 * self.X.shape[1] * self.most
+        return 0.26 * float(self.X.shape[1]) * self.most
 
     def newton(self, run: Analysis) -> Array:
         """Return coefficients of framed columns, shape ``(fits, q)``, intercept first."""

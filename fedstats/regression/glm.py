@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,13 +29,15 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.formula import INTERCEPT
-from fedstats.regression import _newton, _rows
+from fedstats.regression import _leverages, _newton, _rows
 from fedstats.regression._equations import scalars
 from fedstats.regression._families import Family, Gaussian, family_of, link_of
 from fedstats.regression._glm_results import FittedModel, GLMResult
 from fedstats.regression._glm_rows import GLMRows, check_mean, maximise_from, units
+from fedstats.regression._leverages import EXPONENTS, without_leverage
 from fedstats.regression._links import Link
-from fedstats.regression._rows import Clusters, CovType
+from fedstats.regression._results import CovType
+from fedstats.regression._rows import Clusters
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -53,6 +55,7 @@ DECLARATION = Declaration(
     result={**design.AGGREGATE, **_rows.RESULT, **_newton.RESULT, **_OPENED},
     published=design.PUBLISHED,
 )
+LEVERAGE_DECLARATION = replace(DECLARATION, aggregate={**DECLARATION.aggregate, **_leverages.AGGREGATE})
 CLUSTER_DECLARATION = replace(
     DECLARATION,
     aggregate={**DECLARATION.aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES},
@@ -108,8 +111,10 @@ def glm(
     var_power
         Of the Tweedie family, whose variance is φ·μ^var_power, between 1 and 2.
     cov_type
-        Covariance of the estimates: the classical one, or one that is robust against a wrong variance,
-        ``"HC0"`` for independent rows and ``"cluster"`` for ``groups`` of rows.
+        Covariance of the estimates: the classical one, or one that is robust against a wrong variance, of
+        independent rows ``"HC0"``, ``"HC1"`` with n/(n − p) for few rows, ``"HC2"`` and ``"HC3"`` with
+        leverages, which take the aggregate mode, as R's sandwich has them; or ``"cluster"`` for ``groups`` of
+        rows.
     groups
         The column that says which rows belong together. Equal values at two sites are two clusters, unless
         the column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster
@@ -159,12 +164,15 @@ def glm(
     >>> fit.ratios()  # doctest: +SKIP
     """
     declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
+    if cov_type in EXPONENTS:
+        declaration = LEVERAGE_DECLARATION
     chosen: list[tuple[Family, Link]] = []
 
     def check() -> None:
         its = family_of(family, alpha=alpha, var_power=var_power)
         chosen.append((its, link_of(its, link)))
-        _rows.check_cov_type(cohort, cov_type, groups)
+        _rows.require_cov_type(cov_type, get_args(CovType), disclose)
+        _rows.check_groups(cohort, cov_type, groups)
         if exposure is not None and chosen[0][1].name != "log":
             raise DataError("exposure= goes with the logarithmic link: use offset= with others")
         _rows.check_maxiter(maxiter)
@@ -226,15 +234,20 @@ def _fit(
     fit = _fit_statistics(run, rows, null, found.params, at_null, matrix.n)
     is_robust = cov_type != "nonrobust"
     information, score = rows.per_row(rows.linear(found.params), observed=is_robust)
+    scores = rows.Z * score[:, np.newaxis]
+    if cov_type in EXPONENTS:
+        weights_, _ = rows.per_row(rows.linear(found.params), observed=False)
+        scores = without_leverage(run, scores, rows.Z, weights_, part.names, cov_type)
+    few = _rows.small_sample(cov_type, matrix.n, len(part.names), None)
     covariance = _rows.robust_covariance(
         run,
         matrix,
         rows.information(information),
         part.names,
-        scores=rows.Z * score[:, np.newaxis] if is_robust else None,
+        scores=scores if is_robust else None,
         clusters=clusters,
         combinations=matrix.to_terms,
-        scale=rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
+        scale=few * rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
     )
     terms = list(part.names)
     return GLMResult(
