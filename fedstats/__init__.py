@@ -32,9 +32,11 @@ from fedstats.errors import (  # noqa: E402
 from fedstats.evaluation import (  # noqa: E402
     BrierResult,
     CalibrationResult,
+    OperatingPointsResult,
     ROCResult,
     brier,
     calibration,
+    operating_points,
     roc,
 )
 from fedstats.federation import Federation  # noqa: E402
@@ -163,6 +165,7 @@ __all__ = [
     "NegativeBinomialResult",
     "NelsonAalenResult",
     "OLSResult",
+    "OperatingPointsResult",
     "OrdinalResult",
     "PCAResult",
     "PenalizedResult",
@@ -227,6 +230,7 @@ __all__ = [
     "nelson_aalen",
     "odds_ratio",
     "ols",
+    "operating_points",
     "ordinal",
     "pca",
     "poisson",
