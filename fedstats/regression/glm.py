@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
@@ -62,6 +63,8 @@ CLUSTER_DECLARATION = replace(
     result={**DECLARATION.result, **_rows.CLUSTERS},
 )
 
+#: A formula with two columns of counts as its response, as in R.
+_CBIND = re.compile(r"\s*cbind\(([^,()]+),([^,()]+)\)\s*~(.*)", re.DOTALL)
 #: A fit whose deviance is less than this part of the null model's is one without error.
 _EXACT = 1e-18
 
@@ -88,7 +91,7 @@ def glm(
     Parameters
     ----------
     formula
-        ``"response ~ terms"``, see `ols`.
+        ``"response ~ terms"``, see `ols`; of binomial counts ``"cbind(successes, failures) ~ terms"``.
     cohort
         The rows, see `Federation.cohort`.
     family
@@ -163,6 +166,8 @@ def glm(
     >>> fit = fs.glm("deaths ~ age + C(sex)", cohort, family="poisson", exposure="years")  # doctest: +SKIP
     >>> fit.ratios()  # doctest: +SKIP
     """
+    if family == "binomial" and weights is None:
+        formula, weights = _proportion(formula)
     declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
     if cov_type in EXPONENTS:
         declaration = LEVERAGE_DECLARATION
@@ -202,6 +207,16 @@ def glm(
         [(its_family, its_link)] = chosen
         clusters = None if groups is None else Clusters.of(cohort, groups, part.rows)
         return _fit(run, part, its_family, its_link, cov_type, clusters, maxiter)
+
+
+def _proportion(formula: str) -> tuple[str, str | None]:
+    """Return the formula with the proportion of successes as its response, and the trials as its weights."""
+    both = _CBIND.fullmatch(formula)
+    if both is None:
+        return formula, None
+    successes, failures, terms = (text.strip() for text in both.groups())
+    trials = f"{successes} + {failures}"
+    return f"I({successes} / ({trials})) ~ {terms}", trials
 
 
 def _fit(

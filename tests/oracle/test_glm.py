@@ -254,6 +254,22 @@ def test_robust_covariances(name: str, cov_type: str) -> None:
     np.testing.assert_allclose(found.cov_params(), covariance, rtol=1e-7)
 
 
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_two_columns_of_counts(disclose: str) -> None:
+    """Mathematics at Californian schools: statsmodels takes the sum of two columns as successes and failures."""
+    frame = table("star98")
+    theirs = smf.glm("NABOVE + NBELOW ~ LOWINC + PERASIAN", frame, family=F.Binomial())
+    theirs = theirs.fit(tol=1e-12, tol_criterion="params")
+    found = pooled(
+        lambda c: fs.logit("cbind(NABOVE, NBELOW) ~ LOWINC + PERASIAN", c, disclose=disclose),
+        split(frame, [5, 90]),
+    )
+    np.testing.assert_allclose(found.params, theirs.params[found.params.index], rtol=1e-6)
+    np.testing.assert_allclose(found.bse, theirs.bse[found.params.index], rtol=1e-6)
+    assert found.llf == pytest.approx(theirs.llf, rel=1e-6)
+    assert found.formula.startswith("I(NABOVE / (NABOVE + NBELOW)) ~")
+
+
 @pytest.mark.parametrize("cov_type", ["HC1", "HC2", "HC3"])
 @pytest.mark.parametrize("name", ["logit", "gamma log", "gamma weights"])
 def test_covariances_of_few_rows(name: str, cov_type: str) -> None:
@@ -431,6 +447,7 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
     ("options", "message"),
     [
         ({"family": "beta"}, "no family 'beta'; the families are gaussian, binomial"),
+        ({"formula": "cbind(n, x) ~ z", "family": "poisson"}, "cbind"),
         ({"family": "binomial", "link": "logistic"}, "no link 'logistic'; the links are identity"),
         ({"family": "negative_binomial", "alpha": -1.0}, "alpha must be a positive number"),
         ({"family": "tweedie", "var_power": 2.5}, "var_power must lie between 1 and 2"),
@@ -451,9 +468,8 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
     ],
 )
 def test_bad_calls(options: dict[str, Any], message: str) -> None:
-    errors = refused(
-        lambda c: fs.glm("n ~ x", c, **options, disclose="aggregate"), split(sample(60), [20, 20])
-    )
+    call = {"formula": "n ~ x", "disclose": "aggregate", **options}
+    errors = refused(lambda c: fs.glm(cohort=c, **call), split(sample(60), [20, 20]))
     assert [type(error) for error in errors] == [fs.DataError] * 3
     with pytest.raises(fs.DataError, match=message):
         raise errors[1]
