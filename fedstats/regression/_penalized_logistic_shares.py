@@ -7,7 +7,8 @@ ones are to be taken. (Steps along a gradient would give it away.) Of the object
 too far are halved, they learn nothing.
 
 These coefficients are of rows of all sites, whatever fold is left out. Of fits that leave a site out, they
-would tell the gradient over the others, and by differences that of the site: such fits are not provided.
+would tell the gradient over the others, and by differences that of the site: `_penalized_logistic_rows` keeps
+them secret.
 """
 
 from __future__ import annotations
@@ -27,10 +28,17 @@ from fedstats.expressions import Array
 from fedstats.regression import _exchange
 from fedstats.regression._exchange import MOST, Problems, States
 from fedstats.regression._folds import products_by_fold
-from fedstats.regression._penalized_shares import open_curve, share_products, standardise
+from fedstats.regression._penalized_shares import (
+    LEAST_LEFT,
+    open_curve,
+    require_left,
+    share_products,
+    standardise,
+)
 from fedstats.regression._penalty import Fitted, Penalty
 from protocols.compare import is_zero, negative
 from protocols.divide import reciprocal
+from protocols.engine import Engine
 from protocols.fixed import fraction_for
 from protocols.inputs import sum_shares
 from protocols.secret import SecretArray, concatenate, inner, matmul, multiply, public, select, stack
@@ -67,26 +75,10 @@ def fit(
     -----
     **Cost.** Some 100 rounds a step for three parties, and 300.
     """
-    p = Z.shape[1]
     X = np.column_stack([np.ones(len(Z)), Z])
     with run.on_shares() as engine:
-        least = 1 - 1 / folds - engine.n / n if folds > 1 else 1.0
-        centred = np.column_stack([X, y - 0.5])
-        products = share_products(engine, products_by_fold(centred, fold, folds) / n, by_site=False)
-        left = (products.sum(axis=0) - products if folds > 1 else products)[:, 0]
-        _require_outcomes(run, left[:, 0], left[:, -1], n)
-        columns = standardise(products)
-        factor = public(engine, np.ones(1), products.format.fraction)
-        if folds > 1:
-            each = reciprocal(left[:, 0].assume(1.001), least=least * 0.999)
-            factor = concatenate([each.rescale(products.format.fraction), factor])
-        factor = factor.assume(1.01 / least)
-        largest = 1.0
-        if penalty.needs_largest:
-            gradient = columns.products.sum(axis=0)[1:-1, -1].assume(1.0)
-            largest = float(run.reveal({"largest alpha": abs(gradient).max()})["largest alpha"])
-        alphas = penalty.grid(largest, p)
-        l1, l2 = penalty.split(alphas, 1.0)
+        its = prepare(run, engine, X, y, fold, folds, n, penalty, by_site=False)
+        alphas, factor = its.alphas, its.factor
         rows = np.concatenate([fold != np.arange(len(factor) - 1)[:, np.newaxis], np.ones((1, len(y)), bool)])
         fits = np.repeat(np.arange(len(factor)), len(alphas))
         beta = _Fits(
@@ -94,22 +86,85 @@ def fit(
             y,
             n,
             rows[fits],
-            columns.matrix[:-1, :-1],
+            its.W,
             factor[fits],
-            1.01 / least,
-            # Beyond what any gradient reaches, absolute values leave nothing in any case.
-            np.minimum(np.tile(l1, len(factor)), 1.1 / least),
-            np.tile(l2, len(factor)),
-            fraction_for(engine, 2 * _SQUARE, terms=1 + p),
+            its.most,
+            its.l1,
+            its.l2,
+            fraction_for(engine, 2 * _SQUARE, terms=X.shape[1]),
         ).newton(run)
-        beta = beta.reshape(len(factor), len(alphas), 1 + p)
+        beta = beta.reshape(len(factor), len(alphas), X.shape[1])
         curve, chosen = None, 0
         if folds > 1:
             held = [_losses(X[fold == k], y[fold == k], beta[k]).sum(axis=0) for k in range(folds)]
             error = sum_shares(engine, 2 / n * np.array(held), bound=_LOSS, fraction=_EXACT)
-            curve = open_curve(run, alphas, error, products[:, :1, 0], 1.0)
+            curve = open_curve(run, alphas, error, its.sizes, 1.0)
             chosen = penalty.choose(curve)
     return Fitted(alphas, beta[-1], chosen, curve)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prepared:
+    """What fits have in common.
+
+    Attributes
+    ----------
+    W
+        From framed columns, 1 first, to standardised ones, shape ``(q, q)``.
+    sizes
+        Rows of each fold by all rows, shape ``(folds, 1)``.
+    factor
+        All rows by the rows that each fold leaves, and 1 at last; `most` is the largest one.
+    alphas
+        To choose from.
+    l1, l2
+        Penalties, first of all alphas without the first fold; shape ``(fits,)``.
+    """
+
+    W: SecretArray
+    sizes: SecretArray
+    factor: SecretArray
+    most: float
+    alphas: Array
+    l1: Array
+    l2: Array
+
+
+def prepare(
+    run: Analysis,
+    engine: Engine,
+    X: Array,
+    y: Array,
+    fold: NDArray[np.intp],
+    folds: int,
+    n: int,
+    penalty: Penalty,
+    *,
+    by_site: bool,
+) -> Prepared:
+    """Standardise columns on shares, and find the alphas; for the parameters see `fit`."""
+    least = LEAST_LEFT if by_site else 1 - 1 / folds - engine.n / n if folds > 1 else 1.0
+    centred = np.column_stack([X, y - 0.5])
+    products = share_products(engine, products_by_fold(centred, fold, folds) / n, by_site=False)
+    left = (products.sum(axis=0) - products if folds > 1 else products)[:, 0]
+    if by_site:
+        require_left(run, left[:, 0].assume(1.001), least)
+    _require_outcomes(run, left[:, 0], left[:, -1], n)
+    columns = standardise(products)
+    factor = public(engine, np.ones(1), products.format.fraction)
+    if folds > 1:
+        each = reciprocal(left[:, 0].assume(1.001), least=least * 0.999)
+        factor = concatenate([each.rescale(products.format.fraction), factor])
+    largest = 1.0
+    if penalty.needs_largest:
+        gradient = columns.products.sum(axis=0)[1:-1, -1].assume(1.0)
+        largest = float(run.reveal({"largest alpha": abs(gradient).max()})["largest alpha"])
+    alphas = penalty.grid(largest, X.shape[1] - 1)
+    l1, l2 = (np.tile(part, len(factor)) for part in penalty.split(alphas, 1.0))
+    most = 1.01 / least
+    # Beyond what any gradient reaches, absolute values leave nothing in any case.
+    l1 = np.minimum(l1, 1.1 * most)
+    return Prepared(columns.matrix[:-1, :-1], products[:, :1, 0], factor.assume(most), most, alphas, l1, l2)
 
 
 def _losses(X: Array, y: Array, beta: Array) -> Array:

@@ -207,12 +207,7 @@ def _problems(run: Analysis, products: SecretArray, least: float, *, check: bool
     left = (total - products).assume(SQUARE)
     size = left[:, 0, 0].assume(1.001)
     if check:
-        few = negative(size - least).sum()
-        if not run.reveal({"large fold": is_zero(few)})["large fold"]:
-            raise EstimationError(
-                "a site holds more than nine tenths of all rows, and leaves too few when it is left out: "
-                "use folds within sites (cv=5)"
-            )
+        require_left(run, size, least)
     factor = reciprocal(size, least=least * 0.999).rescale(left.format.fraction).assume(1.01 / least)
     moments = multiply(left, factor.reshape(len(products), 1, 1)).assume(SQUARE / least)
     mean = moments[:, 0, 1:].assume(math.sqrt(SQUARE / least))
@@ -223,6 +218,16 @@ def _problems(run: Analysis, products: SecretArray, least: float, *, check: bool
     return _Covariances(
         joined, concatenate([centred[:, :-1, -1], c]).assume(problems.covariance), mean, least
     )
+
+
+def require_left(run: Analysis, size: SecretArray, least: float) -> None:
+    """Open whether every fold leaves this part of all rows, or raise EstimationError."""
+    few = negative(size - least).sum()
+    if not run.reveal({"large fold": is_zero(few)})["large fold"]:
+        raise EstimationError(
+            "a site holds more than nine tenths of all rows, and leaves too few when it is left out: "
+            "use folds within sites (cv=5)"
+        )
 
 
 def _largest_eigenvalue(run: Analysis, problems: _Covariances) -> float:

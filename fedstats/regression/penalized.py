@@ -3,7 +3,8 @@
 The sites sum cross-products of the columns by fold. All that follows, fits without each fold and errors
 in it, is computed from these: in public (``disclose="aggregate"``, this file), or on shares
 (``disclose="result"``, `_penalized_shares`). Logistic models have no such sums and take Newton's steps
-(`_penalized_logistic`, `_penalized_logistic_shares`).
+(`_penalized_logistic`; on shares `_penalized_logistic_shares`, and where sites are held out
+`_penalized_logistic_rows`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _penalized_logistic as logistic
+from fedstats.regression import _penalized_logistic_rows as logistic_on_rows
 from fedstats.regression import _penalized_logistic_shares as logistic_on_shares
 from fedstats.regression import _penalized_shares as on_shares
 from fedstats.regression._folds import PUBLISHED, Folds, check_site, deal, fold_count, products_by_fold
@@ -40,17 +42,24 @@ def declare(penalty: Penalty, family: Family) -> Declaration:
     if family == "binomial":
         held_out = {} if chooses else {"held-out deviance"}
         opened = {label: text for label, text in logistic.AGGREGATE.items() if label not in held_out}
+        by_site = chooses and penalty.cv == "sites"
+        fits = {**logistic_on_shares.STEPS, **(logistic_on_shares.CURVE if chooses else {})}
+        if by_site:
+            signs = {} if penalty.l1_ratio else on_shares.ABSOLUTE
+            fits = {label: text for label, text in logistic_on_rows.RESULT.items() if label not in signs}
         return Declaration(
             "elastic_net",
             aggregate={**design.AGGREGATE, **_frames.AGGREGATE, **opened},
             result={
                 **design.AGGREGATE,
                 **_frames.RESULT,
-                **logistic_on_shares.STEPS,
+                **fits,
                 **(logistic_on_shares.GRID if penalty.needs_largest else {}),
-                **(logistic_on_shares.CURVE if chooses else {}),
             },
-            published=design.PUBLISHED,
+            published={
+                **design.PUBLISHED,
+                **({**PUBLISHED, **logistic_on_rows.PUBLISHED} if by_site else {}),
+            },
         )
     parts = [
         (on_shares.COEFFICIENTS, True),
@@ -112,7 +121,7 @@ def elastic_net(
         their number down to a ten-thousandth of that.
     cv
         A number of folds to which each site deals its own rows, so that each fold has rows of all
-        sites; or ``"sites"``: each site is held out in turn, for gaussian models in the result mode.
+        sites; or ``"sites"``: each site is held out in turn, in the result mode.
     rule
         ``"min"``: the smallest mean error; ``"1se"``: the largest alpha within one standard error of it.
     random_state
@@ -120,8 +129,9 @@ def elastic_net(
     missing
         As for `ols`.
     disclose
-        ``"result"``: errors by alpha and the chosen coefficients are opened, or for logistic models those of
-        all fits at each step. ``"aggregate"``: pooled cross-products by fold, or those at each step.
+        ``"result"``: errors by alpha and the chosen coefficients are opened, or for logistic models with folds
+        within sites those of all fits at each step. ``"aggregate"``: pooled cross-products by fold, or for
+        logistic models those of all fits at each step.
 
     Returns
     -------
@@ -146,10 +156,12 @@ def elastic_net(
     opened to nobody, nor is any fold's own error. With ``cv="sites"`` the mean error is over all sites; of
     three sites or more no single one's follows.
 
-    Of a logistic model it learns the coefficients of all fits, at each step on their way, as sites make the
-    sums of the next step from them: as many fits as there are alphas, times one more than folds. Of the sums
-    themselves, and of the likelihoods, it learns nothing. Coefficients of a fit to all sites but one would
-    tell what that site's rows contribute, which is why ``cv="sites"`` is not offered.
+    Of a logistic model with folds within sites, or a given alpha, it learns the coefficients of all fits, at
+    each step on their way, as sites make the sums of the next step from them: as many fits as there are
+    alphas, times one more than folds. Of the sums themselves, and of likelihoods, it learns nothing.
+    Coefficients of a fit to all sites but one would tell what that site's rows contribute. With
+    ``cv="sites"`` rows are shared instead, and as little is opened as of a gaussian model; each site's number
+    of rows is told, rounded up by an eighth at most.
 
     In the aggregate mode every site learns, of the rows of all sites together, the cross-products of all
     columns and of the response by fold; for a logistic model the weighted ones at each step of each fold and
@@ -161,7 +173,9 @@ def elastic_net(
     Cost: ten rounds in the aggregate mode, for logistic models two more for each step. In the result mode for
     three sites some 400 rounds for ridge regression and 650 otherwise, up to 1,500 with nearly collinear
     columns; three times as many for logistic models. Everybody sends some 6 kB for each fit and each pair of
-    terms: 175 MB for ten terms, 50 alphas and five folds; four times as much for logistic models.
+    terms: 175 MB for ten terms, 50 alphas and five folds; four times as much for logistic models. With sites
+    held out, logistic models take 2 kB more for each row and fit in each of some eight steps: choose from few
+    alphas (``n_alphas=10``), and for more than 10,000 rows prefer folds within sites.
 
     References
     ----------
@@ -182,11 +196,6 @@ def elastic_net(
             if family not in get_args(Family):
                 raise DataError(f"family must be one of {', '.join(get_args(Family))}, not {family!r}")
             penalty.check()
-            if cv == "sites" and alpha is None and family == "binomial":
-                raise DataError(
-                    "cv='sites' of a logistic model would open coefficients of fits to all sites but one, "
-                    "and so what each site's rows contribute: use folds within sites (cv=5)"
-                )
             if cv == "sites" and alpha is None and disclose == "aggregate":
                 raise DataError(
                     "cv='sites' with disclose='aggregate' would open the sums of all sites but one, and so "
@@ -219,7 +228,10 @@ def elastic_net(
         if family == "binomial":
             frame = _frames.pooled_frame(run, X, names, n)
             response = Frame(np.zeros(1), np.ones(1))
-            fit = logistic.fit if disclose == "aggregate" else logistic_on_shares.fit
+            fit = logistic.fit
+            if disclose == "result":
+                by_site = folds > 1 and cv == "sites"
+                fit = logistic_on_rows.fit if by_site else logistic_on_shares.fit
             fitted = fit(run, frame.apply(X), y, fold, folds, n, penalty)
         else:
             both = _frames.pooled_frame(run, np.column_stack([X, y]), (*names, str(part.response_name)), n)

@@ -256,7 +256,7 @@ def test_robust_covariances(name: str, cov_type: str) -> None:
 
 @pytest.mark.parametrize("disclose", ["aggregate", "result"])
 def test_two_columns_of_counts(disclose: str) -> None:
-    """Mathematics at Californian schools: statsmodels takes the sum of two columns as successes and failures."""
+    """Mathematics at Californian schools; statsmodels takes the sum of two columns for both counts."""
     frame = table("star98")
     theirs = smf.glm("NABOVE + NBELOW ~ LOWINC + PERASIAN", frame, family=F.Binomial())
     theirs = theirs.fit(tol=1e-12, tol_criterion="params")

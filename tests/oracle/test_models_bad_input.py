@@ -68,7 +68,6 @@ def scored(function: object, **options: object) -> Program:
         (net(rule="best"), fs.DataError, "rule must be one of min, 1se"),
         (net(cv=1), fs.DataError, "cv is a number of folds"),
         (net(cv="sites"), fs.DataError, "each site's: use disclose='result'"),
-        (net(cv="sites", family="binomial"), fs.DataError, "what each site's rows contribute: use folds"),
         (net(cv=20), fs.EstimationError, "too few for 20 folds of at least 5 rows"),
         (net(family="poisson"), fs.DataError, "family must be one of gaussian, binomial"),
         (net("y ~ x", family="binomial"), fs.DataError, "values other than 0 and 1"),

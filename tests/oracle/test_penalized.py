@@ -184,6 +184,35 @@ def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float, disclose: str) -> Non
         )
 
 
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.7])
+def test_leaving_sites_out_of_a_logistic_model(pbc: pd.DataFrame, l1_ratio: float) -> None:
+    # The first site has no row with some edema, few rows, and one of them is not complete.
+    first = pbc[pbc.edema != "some"].iloc[:14]
+    first = first.assign(albumin=first.albumin.where(first.index != first.index[0]))
+    parts = [first, *split(pbc.drop(first.index), [100])]
+    options = {"family": "binomial", "l1_ratio": l1_ratio, "n_alphas": 3, "eps": 0.05, "cv": "sites"}
+    found = pooled(lambda c: fs.elastic_net("died ~ age + albumin + edema", c, **options), parts)
+    whole = [part[["age", "albumin", "edema", "died"]].dropna() for part in parts]
+    rows = pd.concat(whole)
+    assert (found.nobs, found.n_missing) == (len(rows), len(pbc) - len(rows))
+    Z, scaler = standardised(
+        rows.assign(some=rows.edema == "some", yes=rows.edema == "yes"), ["age", "albumin", "some", "yes"]
+    )
+    y = rows.died.to_numpy()
+    table = found.cv_frame()
+    site = np.repeat([0, 1, 2], [len(part) for part in whole])
+    mean, se = curve(Z, y, site, table.index, l1_ratio, "binomial")
+    np.testing.assert_allclose(table["mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(table["se"], se, rtol=1e-6)
+    assert found.alpha == table.index[np.argmin(mean)]
+    expected = in_units(theirs(Z, y, found.alpha, l1_ratio, "binomial"), scaler)
+    terms = ["Intercept", "age", "albumin", "edema[T.some]", "edema[T.yes]"]
+    np.testing.assert_allclose(found.params[terms], expected, rtol=1e-6)
+    assert found.path is None
+    assert found.leakage.labels == declared("binomial", l1_ratio=l1_ratio, cv="sites")
+    assert found.cost.rounds < 2100
+
+
 def test_separated_outcomes_are_fitted_in_both_modes() -> None:
     """The penalty keeps coefficients finite where the outcome is separated, and Newton's steps are halved."""
     chance = np.random.default_rng(4)
