@@ -70,4 +70,4 @@ def without_leverage(
             f"{cov_type} is not defined: {alone} rows determine a term alone (leverage 1); merge rare "
             "levels, or use HC1"
         )
-    return scores / slack[:, np.newaxis] ** (EXPONENTS[cov_type] / 2)
+    return np.asarray(scores / slack[:, np.newaxis] ** (EXPONENTS[cov_type] / 2))

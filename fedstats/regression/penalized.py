@@ -129,9 +129,9 @@ def elastic_net(
     missing
         As for `ols`.
     disclose
-        ``"result"``: errors by alpha and the chosen coefficients are opened, or for logistic models with folds
-        within sites those of all fits at each step. ``"aggregate"``: pooled cross-products by fold, or for
-        logistic models those of all fits at each step.
+        ``"result"``: errors by alpha and the chosen coefficients are opened; of logistic models with folds
+        within sites the coefficients of all fits at each step. ``"aggregate"``: pooled cross-products by
+        fold, of logistic models those of all fits at each step.
 
     Returns
     -------
