@@ -55,17 +55,10 @@ def padded(rows: int) -> int:
     return max(FEWEST_ROWS, -(-rows // step) * step)
 
 
-def agree_lengths(run: Analysis, rows: int, label: str = "rows") -> list[int]:
+def agree_lengths(run: Analysis, rows: int, *, label: str = "rows") -> list[int]:
     """Return the rows that each site is going to share, in the order of the roster: its own, padded.
 
-    Parameters
-    ----------
-    run
-        The analysis.
-    rows
-        Of this site.
-    label
-        What it is declared as, `PUBLISHED` by default.
+    They are published under `label`, which the declaration has with the meaning of `PUBLISHED`.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def fit(
     -----
     **Cost.** Some 200 rounds a step for three parties; about 2 kB for each row and fit in each step.
     """
-    lengths = _ranks.agree_lengths(run, len(Z), "lengths")
+    lengths = _ranks.agree_lengths(run, len(Z), label="lengths")
     X = np.column_stack([np.ones(len(Z)), Z])
     with run.on_shares() as engine:
         its = prepare(run, engine, X, y, fold, folds, n, penalty, by_site=True)

@@ -39,6 +39,8 @@ from fedstats.regression._leverages import EXPONENTS, without_leverage
 from fedstats.regression._links import Link
 from fedstats.regression._results import CovType
 from fedstats.regression._rows import Clusters
+from fedstats.vertical import generalised as linked
+from fedstats.vertical.cohort import VerticalCohort
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -71,7 +73,7 @@ _EXACT = 1e-18
 
 def glm(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     family: str = "gaussian",
     link: str | None = None,
@@ -166,6 +168,11 @@ def glm(
     >>> fit = fs.glm("deaths ~ age + C(sex)", cohort, family="poisson", exposure="years")  # doctest: +SKIP
     >>> fit.ratios()  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        given = {"offset": offset, "exposure": exposure, "weights": weights, "groups": groups}
+        if cov_type != "nonrobust" or any(its is not None for its in given.values()):
+            raise DataError(f"models of linked columns have no {', '.join(given)}, and cov_type='nonrobust'")
+        return linked.glm(formula, cohort, family, link, missing, maxiter, disclose)
     if family == "binomial" and weights is None:
         formula, weights = _proportion(formula)
     declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
