@@ -107,8 +107,8 @@ def minimise(
 
     Notes
     -----
-    **Cost.** Some 35 rounds an exchange for three parties, and 40. Everybody sends each peer about 13 times
-    two elements for each entry of A in an exchange.
+    **Cost.** Some 35 rounds an exchange for three parties, and 60. In an exchange everybody sends each peer
+    about 400 bytes for each entry of A.
     """
     systems = _Systems.of(problems)
     penalised = problems.l1 > 0
