@@ -93,7 +93,7 @@ def kruskal(
             rank_sums, ties = ranking.sums(*ranking.columns)
         opened = run.reveal({"rank sums": rank_sums, "ties": ties})
         h, mean_ranks = h_statistic(
-            sizes.to_numpy(np.float64), opened["rank sums"] / 2, opened["ties"].item()
+            np.asarray(sizes, np.float64), opened["rank sums"] / 2, opened["ties"].item()
         )
         if not np.isfinite(h):
             raise EstimationError("all values are equal: there is nothing to test")

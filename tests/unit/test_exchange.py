@@ -62,9 +62,9 @@ def test_nearly_collinear_columns_for_which_exchanges_of_all_would_cycle() -> No
     Z = (data.data[:, :10] - data.data[:, :10].mean(axis=0)) / data.data[:, :10].std(axis=0)
     y = data.target - data.target.mean()
     kept = [np.arange(len(y)) % 3 != k for k in (0, 1, 3)]
-    alphas = np.geomspace(0.3, 5e-4, 16)
-    A = np.repeat([Z[rows].T @ Z[rows] / rows.sum() / 1.1 for rows in kept], 16, axis=0)
-    c = np.repeat([Z[rows].T @ y[rows] / rows.sum() for rows in kept], 16, axis=0)
+    alphas = np.geomspace(0.3, 5e-4, 10)
+    A = np.repeat([Z[rows].T @ Z[rows] / rows.sum() / 1.1 for rows in kept], 10, axis=0)
+    c = np.repeat([Z[rows].T @ y[rows] / rows.sum() for rows in kept], 10, axis=0)
     l1 = np.tile(alphas, 3)[:, np.newaxis] * np.ones(10)
     x, sign, looks = solved(A, c, l1, 0 * l1)
     assert violation(A, c, l1, 0 * l1, x) < 1e-6
