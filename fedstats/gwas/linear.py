@@ -71,7 +71,7 @@ def linear(
     *,
     trait: str,
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
@@ -87,7 +87,7 @@ def linear(
     *,
     trait: list[str],
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
@@ -102,7 +102,7 @@ def linear(
     *,
     trait: str | list[str],
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
@@ -128,8 +128,8 @@ def linear(
     missing
         ``"exact"`` regresses each variant on the samples that have a call, as PLINK does, with those of
         the covariates that are no combination of others among these samples; ``"impute"``
-        sets missing calls to the variant's mean, which is as good where few are missing at random. By
-        default exact as ``"aggregate"``, imputed on shares, where nobody knows which samples lack calls.
+        sets missing calls to the variant's mean, or on shares to the mean at their own site, which is as
+        good where few are missing at random, and faster.
     site_intercepts
         Whether each site has an intercept of its own, which takes up whatever makes sites differ. Trait,
         covariates and calls are then centred at each site, and missing calls set to the site's own mean.
@@ -207,13 +207,8 @@ def linear(
     traits = trait if isinstance(trait, list) else [trait]
 
     def check() -> None:
-        if missing not in (*get_args(Missing), None):
+        if missing not in get_args(Missing):
             raise DataError(f"missing={missing!r}: 'exact' or 'impute'")
-        if disclose != "aggregate" and missing == "exact":
-            raise DataError(
-                f"disclose={disclose!r} needs missing='impute': regressions on complete cases are opened in "
-                "'aggregate' mode only"
-            )
         if not 0 < threshold < 1:
             raise DataError(f"threshold={threshold}: a P value between 0 and 1")
         _traits.check_traits(traits, covariates)
@@ -234,12 +229,13 @@ def linear(
         )
         members = genotypes.members(samples[model.rows])
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
+        exact = missing == "exact"
         if disclose == "aggregate":
-            scan = _scan(run, genotypes, shared, members, numbers, model, exact=missing != "impute")
+            scan = _scan(run, genotypes, shared, members, numbers, model, exact=exact)
             passes = np.ones(scan.beta.shape, np.bool_)
         else:
             gate = threshold if disclose == "gated" else None
-            scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, gate)
+            scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, gate, exact=exact)
         common = run.finish()
     results = {
         name: _result(common, model, shared, scan, column, passes[:, column])
@@ -303,10 +299,12 @@ def _scan_on_shares(
     numbers: Numbers,
     traits: Traits,
     threshold: float | None,
+    *,
+    exact: bool,
 ) -> tuple[linear_kernel.Scan, NDArray[np.bool_]]:
     """Scan without opening any sum; with a threshold, open what passes it alone."""
     model = linear_shares.Model(
-        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid
+        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid, exact
     )
 
     def local(part: slice) -> linear_shares.Contribution:

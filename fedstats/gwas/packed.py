@@ -277,7 +277,7 @@ def _list_missing(row: Words, mask: Words, samples: Integers) -> int:
 def _add_missing(
     words: Words, which: Integers, missing: Integers, mask: Words, vectors: Floats, sums: Floats
 ) -> None:
-    """Add Σ x over missing calls; listed first, so that their numbers are on the way while others are added."""
+    """Add Σ x over missing calls, which are listed first: their numbers then come while others are added."""
     samples = np.empty(missing.max(), np.int64)
     for n in range(which.size):
         size = _list_missing(words[which[n]], mask, samples)
