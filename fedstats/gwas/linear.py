@@ -53,7 +53,8 @@ DECLARATION = Declaration(
     result={
         **_traits.AGGREGATE,
         "associations": "of each variant: its variation that the covariates leave, and its product with each "
-        "trait's residual, which is to say effect and standard error",
+        "trait's residual, which is to say effect and standard error; and of regressions on complete cases "
+        "how many these are",
     },
     gated={
         **_traits.AGGREGATE,
@@ -140,7 +141,7 @@ def linear(
         flagged, or dropped.
     disclose
         ``"result"``: each variant's pooled sums stay shared among the sites, which open its association
-        alone; a missing call is set to the mean of its own site. ``"gated"``: the same, but only for
+        alone. ``"gated"``: the same, but only for
         variants that pass the threshold. ``"aggregate"``: the sums are opened to every site. Shares
         take three sites or more.
     threshold
@@ -149,8 +150,8 @@ def linear(
     Returns
     -------
     GWASResult
-        One row a variant; NaN where a variant does not vary beyond the covariates, or, on shares, where a
-        site has no call at all. Of a gated scan, one row a variant that passes. For a list of traits a
+        One row a variant; NaN where a variant does not vary beyond the covariates, or is not tested on
+        shares, see below. Of a gated scan, one row a variant that passes. For a list of traits a
         dict of them, by trait, in their order.
 
     Raises
@@ -170,15 +171,21 @@ def linear(
     Y are errors, and count as missing. Sexes are those of the .fam file. Put sex among the covariates
     when X is scanned; PLINK does so by itself.
 
+    **Not tested** on shares are variants that lack too many calls. Imputed, that is all calls of a site. On
+    complete cases, it is calls that may make up half of what some combination of covariates varies by, or of a
+    trait: of half of the samples, or half of the patients of a centre if it is among the covariates, or of all
+    women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0.
+
     **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
     sums and cross-products of the traits and the covariates, as from `ols`. Of each variant it learns
 
     - as ``"aggregate"``: the sums that `DECLARATION` lists, allele frequency included. Pooled allele
       frequencies suffice to tell whether a known genome is among the samples [1]_.
-    - as ``"result"``: effect and standard error, to five digits or more. A standard error tells the
+    - as ``"result"``: effect and standard error, to five digits or more, and of complete cases how many
+      these are. A standard error tells the
       frequency of the rarer allele nearly, and effects of very many variants on a trait that is known of
       somebody can tell whether they are among the samples [2]_: for few recipients, or few variants.
-    - as ``"gated"``: whether it passes, and effect and standard error if it does. Too few numbers for either.
+    - as ``"gated"``: whether it passes, and the same as of a result if it does. Too few numbers for either.
 
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
     as t < n/2.
@@ -188,9 +195,10 @@ def linear(
     intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
     lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about
     24·(s − 1)/s bytes for each sum when there are s sites, whatever the number of samples. On shares, a
-    block takes eight rounds and one for each site but the first, or if gated nine more and four more if
-    something passes; and 16 bytes for each of 4 + k + m numbers a variant to about half of the sites, and for
-    a few more to each.
+    block of imputed calls takes eight rounds and one for each site but the first, or if gated nine more and
+    four more if something passes; and 16 bytes for each of 4 + k + m numbers a variant to about half of the
+    sites, and for a few more to each. A block of complete cases takes 42 rounds; and for
+    (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and some (k + 1)(12 + 7m) + 20m to each.
 
     References
     ----------
