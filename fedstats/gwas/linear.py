@@ -172,9 +172,9 @@ def linear(
     when X is scanned; PLINK does so by itself.
 
     **Not tested** on shares are variants that lack too many calls. Imputed, that is all calls of a site. On
-    complete cases, it is calls that may make up half of what some combination of covariates varies by, or of a
-    trait: of half of the samples, or half of the patients of a centre if it is among the covariates, or of all
-    women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0.
+    complete cases, it is calls that may make up half of what some combination of covariates varies by, or of
+    a trait: of half of the samples, or half of the patients of a centre if it is among the covariates, or of
+    all women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0.
 
     **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
     sums and cross-products of the traits and the covariates, as from `ols`. Of each variant it learns
