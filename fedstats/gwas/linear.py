@@ -11,6 +11,7 @@ Rounds: two or three to agree, eight for covariates and traits, two or four a bl
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError
 from fedstats.gwas import _traits, _variants, linear_kernel, linear_shares
+from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._pvalue import neg_log10_p
 from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
@@ -60,7 +63,7 @@ DECLARATION = Declaration(
         "passing": "which variants pass the threshold with which trait",
         "associations": "the same as of a result, of variants that pass",
     },
-    published={**_variants.PUBLISHED, **_traits.PUBLISHED},
+    published={**_variants.PUBLISHED, **_traits.PUBLISHED, **checkpoints.PUBLISHED},
 )
 
 
@@ -77,6 +80,7 @@ def linear(
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> GWASResult: ...
 
 
@@ -93,6 +97,7 @@ def linear(
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> dict[str, GWASResult]: ...
 
 
@@ -108,6 +113,7 @@ def linear(
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> GWASResult | dict[str, GWASResult]:
     """Test every variant that the sites share for association with quantitative traits.
 
@@ -145,6 +151,11 @@ def linear(
         take three sites or more.
     threshold
         P value below which a gated scan opens a variant.
+    checkpoint
+        A file in which this site keeps what is finished, or None; at all sites alike, each its own. After
+        a crash or Ctrl-C anywhere, run the same script again: it goes on after the last block that all
+        sites have kept, see `fedstats.gwas.checkpoint`. Leakage and cost of the result are then those of the
+        last run. Delete it when the results are safe.
 
     Returns
     -------
@@ -157,7 +168,7 @@ def linear(
     ------
     DataError
         The genotype files, the ids, a trait or a covariate cannot be used; or the sites share no
-        variant. Raised before anything is opened.
+        variant. Raised before anything is opened. Or the checkpoint is of another scan, or of other input.
     RemoteError
         The same at another site.
     EstimationError
@@ -183,9 +194,9 @@ def linear(
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
     as t < n/2.
 
-    **Cost.** Eleven rounds, one more if the variant lists differ. As ``"aggregate"``, two rounds for each
-    block of 2,048 variants, or four if calls are missing in it. For k columns of covariates without the
-    intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
+    **Cost.** Eleven rounds, one more if the variant lists differ, and one with a checkpoint. As
+    ``"aggregate"``, two rounds for each block of 2,048 variants, or four if calls are missing in it. For k
+    columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
     lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about
     24·(s − 1)/s bytes for each sum when there are s sites, whatever the number of samples. On shares, a
     block takes eight rounds and one for each site but the first, or if gated nine more and four more if
@@ -229,17 +240,19 @@ def linear(
             covariates,
             samples,
             options=f"missing={missing!r}, site_intercepts={site_intercepts}, ambiguous={ambiguous!r}, "
-            f"disclose={disclose!r}, threshold={threshold}",
+            f"disclose={disclose!r}, threshold={threshold}, checkpoint={checkpoint is not None}",
             site_intercepts=site_intercepts,
         )
         members = genotypes.members(samples[model.rows])
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
-        if disclose == "aggregate":
-            scan = _scan(run, genotypes, shared, members, numbers, model, exact=missing != "impute")
-            passes = np.ones(scan.beta.shape, np.bool_)
-        else:
-            gate = threshold if disclose == "gated" else None
-            scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, gate)
+        with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
+            if disclose == "aggregate":
+                exact = missing != "impute"
+                scan = _scan(run, genotypes, shared, members, numbers, model, saved, exact=exact)
+                passes = np.ones(scan.beta.shape, np.bool_)
+            else:
+                gate = threshold if disclose == "gated" else None
+                scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, saved, gate)
         common = run.finish()
     results = {
         name: _result(common, model, shared, scan, column, passes[:, column])
@@ -255,6 +268,7 @@ def _scan(
     members: Members,
     numbers: Numbers,
     model: Traits,
+    saved: Checkpoint,
     *,
     exact: bool,
 ) -> linear_kernel.Scan:
@@ -290,9 +304,11 @@ def _scan(
             centred = linear_kernel.centre(pooled, n, which, of_missing)
         return linear_kernel.solve(centred, which, deficit, n, numbers)
 
-    return linear_kernel.Scan.concatenate(
-        [pool(number, *its) for number, _, its in blocks(run, len(shared), local)]
-    )
+    found = [linear_kernel.Scan(**its) for its in saved.finished("variants")]
+    for number, _, its in blocks(run, len(shared), local, done=len(found)):
+        found.append(pool(number, *its))
+        saved.keep("variants", vars(found[-1]))
+    return linear_kernel.Scan.concatenate(found)
 
 
 def _scan_on_shares(
@@ -302,6 +318,7 @@ def _scan_on_shares(
     members: Members,
     numbers: Numbers,
     traits: Traits,
+    saved: Checkpoint,
     threshold: float | None,
 ) -> tuple[linear_kernel.Scan, NDArray[np.bool_]]:
     """Scan without opening any sum; with a threshold, open what passes it alone."""
@@ -312,13 +329,17 @@ def _scan_on_shares(
     def local(part: slice) -> linear_shares.Contribution:
         return linear_shares.contribution(genotypes.block(shared, part, members), members, numbers, model)
 
-    found = [
-        linear_shares.associations(run, number, mine, model)
-        if threshold is None
-        else linear_shares.passing(run, number, mine, model, threshold)
-        for number, _, mine in blocks(run, len(shared), local)
-    ]
-    scans, passes = zip(*found, strict=True)
+    kept = saved.finished("variants")
+    scans = [linear_kernel.Scan(**its["scan"]) for its in kept]
+    passes = [its["passes"] for its in kept]
+    for number, _, mine in blocks(run, len(shared), local, done=len(scans)):
+        if threshold is None:
+            scan, passing = linear_shares.associations(run, number, mine, model)
+        else:
+            scan, passing = linear_shares.passing(run, number, mine, model, threshold)
+        scans.append(scan)
+        passes.append(passing)
+        saved.keep("variants", {"scan": vars(scan), "passes": passing})
     return linear_kernel.Scan.concatenate(scans), np.concatenate(passes)
 
 

@@ -37,10 +37,11 @@ def small(folder: Path, panel: Panel | None = None) -> list[tuple[pd.DataFrame, 
 
 
 def test_recorded_equals_declared(tmp_path: Path) -> None:
-    result = scan(small(tmp_path), trait="ldl", covariates=["scale(age)", "C(arm)"])
+    covariates = ["scale(age)", "C(arm)"]
+    result = scan(small(tmp_path), trait="ldl", covariates=covariates, checkpoints=tmp_path / "kept")
     assert result.leakage.labels == DECLARATION.aggregate.keys() | DECLARATION.published.keys()
     plain = scan(small(tmp_path), trait="ldl", covariates=["age"])
-    unused = {"transform sums", "transform squares", "transforms"}
+    unused = {"transform sums", "transform squares", "transforms", "checkpoint"}
     assert plain.leakage.labels == result.leakage.labels - unused
     [sums] = [reveal for reveal in plain.leakage if reveal.label == "variant sums"]
     assert sums.size == 12 * (3 + 2)
@@ -49,7 +50,7 @@ def test_recorded_equals_declared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["result", "gated"])
 def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str) -> None:
     options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": "impute", "threshold": 0.5}
-    found = scan(small(tmp_path), **options, disclose=mode)
+    found = scan(small(tmp_path), **options, disclose=mode, checkpoints=tmp_path / "kept")
     assert found.leakage.labels == getattr(DECLARATION, mode).keys() | DECLARATION.published.keys()
 
 
@@ -82,7 +83,8 @@ def test_logistic_opens_what_is_declared(tmp_path: Path) -> None:
     panel.rows["case"] = (panel.genotypes[3] > 0) | (np.arange(90) % 5 == 0)
     panel.rows["case"] = panel.rows["case"].astype(int)
     panel.genotypes[4] = np.where(panel.rows["case"] == 1, 1, 0)
-    found = scan(small(tmp_path, panel), fs.gwas.logistic, trait="case", covariates=["scale(age)"], refit=0.5)
+    options = {"trait": "case", "covariates": ["scale(age)"], "refit": 0.5}
+    found = scan(small(tmp_path, panel), fs.gwas.logistic, **options, checkpoints=tmp_path / "kept")
     declaration = importlib.import_module("fedstats.gwas.logistic").DECLARATION
     assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
     sizes = {reveal.label: reveal.size for reveal in found.leakage}
