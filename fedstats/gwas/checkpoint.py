@@ -2,8 +2,8 @@
 
 A checkpoint is a file of one site: a head that says which scan of which input it belongs to, and then the
 results of finished blocks as they were opened to all sites, in order. Each block carries a digest of itself
-and of all blocks before it. No share, no site's summand and no row is in the file; digests of this site's rows
-and genotypes are, and stay here.
+and of all blocks before it. No share, no site's summand and no row is in the file; digests of this site's
+rows and genotypes are, and stay here.
 
 When the scan is run again, each site holds the head against what it is given now, and tells the others the
 digests of the blocks that it has. All go on after the last block that every site has alike: whoever stopped

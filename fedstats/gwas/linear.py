@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError
-from fedstats.gwas import _traits, _variants, linear_kernel, linear_shares
+from fedstats.gwas import _strands, _traits, _variants, linear_kernel, linear_shares
 from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._pvalue import neg_log10_p
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Genotypes
@@ -47,6 +48,7 @@ DECLARATION = Declaration(
     "gwas.linear",
     aggregate={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "variant sums": "of each variant: number of missing calls, Σg and Σg² of its calls, and Σ of its "
         "calls times each orthonormalised covariate and residual; centred site by site, and with the number "
         "of sites that have calls, if each site has an intercept",
@@ -55,11 +57,13 @@ DECLARATION = Declaration(
     },
     result={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "associations": "of each variant: its variation that the covariates leave, and its product with each "
         "trait's residual, which is to say effect and standard error",
     },
     gated={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "passing": "which variants pass the threshold with which trait",
         "associations": "the same as of a result, of variants that pass",
     },
@@ -143,7 +147,8 @@ def linear(
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
-        flagged, or dropped.
+        flagged, or dropped; with ``"frequency"``, kept where all sites can tell it by which allele is
+        the rarer, as `fedstats.gwas._strands` says.
     disclose
         ``"result"``: each variant's pooled sums stay shared among the sites, which open its association
         alone; a missing call is set to the mean of its own site. ``"gated"``: the same, but only for
@@ -196,12 +201,12 @@ def linear(
 
     **Cost.** Eleven rounds, one more if the variant lists differ, and one with a checkpoint. As
     ``"aggregate"``, two rounds for each block of 2,048 variants, or four if calls are missing in it. For k
-    columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
-    lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about
-    24·(s − 1)/s bytes for each sum when there are s sites, whatever the number of samples. On shares, a
-    block takes eight rounds and one for each site but the first, or if gated nine more and four more if
-    something passes; and 16 bytes for each of 4 + k + m numbers a variant to about half of the sites, and for
-    a few more to each.
+    columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with
+    intercepts of sites), and one that lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m
+    more yet. Each site sends about 24·(s − 1)/s bytes for each sum when there are s sites, whatever the
+    number of samples. On shares, a block takes eight rounds and one for each site but the first, or if gated
+    nine more and four more if something passes; and 16 bytes for each of 4 + k + m numbers a variant to about
+    half of the sites, and for a few more to each.
 
     References
     ----------
@@ -244,6 +249,7 @@ def linear(
             site_intercepts=site_intercepts,
         )
         members = genotypes.members(samples[model.rows])
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
             if disclose == "aggregate":

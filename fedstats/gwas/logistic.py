@@ -23,9 +23,10 @@ from fedstats import design
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.gwas import _traits, _variants
+from fedstats.gwas import _strands, _traits, _variants
 from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Genotypes
@@ -64,6 +65,7 @@ DECLARATION = Declaration(
     aggregate={
         **design.AGGREGATE,
         **_orthonormal.AGGREGATE,
+        **_strands.OPENED,
         "null model": "at each step of the fit without variants: gradient and information of the "
         "coefficients of the orthonormalised covariates",
         "variant sums": "of each variant: missing calls, and Σ of calls, of their squares times "
@@ -117,7 +119,8 @@ def logistic(
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
-        flagged, or dropped.
+        flagged, or dropped; with ``"frequency"``, kept where all sites can tell it by which allele is
+        the rarer, as `fedstats.gwas._strands` says.
     disclose
         ``"aggregate"``: each variant's pooled sums are opened to every site.
     checkpoint
@@ -192,6 +195,7 @@ def logistic(
         )
         null, cases = _fit_null(run, basis, y, trait)
         members = genotypes.members(samples[part.rows])
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
             scores = _score(run, genotypes, shared, members, null, saved)
             frame = _frame(shared, scores, null.n)
