@@ -87,13 +87,21 @@ def make_panel(samples: int, variants: int, *, missing: float = 0.02, seed: int 
 
 
 def everywhere(
-    parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any], **options: Any
+    parts: Sequence[tuple[pd.DataFrame, Path]],
+    analysis: Callable[..., Any],
+    *,
+    checkpoints: Path | None = None,
+    **options: Any,
 ) -> Any:
-    """Run an analysis of genotypes and cohort at every site, and return its results."""
+    """Run an analysis of genotypes and cohort at every site, and return its results.
+
+    With a folder, each site keeps a checkpoint in it under its name.
+    """
 
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> Any:
         rows, path = data
-        return analysis(federation.genotypes(path), federation.cohort(rows, id="iid"), **options)
+        own = {} if checkpoints is None else {"checkpoint": checkpoints / federation.site}
+        return analysis(federation.genotypes(path), federation.cohort(rows, id="iid"), **options, **own)
 
     return fs.simulate(program, parts)
 

@@ -5,17 +5,20 @@ from fedstats.gwas.logistic import logistic
 from fedstats.gwas.pca import PCAResult, pca
 from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
+from fedstats.gwas.score import ScoreResult, score
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
 __all__ = [
     "GWASResult",
     "PCAResult",
     "QCResult",
+    "ScoreResult",
     "SiteFiles",
     "SyntheticCohort",
     "linear",
     "logistic",
     "pca",
     "qc",
+    "score",
     "simulate_cohort",
 ]

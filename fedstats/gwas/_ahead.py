@@ -17,7 +17,9 @@ BLOCK: Final = 2048
 T = TypeVar("T")
 
 
-def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterator[tuple[int, slice, T]]:
+def blocks(
+    run: Analysis, variants: int, local: Callable[[slice], T], *, done: int = 0
+) -> Iterator[tuple[int, slice, T]]:
     """Compute on blocks of variants one ahead of the caller, who opens sums meanwhile.
 
     Parameters
@@ -29,6 +31,8 @@ def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterato
     local
         What to compute of a block, given its place among the variants. Runs in another thread, releases
         the GIL for most of its time, and sends nothing.
+    done
+        So many blocks are finished already, and left out.
 
     Yields
     ------
@@ -36,12 +40,15 @@ def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterato
         The block's number and place, and what `local` returned.
     """
     parts = [slice(start, min(start + BLOCK, variants)) for start in range(0, variants, BLOCK)]
+    if done == len(parts):
+        return
     with (
         ThreadPoolExecutor(1) as ahead,
         progress(run.federation, run.declaration.name, len(parts)) as advance,
     ):
-        coming = ahead.submit(local, parts[0])
-        for number, part in enumerate(parts):
+        advance(done)
+        coming = ahead.submit(local, parts[done])
+        for number, part in enumerate(parts[done:], done):
             result = coming.result()
             if number + 1 < len(parts):
                 coming = ahead.submit(local, parts[number + 1])

@@ -11,6 +11,7 @@ Rounds: two or three to agree, eight for covariates and traits, two or four a bl
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError
-from fedstats.gwas import _traits, _variants, linear_kernel, linear_shares
+from fedstats.gwas import _strands, _traits, _variants, linear_kernel, linear_shares
+from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._pvalue import neg_log10_p
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
@@ -44,6 +48,7 @@ DECLARATION = Declaration(
     "gwas.linear",
     aggregate={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "variant sums": "of each variant: number of missing calls, Σg and Σg² of its calls, and Σ of its "
         "calls times each orthonormalised covariate and residual; centred site by site, and with the number "
         "of sites that have calls, if each site has an intercept",
@@ -52,16 +57,18 @@ DECLARATION = Declaration(
     },
     result={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "associations": "of each variant: its variation that the covariates leave, and its product with each "
         "trait's residual, which is to say effect and standard error; and of regressions on complete cases "
         "how many these are",
     },
     gated={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "passing": "which variants pass the threshold with which trait",
         "associations": "the same as of a result, of variants that pass",
     },
-    published={**_variants.PUBLISHED, **_traits.PUBLISHED},
+    published={**_variants.PUBLISHED, **_traits.PUBLISHED, **checkpoints.PUBLISHED},
 )
 
 
@@ -78,6 +85,7 @@ def linear(
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> GWASResult: ...
 
 
@@ -94,6 +102,7 @@ def linear(
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> dict[str, GWASResult]: ...
 
 
@@ -109,6 +118,7 @@ def linear(
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> GWASResult | dict[str, GWASResult]:
     """Test every variant that the sites share for association with quantitative traits.
 
@@ -138,7 +148,8 @@ def linear(
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
-        flagged, or dropped.
+        flagged, or dropped; with ``"frequency"``, kept where all sites can tell it by which allele is
+        the rarer, as `fedstats.gwas._strands` says.
     disclose
         ``"result"``: each variant's pooled sums stay shared among the sites, which open its association
         alone. ``"gated"``: the same, but only for
@@ -146,6 +157,11 @@ def linear(
         take three sites or more.
     threshold
         P value below which a gated scan opens a variant.
+    checkpoint
+        A file in which this site keeps what is finished, or None; at all sites alike, each its own. After
+        a crash or Ctrl-C anywhere, run the same script again: it goes on after the last block that all
+        sites have kept, see `fedstats.gwas.checkpoint`. Leakage and cost of the result are then those of the
+        last run. Delete it when the results are safe.
 
     Returns
     -------
@@ -158,7 +174,7 @@ def linear(
     ------
     DataError
         The genotype files, the ids, a trait or a covariate cannot be used; or the sites share no
-        variant. Raised before anything is opened.
+        variant. Raised before anything is opened. Or the checkpoint is of another scan, or of other input.
     RemoteError
         The same at another site.
     EstimationError
@@ -190,15 +206,16 @@ def linear(
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
     as t < n/2.
 
-    **Cost.** Eleven rounds, one more if the variant lists differ. As ``"aggregate"``, two rounds for each
-    block of 2,048 variants, or four if calls are missing in it. For k columns of covariates without the
-    intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
-    lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about
-    24·(s − 1)/s bytes for each sum when there are s sites, whatever the number of samples. On shares, a
-    block of imputed calls takes eight rounds and one for each site but the first, or if gated nine more and
-    four more if something passes; and 16 bytes for each of 4 + k + m numbers a variant to about half of the
-    sites, and for a few more to each. A block of complete cases takes 42 rounds; and for
-    (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and some (k + 1)(12 + 7m) + 20m to each.
+    **Cost.** Eleven rounds, one more if the variant lists differ, and one with a checkpoint. As
+    ``"aggregate"``, two rounds for each block of 2,048 variants, or four if calls are missing in it. For k
+    columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with
+    intercepts of sites), and one that lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m
+    more yet. Each site sends about 24·(s − 1)/s bytes for each sum when there are s sites, whatever the
+    number of samples. On shares, a block of imputed calls takes eight rounds and one for each site but the
+    first, or if gated nine more and four more if something passes; and 16 bytes for each of 4 + k + m numbers
+    a variant to about half of the sites, and for a few more to each. A block of complete cases takes 42
+    rounds; and as much for (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and for some
+    (k + 1)(12 + 7m) + 20m to each.
 
     References
     ----------
@@ -232,18 +249,22 @@ def linear(
             covariates,
             samples,
             options=f"missing={missing!r}, site_intercepts={site_intercepts}, ambiguous={ambiguous!r}, "
-            f"disclose={disclose!r}, threshold={threshold}",
+            f"disclose={disclose!r}, threshold={threshold}, checkpoint={checkpoint is not None}",
             site_intercepts=site_intercepts,
         )
         members = genotypes.members(samples[model.rows])
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
         exact = missing == "exact"
-        if disclose == "aggregate":
-            scan = _scan(run, genotypes, shared, members, numbers, model, exact=exact)
-            passes = np.ones(scan.beta.shape, np.bool_)
-        else:
-            gate = threshold if disclose == "gated" else None
-            scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, gate, exact=exact)
+        with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
+            if disclose == "aggregate":
+                scan = _scan(run, genotypes, shared, members, numbers, model, saved, exact=exact)
+                passes = np.ones(scan.beta.shape, np.bool_)
+            else:
+                gate = threshold if disclose == "gated" else None
+                scan, passes = _scan_on_shares(
+                    run, genotypes, shared, members, numbers, model, saved, gate, exact=exact
+                )
         common = run.finish()
     results = {
         name: _result(common, model, shared, scan, column, passes[:, column])
@@ -259,6 +280,7 @@ def _scan(
     members: Members,
     numbers: Numbers,
     model: Traits,
+    saved: Checkpoint,
     *,
     exact: bool,
 ) -> linear_kernel.Scan:
@@ -294,9 +316,11 @@ def _scan(
             centred = linear_kernel.centre(pooled, n, which, of_missing)
         return linear_kernel.solve(centred, which, deficit, n, numbers)
 
-    return linear_kernel.Scan.concatenate(
-        [pool(number, *its) for number, _, its in blocks(run, len(shared), local)]
-    )
+    found = [linear_kernel.Scan(**its) for its in saved.finished("variants")]
+    for number, _, its in blocks(run, len(shared), local, done=len(found)):
+        found.append(pool(number, *its))
+        saved.keep("variants", vars(found[-1]))
+    return linear_kernel.Scan.concatenate(found)
 
 
 def _scan_on_shares(
@@ -306,6 +330,7 @@ def _scan_on_shares(
     members: Members,
     numbers: Numbers,
     traits: Traits,
+    saved: Checkpoint,
     threshold: float | None,
     *,
     exact: bool,
@@ -318,13 +343,17 @@ def _scan_on_shares(
     def local(part: slice) -> linear_shares.Contribution:
         return linear_shares.contribution(genotypes.block(shared, part, members), members, numbers, model)
 
-    found = [
-        linear_shares.associations(run, number, mine, model)
-        if threshold is None
-        else linear_shares.passing(run, number, mine, model, threshold)
-        for number, _, mine in blocks(run, len(shared), local)
-    ]
-    scans, passes = zip(*found, strict=True)
+    kept = saved.finished("variants")
+    scans = [linear_kernel.Scan(**its["scan"]) for its in kept]
+    passes = [its["passes"] for its in kept]
+    for number, _, mine in blocks(run, len(shared), local, done=len(scans)):
+        if threshold is None:
+            scan, passing = linear_shares.associations(run, number, mine, model)
+        else:
+            scan, passing = linear_shares.passing(run, number, mine, model, threshold)
+        scans.append(scan)
+        passes.append(passing)
+        saved.keep("variants", {"scan": vars(scan), "passes": passing})
     return linear_kernel.Scan.concatenate(scans), np.concatenate(passes)
 
 

@@ -10,6 +10,7 @@ likelihood, and Firth's penalised likelihood where that has no finite maximum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
@@ -22,9 +23,12 @@ from fedstats import design
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.gwas import _traits, _variants
+from fedstats.gwas import _strands, _traits, _variants
+from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.logistic_kernel import Null, Refits, Saddles, Scores, residual_calls, score_sums
 from fedstats.gwas.members import Members
@@ -53,11 +57,15 @@ SEPARATED: Final = 1e-7
 #: The null model has converged when no step, in units of standardised covariates, is longer.
 CONVERGED: Final = 1e-9
 
+#: Columns that a refit fills in.
+_REFITTED: Final = ("beta", "standard_error", "z", "neg_log10_p", "n", "test")
+
 DECLARATION = Declaration(
     "gwas.logistic",
     aggregate={
         **design.AGGREGATE,
         **_orthonormal.AGGREGATE,
+        **_strands.OPENED,
         "null model": "at each step of the fit without variants: gradient and information of the "
         "coefficients of the orthonormalised covariates",
         "variant sums": "of each variant: missing calls, and Σ of calls, of their squares times "
@@ -74,6 +82,7 @@ DECLARATION = Declaration(
         **_variants.PUBLISHED,
         **design.PUBLISHED,
         "cases": "that each site's trait is 0 or 1",
+        **checkpoints.PUBLISHED,
     },
 )
 
@@ -88,6 +97,7 @@ def logistic(
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: Literal["aggregate"] = "aggregate",
+    checkpoint: str | PathLike[str] | None = None,
 ) -> GWASResult:
     """Test every variant that the sites share for association with a binary trait.
 
@@ -109,9 +119,12 @@ def logistic(
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
-        flagged, or dropped.
+        flagged, or dropped; with ``"frequency"``, kept where all sites can tell it by which allele is
+        the rarer, as `fedstats.gwas._strands` says.
     disclose
         ``"aggregate"``: each variant's pooled sums are opened to every site.
+    checkpoint
+        A file in which this site keeps what is finished, see `linear`.
 
     Returns
     -------
@@ -126,7 +139,7 @@ def logistic(
     ------
     DataError
         The genotype files, the ids, the trait or a covariate cannot be used; or the sites share no
-        variant. Raised before anything is opened.
+        variant. Raised before anything is opened. Or the checkpoint is of another scan, or of other input.
     RemoteError
         The same at another site.
     EstimationError
@@ -165,7 +178,7 @@ def logistic(
             run,
             cohort,
             " + ".join([f"{trait} ~ 1", *covariates]),
-            call=f"refit={refit}, ambiguous={ambiguous!r}",
+            call=f"refit={refit}, ambiguous={ambiguous!r}, checkpoint={checkpoint is not None}",
             needs_response=True,
             check=lambda: samples >= 0,
         )
@@ -182,10 +195,12 @@ def logistic(
         )
         null, cases = _fit_null(run, basis, y, trait)
         members = genotypes.members(samples[part.rows])
-        scores = _score(run, genotypes, shared, members, null)
-        frame = _frame(shared, scores, null.n)
-        _find_saddles(run, genotypes, shared, members, null, scores, frame)
-        _refit(run, genotypes, shared, members, null, frame, refit)
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
+        with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
+            scores = _score(run, genotypes, shared, members, null, saved)
+            frame = _frame(shared, scores, null.n)
+            _find_saddles(run, genotypes, shared, members, null, scores, frame, saved)
+            _refit(run, genotypes, shared, members, null, frame, refit, saved)
         return GWASResult(
             **run.finish(),
             trait=trait,
@@ -238,7 +253,14 @@ def _fit_null(run: Analysis, basis: Orthonormal, y: Floats, trait: str) -> tuple
     )
 
 
-def _score(run: Analysis, genotypes: Genotypes, shared: Reconciled, members: Members, null: Null) -> Scores:
+def _score(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    null: Null,
+    saved: Checkpoint,
+) -> Scores:
     """Open the scores of all variants."""
     numbers, weights = null.numbers(members), null.weights(members)
 
@@ -246,8 +268,8 @@ def _score(run: Analysis, genotypes: Genotypes, shared: Reconciled, members: Mem
         block = genotypes.block(shared, part, members)
         return block, score_sums(block, numbers, weights)
 
-    found = []
-    for number, _, (block, mine) in blocks(run, len(shared), local):
+    found = [Scores(**its) for its in saved.finished("scores")]
+    for number, _, (block, mine) in blocks(run, len(shared), local, done=len(found)):
         pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
         which = np.flatnonzero(pooled[:, 0] > 0.5)
         of_missing = np.zeros((0, numbers.columns))
@@ -255,6 +277,7 @@ def _score(run: Analysis, genotypes: Genotypes, shared: Reconciled, members: Mem
             here = block.of_missing(which, numbers)
             of_missing = run.sum("missing calls", here, ring=FIXED128, part=number)
         found.append(Scores.of(pooled, null.n, which, of_missing))
+        saved.keep("scores", vars(found[-1]))
     return Scores.concatenate(found)
 
 
@@ -290,10 +313,15 @@ def _find_saddles(
     null: Null,
     scores: Scores,
     frame: pd.DataFrame,
+    saved: Checkpoint,
 ) -> None:
     """Replace the P values of extreme scores by those of their saddle points."""
     number = 0
-    for which in _batches(np.flatnonzero(np.abs(scores.z) > SPA_ABOVE), null.n):
+    batches = _batches(np.flatnonzero(np.abs(scores.z) > SPA_ABOVE), null.n)
+    done = saved.finished("saddle points")
+    for which, minus_log in zip(batches, [its["neg_log10_p"] for its in done], strict=False):
+        _enter_saddles(frame, which, minus_log)
+    for which in batches[len(done) :]:
         calls = genotypes.block(shared, which, members).calls()
         h = residual_calls(calls, scores.mean[which], scores.projection[which], null)
         search = Saddles(scores.score[which], scores.variance[which])
@@ -308,9 +336,14 @@ def _find_saddles(
         cumulants = run.sum("saddle points", search.cumulants(h, null), ring=FIXED128, part=number)
         number += 1
         minus_log = search.neg_log10_p(cumulants)
-        known = which[np.isfinite(minus_log)]
-        frame.loc[known, "neg_log10_p"] = minus_log[np.isfinite(minus_log)]
-        frame.loc[known, "test"] = "spa"
+        _enter_saddles(frame, which, minus_log)
+        saved.keep("saddle points", {"neg_log10_p": minus_log})
+
+
+def _enter_saddles(frame: pd.DataFrame, which: Integers, minus_log: Floats) -> None:
+    known = which[np.isfinite(minus_log)]
+    frame.loc[known, "neg_log10_p"] = minus_log[np.isfinite(minus_log)]
+    frame.loc[known, "test"] = "spa"
 
 
 def _refit(
@@ -321,6 +354,7 @@ def _refit(
     null: Null,
     frame: pd.DataFrame,
     threshold: float,
+    saved: Checkpoint,
 ) -> None:
     """Replace estimates and P values of the variants below the threshold by those of their regressions."""
     parts = {"refits": 0, "penalties": 0}
@@ -351,10 +385,17 @@ def _refit(
         return which[~good]
 
     below = np.flatnonzero(frame["neg_log10_p"].to_numpy() >= -np.log10(max(threshold, 1e-300)))
-    for which in _batches(below, null.n):
+    batches, done = _batches(below, null.n), saved.finished("refits")
+    for which, its in zip(batches, done, strict=False):
+        for name in _REFITTED:
+            frame.loc[which, name] = its[name]
+    for which in batches[len(done) :]:
         left = fit(which, firth=False)
         if left.size:
             fit(left, firth=True)
+        rows = frame.loc[which]
+        numbers = {name: rows[name].to_numpy() for name in _REFITTED if name != "test"}
+        saved.keep("refits", {**numbers, "test": rows["test"].to_list()})
 
 
 def _batches(which: Integers, n: int) -> list[Integers]:
