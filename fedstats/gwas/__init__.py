@@ -6,6 +6,7 @@ from fedstats.gwas.pca import PCAResult, pca
 from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
 from fedstats.gwas.score import ScoreResult, score
+from fedstats.gwas.screen import ScreenResult, screen
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "PCAResult",
     "QCResult",
     "ScoreResult",
+    "ScreenResult",
     "SiteFiles",
     "SyntheticCohort",
     "linear",
@@ -20,5 +22,6 @@ __all__ = [
     "pca",
     "qc",
     "score",
+    "screen",
     "simulate_cohort",
 ]
