@@ -135,8 +135,8 @@ def screen(
     sites, and which variants pass. Whoever may ask again and again, with other thresholds, learns
     frequencies. A coalition of t < n/2 sites learns nothing else.
 
-    **Cost.** Five rounds, one more if the variant lists differ, and fourteen or fifteen for each block of 2,048
-    variants.
+    **Cost.** Five rounds, one more if the variant lists differ, and fourteen or fifteen for each block of
+    2,048 variants.
 
     Examples
     --------
