@@ -2,6 +2,7 @@
 
 from fedstats.gwas.linear import linear
 from fedstats.gwas.logistic import logistic
+from fedstats.gwas.meta import GWASMetaResult, meta_analysis
 from fedstats.gwas.pca import PCAResult, pca
 from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
@@ -9,6 +10,7 @@ from fedstats.gwas.score import ScoreResult, score
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
 __all__ = [
+    "GWASMetaResult",
     "GWASResult",
     "PCAResult",
     "QCResult",
@@ -17,6 +19,7 @@ __all__ = [
     "SyntheticCohort",
     "linear",
     "logistic",
+    "meta_analysis",
     "pca",
     "qc",
     "score",

@@ -74,9 +74,8 @@ class Genotypes:
         DataError
             The file lacks some of them.
         """
-        named = variants.rename(columns={"effect_allele": "allele1", "other_allele": "allele2"})
         # The first in the order of names says which allele is counted.
-        both = reconcile({"1 result": VariantTable.from_frame(named), "2 file": self.table})
+        both = reconcile({"1 result": VariantTable.from_result(variants), "2 file": self.table})
         if len(both) < len(variants):
             raise DataError(
                 f"{self.file.path}: lacks {len(variants) - len(both):,} of the {len(variants):,} variants, "
