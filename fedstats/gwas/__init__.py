@@ -1,5 +1,6 @@
 """Genome-wide association over unpooled genotypes."""
 
+from fedstats.gwas.interaction import InteractionResult, interaction
 from fedstats.gwas.linear import linear
 from fedstats.gwas.logistic import logistic
 from fedstats.gwas.meta import GWASMetaResult, meta_analysis
@@ -12,11 +13,13 @@ from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 __all__ = [
     "GWASMetaResult",
     "GWASResult",
+    "InteractionResult",
     "PCAResult",
     "QCResult",
     "ScoreResult",
     "SiteFiles",
     "SyntheticCohort",
+    "interaction",
     "linear",
     "logistic",
     "meta_analysis",
