@@ -107,11 +107,12 @@ def agree_variants(
     _refuse_differing(told, run.federation.site)
     if all(its == told[run.federation.site] for its in told.values()):
         tables = dict.fromkeys(run.sites, genotypes.table)
+        shared = reconcile(tables, ambiguous=ambiguous)
     else:
         lists = run.agree("variants", genotypes.table.to_wire, max_bytes=MAX_LISTING)
         tables = {site: VariantTable.from_wire(its, site=site) for site, its in lists.items()}
-    shared = reconcile(tables, ambiguous=ambiguous)
-    _refuse_other_build(tables, len(shared))
+        shared = reconcile(tables, ambiguous=ambiguous)
+        _refuse_other_build(tables, len(shared))
     if not len(shared):
         reasons = ", ".join(f"{count} {reason}" for reason, count in shared.counts.items() if count)
         raise DataError(

@@ -59,7 +59,8 @@ DECLARATION = Declaration(
         **_traits.AGGREGATE,
         **_strands.OPENED,
         "associations": "of each variant: its variation that the covariates leave, and its product with each "
-        "trait's residual, which is to say effect and standard error",
+        "trait's residual, which is to say effect and standard error; and of regressions on complete cases "
+        "how many these are",
     },
     gated={
         **_traits.AGGREGATE,
@@ -78,7 +79,7 @@ def linear(
     *,
     trait: str,
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
@@ -95,7 +96,7 @@ def linear(
     *,
     trait: list[str],
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
@@ -111,7 +112,7 @@ def linear(
     *,
     trait: str | list[str],
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
@@ -138,8 +139,8 @@ def linear(
     missing
         ``"exact"`` regresses each variant on the samples that have a call, as PLINK does, with those of
         the covariates that are no combination of others among these samples; ``"impute"``
-        sets missing calls to the variant's mean, which is as good where few are missing at random. By
-        default exact as ``"aggregate"``, imputed on shares, where nobody knows which samples lack calls.
+        sets missing calls to the variant's mean, or on shares to the mean at their own site, which is as
+        good where few are missing at random, and faster.
     site_intercepts
         Whether each site has an intercept of its own, which takes up whatever makes sites differ. Trait,
         covariates and calls are then centred at each site, and missing calls set to the site's own mean.
@@ -151,7 +152,7 @@ def linear(
         the rarer, as `fedstats.gwas._strands` says.
     disclose
         ``"result"``: each variant's pooled sums stay shared among the sites, which open its association
-        alone; a missing call is set to the mean of its own site. ``"gated"``: the same, but only for
+        alone. ``"gated"``: the same, but only for
         variants that pass the threshold. ``"aggregate"``: the sums are opened to every site. Shares
         take three sites or more.
     threshold
@@ -165,8 +166,8 @@ def linear(
     Returns
     -------
     GWASResult
-        One row a variant; NaN where a variant does not vary beyond the covariates, or, on shares, where a
-        site has no call at all. Of a gated scan, one row a variant that passes. For a list of traits a
+        One row a variant; NaN where a variant does not vary beyond the covariates, or is not tested on
+        shares, see below. Of a gated scan, one row a variant that passes. For a list of traits a
         dict of them, by trait, in their order.
 
     Raises
@@ -186,15 +187,21 @@ def linear(
     Y are errors, and count as missing. Sexes are those of the .fam file. Put sex among the covariates
     when X is scanned; PLINK does so by itself.
 
+    **Not tested** on shares are variants that lack too many calls. Imputed, that is all calls of a site. On
+    complete cases, it is calls that may make up half of what some combination of covariates varies by, or of
+    a trait: of half of the samples, or half of the patients of a centre if it is among the covariates, or of
+    all women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0.
+
     **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
     sums and cross-products of the traits and the covariates, as from `ols`. Of each variant it learns
 
     - as ``"aggregate"``: the sums that `DECLARATION` lists, allele frequency included. Pooled allele
       frequencies suffice to tell whether a known genome is among the samples [1]_.
-    - as ``"result"``: effect and standard error, to five digits or more. A standard error tells the
+    - as ``"result"``: effect and standard error, to five digits or more, and of complete cases how many
+      these are. A standard error tells the
       frequency of the rarer allele nearly, and effects of very many variants on a trait that is known of
       somebody can tell whether they are among the samples [2]_: for few recipients, or few variants.
-    - as ``"gated"``: whether it passes, and effect and standard error if it does. Too few numbers for either.
+    - as ``"gated"``: whether it passes, and the same as of a result if it does. Too few numbers for either.
 
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
     as t < n/2.
@@ -204,9 +211,11 @@ def linear(
     columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with
     intercepts of sites), and one that lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m
     more yet. Each site sends about 24·(s − 1)/s bytes for each sum when there are s sites, whatever the
-    number of samples. On shares, a block takes eight rounds and one for each site but the first, or if gated
-    nine more and four more if something passes; and 16 bytes for each of 4 + k + m numbers a variant to about
-    half of the sites, and for a few more to each.
+    number of samples. On shares, a block of imputed calls takes eight rounds and one for each site but the
+    first, or if gated nine more and four more if something passes; and 16 bytes for each of 4 + k + m numbers
+    a variant to about half of the sites, and for a few more to each. A block of complete cases takes 42
+    rounds; and as much for (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and for some
+    (k + 1)(12 + 7m) + 20m to each.
 
     References
     ----------
@@ -223,13 +232,8 @@ def linear(
     traits = trait if isinstance(trait, list) else [trait]
 
     def check() -> None:
-        if missing not in (*get_args(Missing), None):
+        if missing not in get_args(Missing):
             raise DataError(f"missing={missing!r}: 'exact' or 'impute'")
-        if disclose != "aggregate" and missing == "exact":
-            raise DataError(
-                f"disclose={disclose!r} needs missing='impute': regressions on complete cases are opened in "
-                "'aggregate' mode only"
-            )
         if not 0 < threshold < 1:
             raise DataError(f"threshold={threshold}: a P value between 0 and 1")
         _traits.check_traits(traits, covariates)
@@ -251,14 +255,16 @@ def linear(
         members = genotypes.members(samples[model.rows])
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
+        exact = missing == "exact"
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
             if disclose == "aggregate":
-                exact = missing != "impute"
                 scan = _scan(run, genotypes, shared, members, numbers, model, saved, exact=exact)
                 passes = np.ones(scan.beta.shape, np.bool_)
             else:
                 gate = threshold if disclose == "gated" else None
-                scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, saved, gate)
+                scan, passes = _scan_on_shares(
+                    run, genotypes, shared, members, numbers, model, saved, gate, exact=exact
+                )
         common = run.finish()
     results = {
         name: _result(common, model, shared, scan, column, passes[:, column])
@@ -326,10 +332,12 @@ def _scan_on_shares(
     traits: Traits,
     saved: Checkpoint,
     threshold: float | None,
+    *,
+    exact: bool,
 ) -> tuple[linear_kernel.Scan, NDArray[np.bool_]]:
     """Scan without opening any sum; with a threshold, open what passes it alone."""
     model = linear_shares.Model(
-        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid
+        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid, exact
     )
 
     def local(part: slice) -> linear_shares.Contribution:

@@ -137,6 +137,9 @@ def reconcile(
     if ambiguous not in ("keep", "drop", "frequency"):
         raise ValueError(f"ambiguous={ambiguous!r}: 'keep', 'drop' or 'frequency'")
     names = sorted(tables)
+    first_site, *others = names
+    if others and all(tables[name] is tables[first_site] for name in others):
+        return _repeated(reconcile({first_site: tables[first_site]}, ambiguous=ambiguous), names)
     listing = Listing.of([tables[name] for name in names])
 
     rows = np.flatnonzero(listing.placed & listing.known)
@@ -197,6 +200,18 @@ def reconcile(
             index=pd.Index(names, name="site"),
         ),
         dropped=dropped,
+    )
+
+
+def _repeated(alone: Reconciled, names: Sequence[str]) -> Reconciled:
+    """Return what sites of one and the same table share, given what the first of them has."""
+    first_site, everybody = names[0], ",".join(names)
+    return Reconciled(
+        variants=alone.variants,
+        index=dict.fromkeys(names, alone.index[first_site]),
+        flip=dict.fromkeys(names, alone.flip[first_site]),
+        sites=pd.concat([alone.sites] * len(names)).set_axis(pd.Index(names, name="site")),
+        dropped=alone.dropped.assign(sites=everybody),
     )
 
 

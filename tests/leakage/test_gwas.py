@@ -53,9 +53,10 @@ def test_recorded_equals_declared(tmp_path: Path) -> None:
     assert sums.size == 12 * (3 + 2)
 
 
+@pytest.mark.parametrize("missing", ["impute", "exact"])
 @pytest.mark.parametrize("mode", ["result", "gated"])
-def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str) -> None:
-    options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": "impute", "threshold": 0.5}
+def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str, missing: str) -> None:
+    options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": missing, "threshold": 0.5}
     kept = tmp_path / "kept"
     found = scan(small(tmp_path), **options, ambiguous="frequency", disclose=mode, checkpoints=kept)
     assert found.leakage.labels == getattr(DECLARATION, mode).keys() | DECLARATION.published.keys()
@@ -64,8 +65,8 @@ def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str) -> None:
 def test_shares_refuse_what_they_cannot(tmp_path: Path) -> None:
     parts = small(tmp_path)
     for options, message in (
-        ({"disclose": "result", "missing": "exact"}, "needs missing='impute'"),
-        ({"disclose": "gated", "missing": "impute", "threshold": 5.0}, "a P value between 0 and 1"),
+        ({"disclose": "result", "missing": "mean"}, "'exact' or 'impute'"),
+        ({"disclose": "gated", "threshold": 5.0}, "a P value between 0 and 1"),
     ):
         for error in refusals(parts, **options):
             with pytest.raises(fs.DataError, match=message):
