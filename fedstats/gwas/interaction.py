@@ -57,8 +57,8 @@ DECLARATION = Declaration(
         **_traits.AGGREGATE,
         **_strands.OPENED,
         "variant sums": "of each variant: number of missing calls, Σg and Σg² of its calls; Σ of g times "
-        "each orthonormalised covariate and residual, and times their products with each modifier; and Σ of g² "
-        "times each modifier and the modifiers' products",
+        "each orthonormalised covariate and residual, and times their products with each modifier; and Σ of "
+        "g² times each modifier and the modifiers' products",
         "missing calls": "of each variant that lacks calls: Σ over these of each orthonormalised covariate "
         "and residual, and of their products",
     },
@@ -408,7 +408,7 @@ class _Columns:
         found[:, both, both] = n
         gone, products = np.hsplit(lost, [k + m])
         first, second = self.plain.pairs
-        found[np.ix_(which, [0], both)] -= gone[:, np.newaxis]
+        found[which[:, np.newaxis], 0, both] -= gone
         found[which[:, np.newaxis], both[first], both[second]] -= products
         found[:, 0, g] = total
         found[:, 0, g + 1 : g + 1 + q] = with_g[:, 0, :k] @ self.mixture

@@ -93,7 +93,9 @@ def test_plink(case: Case, tmp_path: Path) -> None:
     found = scan(case.parts, fs.gwas.interaction, trait="ldl", modifiers=["aged", "female"])
     write_bed(tmp_path / "all", case.panel.genotypes, case.panel.variants, rows[["iid"]])
     named = rows.rename(columns={"iid": "#IID"})
-    named[["#IID", "ldl"]].rename(columns={"ldl": "modified"}).to_csv(tmp_path / "trait.txt", sep="\t", index=False)
+    named[["#IID", "ldl"]].rename(columns={"ldl": "modified"}).to_csv(
+        tmp_path / "trait.txt", sep="\t", index=False
+    )
     named[["#IID", "aged", "female"]].to_csv(tmp_path / "covariates.txt", sep="\t", index=False, na_rep="NA")
     plink(
         tmp_path,
