@@ -8,6 +8,7 @@ from fedstats.gwas.pca import PCAResult, pca
 from fedstats.gwas.qc import QCResult, qc
 from fedstats.gwas.results import GWASResult
 from fedstats.gwas.score import ScoreResult, score
+from fedstats.gwas.screen import ScreenResult, screen
 from fedstats.gwas.synthetic import SiteFiles, SyntheticCohort, simulate_cohort
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PCAResult",
     "QCResult",
     "ScoreResult",
+    "ScreenResult",
     "SiteFiles",
     "SyntheticCohort",
     "interaction",
@@ -26,5 +28,6 @@ __all__ = [
     "pca",
     "qc",
     "score",
+    "screen",
     "simulate_cohort",
 ]

@@ -16,8 +16,8 @@ public γ = c² / (df + c²): two more products and a comparison.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,9 +107,9 @@ class Pooled:
     def __len__(self) -> int:
         return len(self.left)
 
-    def take(self, which: NDArray[np.int64]) -> Pooled:
+    def take(self, which: NDArray[np.int64]) -> Self:
         """Return some of the variants."""
-        return Pooled(self.left[which], self.slope[which], self.whole[which], self.model)
+        return replace(self, left=self.left[which], slope=self.slope[which], whole=self.whole[which])
 
     def rounded(self) -> tuple[SecretArray, SecretArray]:
         """Return `left` and g'r / √n."""
@@ -120,7 +120,10 @@ class Pooled:
     def exceed(self, threshold: float) -> SecretArray:
         """Return secret bits: whether the P value is below the threshold."""
         c = float(stats.t.isf(threshold / 2, self.model.df)) ** 2
-        ratio = c / (self.model.df + c)
+        return self.above(c / (self.model.df + c))
+
+    def above(self, ratio: float) -> SecretArray:
+        """Return secret bits: whether slope² is above a part of what is left."""
         least = (self.left * ratio).reshape(-1, 1)
         bits = self.slope * self.slope - least > ratio * LEAST
         return bits * self.whole.reshape(-1, 1)

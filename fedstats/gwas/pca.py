@@ -190,7 +190,9 @@ def pca(
     seed
         Of the random start, the same at every site.
     disclose
-        ``"aggregate"``: what `DECLARATION` lists is opened.
+        ``"aggregate"``: what `DECLARATION` lists is opened. There is no other mode: each site needs the
+        frequencies to standardise its genotypes, and the loadings, which are a result, tell the products of
+        the last step.
 
     Returns
     -------

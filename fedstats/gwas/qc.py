@@ -189,7 +189,8 @@ def qc(
     ambiguous
         Whether A/T and C/G variants are kept, see `linear`.
     disclose
-        ``"aggregate"``: pooled genotype counts are opened.
+        ``"aggregate"``: pooled genotype counts are opened. There is no other mode, for they are the result;
+        `screen` decides on shares which variants pass.
 
     Returns
     -------
@@ -231,16 +232,9 @@ def qc(
         tally = _Tally(members)
         counted, own = [], []
 
-        def local(part: slice) -> tuple[Block, Integers]:
-            block = genotypes.block(shared, part, members)
-            counts = _with_alleles(block.counts, chromosome[part], len(members), len(men))
-            on_x = np.flatnonzero(chromosome[part] == "X")
-            if on_x.size:
-                of_men = genotypes.block(shared, part, men).counts[on_x]
-                counts[on_x, 3:] -= np.column_stack([of_men[:, 1], len(men) - of_men[:, 2]])
-            return block, counts
-
-        for number, part, (block, mine) in blocks(run, len(shared), local):
+        for number, part, (block, mine) in blocks(
+            run, len(shared), lambda part: count(genotypes, shared, part, members, men)
+        ):
             counts = run.sum("genotype counts", mine, part=number)
             counted.append(counts)
             own.append(mine)
@@ -255,6 +249,29 @@ def qc(
             samples=tally.frame(names),
             reconciled=shared,
         )
+
+
+def count(
+    genotypes: Genotypes, shared: Reconciled, part: slice, members: Members, men: Members
+) -> tuple[Block, Integers]:
+    """Count genotypes of a block at this site.
+
+    Returns
+    -------
+    block : Block
+        The block.
+    counts : ndarray of int64, shape (variants, 5)
+        Heterozygotes, carriers of two copies, missing calls, on Y those of men; copies of the effect allele,
+        and of both alleles.
+    """
+    chromosome = shared.variants["chromosome"].to_numpy()[part]
+    block = genotypes.block(shared, part, members)
+    counts = _with_alleles(block.counts, chromosome, len(members), len(men))
+    on_x = np.flatnonzero(chromosome == "X")
+    if on_x.size:
+        of_men = genotypes.block(shared, part, men).counts[on_x]
+        counts[on_x, 3:] -= np.column_stack([of_men[:, 1], len(men) - of_men[:, 2]])
+    return block, counts
 
 
 def _with_alleles(counts: Integers, chromosome: NDArray[np.object_], n: int, men: int) -> Integers:

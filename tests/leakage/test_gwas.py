@@ -93,17 +93,27 @@ def test_quality_opens_counts_alone(tmp_path: Path) -> None:
     assert CANARY not in repr(found) + found.summary()
 
 
-def test_logistic_opens_what_is_declared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["aggregate", "result", "gated"])
+def test_logistic_opens_what_is_declared(tmp_path: Path, mode: str) -> None:
     panel = make_panel(90, 12)
     panel.rows["case"] = (panel.genotypes[3] > 0) | (np.arange(90) % 5 == 0)
     panel.rows["case"] = panel.rows["case"].astype(int)
     panel.genotypes[4] = np.where(panel.rows["case"] == 1, 1, 0)
-    options = {"trait": "case", "covariates": ["scale(age)"], "refit": 0.5, "ambiguous": "frequency"}
-    found = scan(small(tmp_path, panel), fs.gwas.logistic, **options, checkpoints=tmp_path / "kept")
+    options: dict[str, object] = {
+        "trait": "case",
+        "covariates": ["scale(age)"],
+        "refit": 0.5,
+        "ambiguous": "frequency",
+    }
+    options |= {"disclose": mode, "threshold": 0.6, "checkpoints": tmp_path / "kept"}
+    found = scan(small(tmp_path, panel), fs.gwas.logistic, **options)
     declaration = importlib.import_module("fedstats.gwas.logistic").DECLARATION
-    assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    assert found.leakage.labels == getattr(declaration, mode).keys() | declaration.published.keys()
     sizes = {reveal.label: reveal.size for reveal in found.leakage}
     assert len(found.to_frame()) < 12  # without those whose strand is unknown
+    if mode != "aggregate":
+        assert sizes["associations"] <= 12 * 2
+        return
     assert sizes["variant sums"] == len(found.to_frame()) * (5 + 2)
     assert sizes["missing calls"] <= len(found.to_frame()) * (2 + 2)
 
