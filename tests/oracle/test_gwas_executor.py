@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from gwas_helpers import make_panel, scan
 
+import fedstats as fs
 from fedstats.gwas import _ahead
 
 Parts = list[tuple[pd.DataFrame, Path]]
@@ -71,6 +72,18 @@ def test_threads_and_what_can_be_sent(parts: Parts, expected: dict[str, pd.DataF
     assert len(elsewhere.sent) == 3 * 6
     # What goes with a block are numbers of this site's samples, two each, and the block's rows in the file.
     assert max(elsewhere.sent) < 100 * (8 * 2 + 16) + 4_000
+
+
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_logistic(parts: Parts, disclose: str) -> None:
+    options = {"trait": "case", "disclose": disclose, "refit": 0.01}
+    cases = [(rows.assign(case=(rows["ldl"] > 135).astype(int)), bed) for rows, bed in parts]
+    here = scan(cases, fs.gwas.logistic, **options).to_frame()
+    executor = Pickling()
+    elsewhere = scan(cases, fs.gwas.logistic, **options, executor=executor).to_frame()
+    assert len(executor.sent) == 3 * 6
+    same = {"check_exact": True} if disclose == "aggregate" else {"rtol": 1e-4}
+    pd.testing.assert_frame_equal(elsewhere, here, **same)
 
 
 def test_shares(parts: Parts) -> None:
