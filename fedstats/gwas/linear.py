@@ -11,6 +11,10 @@ Rounds: two or three to agree, eight for covariates and traits, two or four a bl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
@@ -22,12 +26,12 @@ from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError
 from fedstats.gwas import _strands, _traits, _variants, linear_kernel, linear_shares
 from fedstats.gwas import checkpoint as checkpoints
-from fedstats.gwas._ahead import blocks
+from fedstats.gwas._ahead import tasks
 from fedstats.gwas._pvalue import neg_log10_p
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
-from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.genotypes import Genotypes, Reading
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
@@ -86,6 +90,7 @@ def linear(
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> GWASResult: ...
 
 
@@ -103,6 +108,7 @@ def linear(
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, GWASResult]: ...
 
 
@@ -119,6 +125,7 @@ def linear(
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> GWASResult | dict[str, GWASResult]:
     """Test every variant that the sites share for association with quantitative traits.
 
@@ -162,6 +169,10 @@ def linear(
         a crash or Ctrl-C anywhere, run the same script again: it goes on after the last block that all
         sites have kept, see `fedstats.gwas.checkpoint`. Leakage and cost of the result are then those of the
         last run. Delete it when the results are safe.
+    executor
+        Who does this site's own arithmetic, one thread by default: any executor of `concurrent.futures`,
+        such as ``ThreadPoolExecutor(8)``, or of many machines, ``dask.distributed.Client(…).get_executor()``.
+        Processes read the genotypes by their path, and are sent this site's rows of trait and covariates.
 
     Returns
     -------
@@ -258,12 +269,12 @@ def linear(
         exact = missing == "exact"
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
             if disclose == "aggregate":
-                scan = _scan(run, genotypes, shared, members, numbers, model, saved, exact=exact)
+                scan = _scan(run, genotypes, shared, members, numbers, model, saved, executor, exact=exact)
                 passes = np.ones(scan.beta.shape, np.bool_)
             else:
                 gate = threshold if disclose == "gated" else None
                 scan, passes = _scan_on_shares(
-                    run, genotypes, shared, members, numbers, model, saved, gate, exact=exact
+                    run, genotypes, shared, members, numbers, model, saved, executor, gate, exact=exact
                 )
         common = run.finish()
     results = {
@@ -281,46 +292,70 @@ def _scan(
     numbers: Numbers,
     model: Traits,
     saved: Checkpoint,
+    executor: Executor | None,
     *,
     exact: bool,
 ) -> linear_kernel.Scan:
     """Open the sums of all variants, block by block, and solve each block."""
-    n, site_intercepts = model.n, model.site_intercepts
+    n = model.n
 
-    def local(part: slice) -> tuple[linear_kernel.Block, Floats]:
-        block = genotypes.block(shared, part, members)
-        sums = linear_kernel.first_sums(block, numbers)
-        if site_intercepts:
-            sums = linear_kernel.centre_here(sums, block, members, numbers).to_array()
-        return block, sums
+    def task(part: slice) -> Callable[[], _Own]:
+        reading = genotypes.reading(shared, part, members)
+        return partial(_own_sums, reading, numbers, within=model.site_intercepts, exact=exact)
 
-    def pool(number: int, block: linear_kernel.Block, mine: Floats) -> linear_kernel.Scan:
-        pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
+    def pool(number: int, own: _Own) -> linear_kernel.Scan:
+        pooled = run.sum("variant sums", own.sums, ring=FIXED128, part=number)
         which = np.flatnonzero(pooled[:, 0] > 0.5)
-        deficit: Floats | None = None
-        if site_intercepts:
+        lost = np.zeros((0, own.lost.shape[1]))
+        if which.size and own.lost.shape[1]:
+            lost = np.zeros((which.size, own.lost.shape[1]))
+            lost[np.searchsorted(which, own.which)] = own.lost
+            lost = run.sum("missing calls", lost, ring=FIXED128, part=number)
+        if model.site_intercepts:
             centred = linear_kernel.Centred.from_array(pooled)
-            if exact and which.size:
-                here = linear_kernel.deficit_here(block, which, members, numbers)
-                deficit = run.sum("missing calls", here, ring=FIXED128, part=number)
-        else:
-            of_missing = np.zeros((0, numbers.columns))
-            if which.size and exact:
-                both = np.hstack(block.squares_of_missing(which, numbers))
-                both = run.sum("missing calls", both, ring=FIXED128, part=number)
-                of_missing, squares = np.hsplit(both, [numbers.columns])
-                deficit = linear_kernel.deficit(of_missing, squares, n - pooled[which, 0], numbers)
-            elif which.size:
-                here = block.of_missing(which, numbers)
-                of_missing = run.sum("missing calls", here, ring=FIXED128, part=number)
-            centred = linear_kernel.centre(pooled, n, which, of_missing)
+            return linear_kernel.solve(centred, which, lost if exact else None, n, numbers)
+        of_missing, squares = np.hsplit(lost, [numbers.columns])
+        deficit = linear_kernel.deficit(of_missing, squares, n - pooled[which, 0], numbers) if exact else None
+        centred = linear_kernel.centre(pooled, n, which, of_missing)
         return linear_kernel.solve(centred, which, deficit, n, numbers)
 
     found = [linear_kernel.Scan(**its) for its in saved.finished("variants")]
-    for number, _, its in blocks(run, len(shared), local, done=len(found)):
-        found.append(pool(number, *its))
+    for number, _, own in tasks(run, len(shared), task, done=len(found), executor=executor):
+        found.append(pool(number, own))
         saved.keep("variants", vars(found[-1]))
     return linear_kernel.Scan.concatenate(found)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Own:
+    """What one site adds for a block of variants; its repr shows no number.
+
+    Attributes
+    ----------
+    sums
+        What every variant needs.
+    which, lost
+        Variants that lack calls here, and what they need more.
+    """
+
+    sums: Floats
+    which: NDArray[np.int64]
+    lost: Floats
+
+
+def _own_sums(reading: Reading, numbers: Numbers, *, within: bool, exact: bool) -> _Own:
+    """Return this site's sums of a block; perhaps in another process."""
+    block, members = reading.block(), reading.members
+    sums = linear_kernel.first_sums(block, numbers)
+    which = np.flatnonzero(sums[:, 0])
+    if within:
+        centred = linear_kernel.centre_here(sums, block, members, numbers).to_array()
+        nothing = np.zeros((which.size, 0))
+        lost = linear_kernel.deficit_here(block, which, members, numbers) if exact else nothing
+        return _Own(centred, which, lost)
+    if exact:
+        return _Own(sums, which, np.hstack(block.squares_of_missing(which, numbers)))
+    return _Own(sums, which, block.of_missing(which, numbers))
 
 
 def _scan_on_shares(
@@ -331,6 +366,7 @@ def _scan_on_shares(
     numbers: Numbers,
     traits: Traits,
     saved: Checkpoint,
+    executor: Executor | None,
     threshold: float | None,
     *,
     exact: bool,
@@ -340,13 +376,13 @@ def _scan_on_shares(
         traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid, exact
     )
 
-    def local(part: slice) -> linear_shares.Contribution:
-        return linear_shares.contribution(genotypes.block(shared, part, members), members, numbers, model)
+    def task(part: slice) -> Callable[[], linear_shares.Contribution]:
+        return partial(_own_contribution, genotypes.reading(shared, part, members), numbers, model)
 
     kept = saved.finished("variants")
     scans = [linear_kernel.Scan(**its["scan"]) for its in kept]
     passes = [its["passes"] for its in kept]
-    for number, _, mine in blocks(run, len(shared), local, done=len(scans)):
+    for number, _, mine in tasks(run, len(shared), task, done=len(scans), executor=executor):
         if threshold is None:
             scan, passing = linear_shares.associations(run, number, mine, model)
         else:
@@ -355,6 +391,13 @@ def _scan_on_shares(
         passes.append(passing)
         saved.keep("variants", {"scan": vars(scan), "passes": passing})
     return linear_kernel.Scan.concatenate(scans), np.concatenate(passes)
+
+
+def _own_contribution(
+    reading: Reading, numbers: Numbers, model: linear_shares.Model
+) -> linear_shares.Contribution:
+    """Return what this site shares of a block; perhaps in another process."""
+    return linear_shares.contribution(reading.block(), reading.members, numbers, model)
 
 
 def _result(

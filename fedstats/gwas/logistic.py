@@ -9,7 +9,9 @@ likelihood, and Firth's penalised likelihood where that has no finite maximum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -25,13 +27,13 @@ from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.gwas import _strands, _traits, _variants, linear_shares, logistic_shares
 from fedstats.gwas import checkpoint as checkpoints
-from fedstats.gwas._ahead import blocks
+from fedstats.gwas._ahead import tasks
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
-from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.genotypes import Genotypes, Reading
 from fedstats.gwas.logistic_kernel import Null, Refits, Saddles, Scores, residual_calls, score_sums
-from fedstats.gwas.members import Members
+from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
 from fedstats.regression import _orthonormal
@@ -113,6 +115,7 @@ def logistic(
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> GWASResult:
     """Test every variant that the sites share for association with a binary trait.
 
@@ -145,6 +148,8 @@ def logistic(
         P value of the score test below which a gated scan opens a variant.
     checkpoint
         A file in which this site keeps what is finished, see `linear`.
+    executor
+        Who does this site's own arithmetic of the score tests, see `linear`.
 
     Returns
     -------
@@ -228,13 +233,15 @@ def logistic(
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
             if disclose == "aggregate":
-                scores = _score(run, genotypes, shared, members, null, saved)
+                scores = _score(run, genotypes, shared, members, null, saved, executor)
                 frame = _frame(shared, scores, null.n)
                 _find_saddles(run, genotypes, shared, members, null, scores, frame, saved)
                 passes = np.ones(len(frame), np.bool_)
             else:
                 gate = threshold if disclose == "gated" else None
-                scores, passes = _score_on_shares(run, genotypes, shared, members, null, saved, gate)
+                scores, passes = _score_on_shares(
+                    run, genotypes, shared, members, null, saved, executor, gate
+                )
                 frame = _frame(shared, scores, null.n)
                 _take_for_binomial(frame, scores, cases / null.n)
             _refit(run, genotypes, shared, members, null, frame, below, saved)
@@ -297,25 +304,34 @@ def _score(
     members: Members,
     null: Null,
     saved: Checkpoint,
+    executor: Executor | None,
 ) -> Scores:
     """Open the scores of all variants."""
     numbers, weights = null.numbers(members), null.weights(members)
 
-    def local(part: slice) -> tuple[Any, Floats]:
-        block = genotypes.block(shared, part, members)
-        return block, score_sums(block, numbers, weights)
+    def task(part: slice) -> Callable[[], tuple[Floats, Integers, Floats]]:
+        return partial(_own_sums, genotypes.reading(shared, part, members), numbers, weights)
 
     found = [Scores(**its) for its in saved.finished("scores")]
-    for number, _, (block, mine) in blocks(run, len(shared), local, done=len(found)):
+    for number, _, own in tasks(run, len(shared), task, done=len(found), executor=executor):
+        mine, lacking, lost = own
         pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
         which = np.flatnonzero(pooled[:, 0] > 0.5)
-        of_missing = np.zeros((0, numbers.columns))
+        of_missing = np.zeros((which.size, numbers.columns))
         if which.size:
-            here = block.of_missing(which, numbers)
-            of_missing = run.sum("missing calls", here, ring=FIXED128, part=number)
+            of_missing[np.searchsorted(which, lacking)] = lost
+            of_missing = run.sum("missing calls", of_missing, ring=FIXED128, part=number)
         found.append(Scores.of(pooled, null.n, which, of_missing))
         saved.keep("scores", vars(found[-1]))
     return Scores.concatenate(found)
+
+
+def _own_sums(reading: Reading, numbers: Numbers, weights: Numbers) -> tuple[Floats, Integers, Floats]:
+    """Return what this site adds for a block, and of which variants what more; maybe in another process."""
+    block = reading.block()
+    sums = score_sums(block, numbers, weights)
+    which = np.flatnonzero(sums[:, 0])
+    return sums, which, block.of_missing(which, numbers)
 
 
 def _score_on_shares(
@@ -325,20 +341,20 @@ def _score_on_shares(
     members: Members,
     null: Null,
     saved: Checkpoint,
+    executor: Executor | None,
     threshold: float | None,
 ) -> tuple[Scores, NDArray[np.bool_]]:
     """Open score and variance of all variants, or of those that pass a threshold; return which these are."""
     numbers, weights = null.numbers(members), null.weights(members)
     model = linear_shares.Model(null.n, null.Z.shape[1], 1, within=False, df=null.n)
 
-    def local(part: slice) -> logistic_shares.Contribution:
-        block = genotypes.block(shared, part, members)
-        return logistic_shares.Contribution.of_scores(block, members, numbers, weights, null.n)
+    def task(part: slice) -> Callable[[], logistic_shares.Contribution]:
+        return partial(_own_contribution, genotypes.reading(shared, part, members), numbers, weights, null.n)
 
     kept = saved.finished("scores")
     scores = [Scores(**its["scores"]) for its in kept]
     passes = [its["passes"] for its in kept]
-    for number, _, mine in blocks(run, len(shared), local, done=len(scores)):
+    for number, _, mine in tasks(run, len(shared), task, done=len(scores), executor=executor):
         if threshold is None:
             scan, passing = linear_shares.associations(run, number, mine, model)
         else:
@@ -347,6 +363,13 @@ def _score_on_shares(
         passes.append(passing[:, 0])
         saved.keep("scores", {"scores": vars(scores[-1]), "passes": passes[-1]})
     return Scores.concatenate(scores), np.concatenate(passes)
+
+
+def _own_contribution(
+    reading: Reading, numbers: Numbers, weights: Numbers, n: int
+) -> logistic_shares.Contribution:
+    """Return what this site shares of a block; perhaps in another process."""
+    return logistic_shares.Contribution.of_scores(reading.block(), reading.members, numbers, weights, n)
 
 
 def _take_for_binomial(frame: pd.DataFrame, scores: Scores, cases: float) -> None:

@@ -26,7 +26,8 @@ from fedstats.gwas.dosages import DosageBlock
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.members import Members
 from fedstats.gwas.packed import PackedBlock
-from fedstats.gwas.reconcile import Reconciled
+from fedstats.gwas.reconcile import Reconciled, reconcile
+from fedstats.gwas.varianttable import VariantTable
 from fedstats.results import Result
 
 if TYPE_CHECKING:
@@ -115,6 +116,34 @@ class QCResult(Result):
         passes = (f["call_rate"] >= call_rate) & (frequency >= maf) & (rarer >= mac)
         passes &= ~(f["hwe_p"] < hwe) & ~(f["heterogeneity_p"] < heterogeneity)
         return f.loc[passes, _variants.KEY]
+
+    def compare(self, reference: pd.DataFrame) -> pd.DataFrame:
+        """Return frequencies beside those of a reference, such as of the same ancestry elsewhere.
+
+        Parameters
+        ----------
+        reference
+            Columns `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, in either order and
+            on either strand, and `effect_allele_frequency`.
+
+        Returns
+        -------
+        DataFrame
+            One row a variant that both have, as of `to_frame`: its place, alleles and `rsid`,
+            `effect_allele_frequency`, `reference_frequency` of the same allele, and their `difference`.
+        """
+        both = reconcile(
+            {"1 here": VariantTable.from_result(self.frame), "2 there": VariantTable.from_result(reference)}
+        )
+        there = reference["effect_allele_frequency"].to_numpy(np.float64)[both.index["2 there"]]
+        there = np.where(both.flip["2 there"], 1 - there, there)
+        found = self.frame[[*_variants.KEY, "rsid", "effect_allele_frequency"]].iloc[both.index["1 here"]]
+        found = found.assign(reference_frequency=there).reset_index(drop=True)
+        return found.assign(difference=found["effect_allele_frequency"] - found["reference_frequency"])
+
+    def plot_reference(self, reference: pd.DataFrame, ax: Axes | None = None) -> Axes:
+        """Draw frequencies against those of a reference, see `compare`; needs matplotlib."""
+        return plots.against_reference(self.compare(reference), ax=ax)
 
     def summary(self) -> str:
         """Return what was counted, as text; of this site's samples, nothing."""

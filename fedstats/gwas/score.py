@@ -322,9 +322,10 @@ def _matched(
     weights = weights.reset_index(drop=True).assign(
         chromosome=weights["chromosome"].astype(str).to_numpy(),
         other_allele=weights["other_allele"].fillna("0").to_numpy(),
-        rsid="",
     )
-    both = reconcile({_WEIGHTS: _listed(weights), _SITES: _listed(shared.variants)})
+    both = reconcile(
+        {_WEIGHTS: VariantTable.from_result(weights), _SITES: VariantTable.from_result(shared.variants)}
+    )
     row, at = both.index[_WEIGHTS], both.index[_SITES]
     effect = weights[weight].to_numpy(np.float64)
     frequency = weights.get("effect_allele_frequency", pd.Series(np.nan, weights.index)).to_numpy(np.float64)
@@ -343,7 +344,7 @@ def _matched(
 
 def _reasons(both: Reconciled, weights: pd.DataFrame) -> NDArray[np.object_]:
     """Return why weights were not matched, by their place: there may be several reasons at one place."""
-    table = _listed(weights)
+    table = VariantTable.from_result(weights)
     names = np.array(table.chromosome.names, object)[table.chromosome.codes]
     place = pd.MultiIndex.from_arrays([names, table.position])
     told = both.dropped[both.dropped["sites"].str.contains(_WEIGHTS)]
@@ -352,12 +353,6 @@ def _reasons(both: Reconciled, weights: pd.DataFrame) -> NDArray[np.object_]:
         here = pd.MultiIndex.from_frame(its[["chromosome", "base_pair_location"]])
         reason[place.isin(here)] = why
     return reason
-
-
-def _listed(variants: pd.DataFrame) -> VariantTable:
-    return VariantTable.from_frame(
-        variants.rename(columns={"effect_allele": "allele1", "other_allele": "allele2"})
-    )
 
 
 def _standard(run: Analysis, scores: Floats) -> tuple[int, float, float]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from fedstats import _table
 from fedstats.disclosure import Declaration
@@ -24,6 +25,7 @@ from fedstats.gwas._ahead import blocks
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.heterogeneity_shares import alike
 from fedstats.gwas.qc import count
 from fedstats.results import Result
 from protocols import secret as secrets
@@ -61,7 +63,8 @@ class ScreenResult(Result):
     n_variants
         Variants that were looked at.
     thresholds
-        Least call rate, frequency and number of copies of the rarer allele.
+        Least call rate, frequency and number of copies of the rarer allele, and P value of heterogeneity if
+        it was asked for.
     """
 
     nobs: int
@@ -95,6 +98,7 @@ def screen(
     call_rate: float = 0.98,
     maf: float = 0.01,
     mac: int = 0,
+    heterogeneity: float = 0.0,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: Literal["gated"] = "gated",
@@ -111,6 +115,9 @@ def screen(
         Least part of the samples, on Y of the men, that have a call.
     maf, mac
         Least frequency, and least number of copies, of the rarer allele.
+    heterogeneity
+        Least P value of equal frequencies at all sites, by Pearson's χ² with one degree of freedom less than
+        there are sites. 0 does not ask for it.
     variants
         Only these; all that the sites share by default.
     ambiguous
@@ -136,7 +143,7 @@ def screen(
     frequencies. A coalition of t < n/2 sites learns nothing else.
 
     **Cost.** Five rounds, one more if the variant lists differ, and fourteen or fifteen for each block of
-    2,048 variants.
+    2,048 variants, sixteen more if heterogeneity is asked for.
 
     Examples
     --------
@@ -150,6 +157,8 @@ def screen(
                 f"call_rate={call_rate}, maf={maf}, mac={mac}: a call rate from 0 to 1, a frequency from "
                 "0 to 0.5 and a whole number of copies"
             )
+        if not 0 <= heterogeneity < 1:
+            raise DataError(f"heterogeneity={heterogeneity}: a P value from 0 to below 1")
 
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         found, shared = _variants.agree_variants(
@@ -158,7 +167,8 @@ def screen(
             cohort,
             ambiguous,
             variants=variants,
-            options=f"call_rate={call_rate}, maf={maf}, mac={mac}, ambiguous={ambiguous!r}",
+            options=f"call_rate={call_rate}, maf={maf}, mac={mac}, heterogeneity={heterogeneity}, "
+            f"ambiguous={ambiguous!r}",
             check=check,
         )
         members = genotypes.members(found[found >= 0])
@@ -166,6 +176,7 @@ def screen(
         n, n_men = (int(total) for total in run.sum("samples", np.array([len(members), len(men)])))
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         chromosome = shared.variants["chromosome"].to_numpy()
+        critical = float(stats.chi2.isf(heterogeneity, len(run.sites) - 1))
         passing = []
         for number, part, (_, mine) in blocks(
             run, len(shared), lambda part: count(genotypes, shared, part, members, men)
@@ -175,14 +186,21 @@ def screen(
                 size = np.where(chromosome[part] == "Y", n_men, n)
                 # Heterozygous calls on MT are half a copy.
                 least = mac * np.where(chromosome[part] == "MT", 2, 1)
-                bits = _all(complement(negative(_margins(counts, size, call_rate, maf, least))))
+                bits = complement(negative(_margins(counts, size, call_rate, maf, least)))
+                if heterogeneity > 0:
+                    # The one copy of MT is counted as two alleles.
+                    limit = np.where(chromosome[part] == "MT", 2.0, 1.0) * critical
+                    same = alike(engine, *mine[:, 3:].T.astype(np.float64), 2.0 * n, limit)
+                    bits = secrets.concatenate([bits, same.reshape(-1, 1)], axis=1)
+                bits = _all(bits)
                 passing.append(run.reveal({"passing": bits}, part=number)["passing"].astype(np.bool_))
         kept = shared.variants[[*_variants.KEY, "rsid"]][np.concatenate(passing)]
         return ScreenResult(
             **run.finish(),
             nobs=n,
             n_variants=len(shared),
-            thresholds={"call rate": call_rate, "frequency": maf, "copies": mac},
+            thresholds={"call rate": call_rate, "frequency": maf, "copies": mac}
+            | ({"P of equal frequencies": heterogeneity} if heterogeneity else {}),
             frame=kept.reset_index(drop=True),
         )
 

@@ -79,6 +79,29 @@ def test_filters(tmp_path: Path, panel: Panel) -> None:
         assert list(found.index) == list(table.index[kept])
 
 
+def test_a_reference_in_another_order(tmp_path: Path, panel: Panel) -> None:
+    """Alleles exchanged, on the other strand, and some variants absent."""
+    quality = scan(panel.deal(tmp_path, SIZES), fs.gwas.qc)
+    own = quality.to_frame()
+    reference = own.iloc[::-1].iloc[:60].copy()
+    names = ["effect_allele", "other_allele"]
+    exchanged = np.arange(60) % 3 == 0
+    reference.loc[exchanged, names] = reference.loc[exchanged, names[::-1]].to_numpy()
+    reference["effect_allele_frequency"] += 0.0625
+    frequency = reference["effect_allele_frequency"]
+    reference["effect_allele_frequency"] = np.where(exchanged, 1 - frequency, frequency)
+    told = ~(reference["effect_allele"] + reference["other_allele"]).isin(["AT", "TA", "CG", "GC"])
+    for name in names:
+        other = reference[name].map(dict(zip("ACGT", "TGCA", strict=True)))
+        reference[name] = reference[name].where(~(told & (np.arange(60) % 2 == 0)), other)
+    found = quality.compare(reference.drop(columns="rsid"))
+    pd.testing.assert_frame_equal(
+        found[["rsid", *names]], own[["rsid", *names]].iloc[20:].reset_index(drop=True)
+    )
+    np.testing.assert_allclose(found["difference"].dropna(), -0.0625, rtol=1e-12)
+    assert quality.plot_reference(reference).get_ylabel() == "Allele frequency"
+
+
 def of_strands(frequencies: list[float]) -> Panel:
     """Variants with an A/T or C/G pair each, and one that tells its strand."""
     panel = make_panel(400, len(frequencies), missing=0.01)

@@ -57,6 +57,33 @@ def test_what_passes_is_what_the_counts_say(
     assert found.cost.rounds == 6 + 2 * (15 if thresholds["call_rate"] == 0.97 else 14)
 
 
+@pytest.mark.parametrize("least", [1e-6, 0.05])
+def test_frequencies_that_differ_between_sites(tmp_path: Path, least: float) -> None:
+    """Decided as by the χ² that `qc` opens, of five sites."""
+    panel = make_panel(400, 90, missing=0.03, seed=8)
+    panel.variants["chromosome"] = np.repeat(["1", "X", "MT"], [60, 20, 10])
+    panel.rows["sex"] = 1 + np.arange(400) % 2
+    site = np.repeat([0, 1, 2, 3, 4], [30, 90, 80, 110, 90])
+    random = np.random.default_rng(3)
+    for number in range(0, 30):  # from alike to far apart
+        p = 0.3 + 0.012 * number * (site - 2)
+        panel.genotypes[number] = random.binomial(2, np.clip(p, 0.0, 1.0))
+    panel.genotypes[31] = 0
+    parts = panel.deal(tmp_path, [30, 90, 80, 110])
+    counted = scan(parts, fs.gwas.qc)
+    loose = {"call_rate": 0.0, "maf": 0.0}
+    found = scan(parts, fs.gwas.screen, **loose, heterogeneity=least)
+    expected = counted.passing(**loose, hwe=0.0, heterogeneity=least)
+    assert 20 < len(expected) < 85
+    pd.testing.assert_frame_equal(found.to_frame()[KEY], expected.reset_index(drop=True))
+    plain = scan(parts, fs.gwas.screen, **loose)
+    assert len(plain.to_frame()) == 90
+    assert found.cost.rounds == plain.cost.rounds + 16
+    sizes = {reveal.label: reveal.size for reveal in found.leakage}
+    assert sizes["passing"] == 90
+    assert "P of equal frequencies" in found.summary()
+
+
 def test_one_bit_of_a_variant_is_opened(parts: Any, tmp_path: Path) -> None:
     declaration = importlib.import_module("fedstats.gwas.screen").DECLARATION
     found = scan(parts, fs.gwas.screen, ambiguous="frequency")
@@ -70,6 +97,8 @@ def test_one_bit_of_a_variant_is_opened(parts: Any, tmp_path: Path) -> None:
 def test_thresholds_that_are_none(parts: Any, options: dict[str, Any]) -> None:
     with pytest.raises(fs.DataError, match="a call rate from 0 to 1"):
         scan(parts, fs.gwas.screen, **options)
+    with pytest.raises(fs.DataError, match="a P value from 0 to below 1"):
+        scan(parts, fs.gwas.screen, heterogeneity=1.0)
 
 
 def test_counts_are_opened_by_qc_alone(parts: Any) -> None:
