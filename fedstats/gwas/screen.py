@@ -190,7 +190,8 @@ def screen(
                 if heterogeneity > 0:
                     # The one copy of MT is counted as two alleles.
                     limit = np.where(chromosome[part] == "MT", 2.0, 1.0) * critical
-                    same = alike(engine, *mine[:, 3:].T.astype(np.float64), 2.0 * n, limit)
+                    copies, alleles = mine[:, 3:].T.astype(np.float64)
+                    same = alike(engine, copies, alleles, 2.0 * n, limit)
                     bits = secrets.concatenate([bits, same.reshape(-1, 1)], axis=1)
                 bits = _all(bits)
                 passing.append(run.reveal({"passing": bits}, part=number)["passing"].astype(np.bool_))

@@ -106,7 +106,7 @@ def test_a_linear_scan_goes_on_after_every_block(parts: Parts, tmp_path: Path, m
 def test_a_logistic_scan_goes_on_in_every_stage(parts: Parts, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(_ahead, "BLOCK", 30)
     monkeypatch.setattr(importlib.import_module("fedstats.gwas.logistic"), "HELD", 150)
-    options = {"trait": "case", "covariates": ["age"], "refit": 0.005}
+    options = {"trait": "case", "covariates": ["age"], "refit": 0.005, "disclose": "aggregate"}
     whole = written(everywhere(parts, fs.gwas.logistic, **options))
     assert {"firth", "wald", "spa"} <= set(re.findall(r"[a-z]+", whole[0]))
     ends = [written(i) for i in stopped_at_each(parts, tmp_path, monkeypatch, fs.gwas.logistic, **options)]
@@ -114,13 +114,21 @@ def test_a_logistic_scan_goes_on_in_every_stage(parts: Parts, tmp_path: Path, mo
     assert ends == [whole] * len(ends)
 
 
-@pytest.mark.parametrize("mode", ["result", "gated"])
-def test_on_shares_what_was_opened_stays(parts: Parts, tmp_path: Path, monkeypatch, mode: str) -> None:
+@pytest.mark.parametrize(("name", "mode"), [("linear", "result"), ("linear", "gated"), ("logistic", "gated")])
+def test_on_shares_what_was_opened_stays(
+    parts: Parts, tmp_path: Path, monkeypatch, name: str, mode: str
+) -> None:
     """Roundings on shares differ from run to run in the last digit; all sites end alike."""
     monkeypatch.setattr(_ahead, "BLOCK", 30)
     options = {**OPTIONS, "disclose": mode, "threshold": 0.3}
-    whole = everywhere(parts, fs.gwas.linear, **options)[0].to_frame()
-    for found in stopped_at_each(parts, tmp_path, monkeypatch, fs.gwas.linear, **options):
+    if name == "logistic":
+        options |= {"trait": "case", "refit": 0.0}
+    else:
+        options["missing"] = "impute"
+    analysis = getattr(fs.gwas, name)
+    whole = everywhere(parts, analysis, **options)[0].to_frame()
+    assert len(whole) > 3
+    for found in stopped_at_each(parts, tmp_path, monkeypatch, analysis, **options):
         assert len(set(written(found))) == 1
         pd.testing.assert_frame_equal(found[0].to_frame(), whole, rtol=1e-4)
 
