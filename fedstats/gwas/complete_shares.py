@@ -102,9 +102,10 @@ class Contribution:
             squares = first[:, 2] - 2 * first[:, 1] + called
             products = np.column_stack([first[:, 1] - called, first[:, 3:] + lack])
             pairs = np.column_stack([first[:, 0], lack, pairs])
-        sums = layout.arrange(squares, first[:, 0], products, pairs)
+        sums = layout.arrange(squares, products, pairs) / model.n
+        sums[:, layout.missing] = first[:, :1] / _unit(model)
         lacking = np.full(len(first), model.within) & (called == 0) & (len(members) > 0)
-        return cls(sums / model.n, lacking.astype(np.int64))
+        return cls(sums, lacking.astype(np.int64))
 
     def pool(self, engine: Engine, model: Model) -> Pooled:
         """Share what this site has, add up what all have, and take the covariates out."""
@@ -150,13 +151,13 @@ class Contribution:
         tested = converges * conditions[:, 2:]
         three = secrets.stack([left.broadcast_to(rest.shape), slope, rest - 1], axis=1)
         three = (three * tested.reshape(-1, 1, traits)).assume(1.01)
-        called = (1 - sums[:, layout.missing]) * converges
+        called = (model.n / _unit(model) - sums[:, layout.missing]) * converges
         return Pooled(three[:, 0], three[:, 1], (three[:, 2] + 1).assume(1.01), called.assume(1.01), model)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Layout:
-    """Where in the sums of a variant is what; all of it in the unit n, and as the series takes it.
+    """Where in the sums of a variant is what; in the unit n, but for counts, and as the series takes it.
 
     Attributes
     ----------
@@ -211,12 +212,12 @@ class Layout:
             middle=middle,
         )
 
-    def arrange(self, squares: Floats, missing: Floats, products: Floats, pairs: Floats) -> Floats:
-        """Return sums over samples in their places.
+    def arrange(self, squares: Floats, products: Floats, pairs: Floats) -> Floats:
+        """Return sums over samples in their places, but for the missing calls.
 
         Parameters
         ----------
-        squares, missing
+        squares
             As above.
         products
             Σ(g − 1)x of each covariate and trait.
@@ -229,7 +230,7 @@ class Layout:
         first, second = np.triu_indices(d, m=d + m)
         cross[:, first, second] = pairs[:, :-m].reshape(len(squares), -1) if covariates else 0.0
         sums = np.zeros((len(squares), self.middle.size))
-        sums[:, self.squares], sums[:, self.missing] = squares[:, np.newaxis], missing[:, np.newaxis]
+        sums[:, self.squares] = squares[:, np.newaxis]
         sums[:, self.trace] = np.einsum("vii->v", cross[:, :, :d])[:, np.newaxis] * SCALE / d
         sums[:, self.slopes] = products[:, covariates:]
         sums[:, self.residual_squares] = pairs[:, pairs.shape[1] - m :]
@@ -258,7 +259,8 @@ class Pooled:
     left, slope, rest
         Shape ``(variants, traits)``, the first the same for all traits; 0, 0 and 1 where not tested.
     called
-        The part of the samples that have a call, shape ``(variants, 1)``; 0 where not tested.
+        How many samples have a call, in a unit of two to some power; shape ``(variants, 1)``, 0 where not
+        tested.
     """
 
     numbers: ClassVar[int] = 2
@@ -276,7 +278,7 @@ class Pooled:
         return Pooled(self.left[which], self.slope[which], self.rest[which], self.called[which], self.model)
 
     def rounded(self) -> tuple[SecretArray, SecretArray]:
-        """Return the part of the samples that have a call, and L and S."""
+        """Return how many samples have a call, and L and S."""
         both = secrets.stack([self.left, self.slope], axis=2)
         inverse = reciprocal(self.rest, least=0.49)
         reading = Format.of(2.1, both.format.fraction)
@@ -294,10 +296,11 @@ class Pooled:
         # t² = df·slope²/(left·rest − slope²) > c² is slope²·df/c² > left·rest − slope².
         df = np.maximum(self.model.df - self.model.n * np.array(NODES), 1)
         ratios = df / stats.t.isf(threshold / 2, df) ** 2
-        change = float(np.diff(ratios)[0]) / (NODES[1] - NODES[0])
-        # Both in places of 2^−24: a relative error of 10^−5 or less.
-        missing = 1 - self.called.rescale(16)
-        ratio = (missing * round(change * 256)) / 256 + float(ratios[0])
+        # Both with few digits: a relative error of 10^−5 or less.
+        unit = _unit(self.model)
+        change = float(np.diff(ratios)[0]) / (NODES[1] - NODES[0]) * unit / self.model.n
+        missing = self.model.n / unit - self.called.rescale(16)
+        ratio = missing * round(change * 256) / 256 + float(ratios[0])
         ratio = ratio.assume(1.1 * float(ratios[0]) + 1)
         products = secrets.stack([self.slope, self.left]) * secrets.stack([self.slope, self.rest])
         squares, whole = products[0], products[1].assume(1.01)
@@ -308,7 +311,7 @@ class Pooled:
     def scan(self, common: Floats, own: Floats) -> Scan:
         """Return the regressions that follow from what was opened."""
         n = self.model.n
-        size = np.rint(np.nan_to_num(common) * n)
+        size = np.nan_to_num(common) * _unit(self.model)
         df = self.model.df - n + size
         with np.errstate(invalid="ignore"):
             left = np.where((own[:, :, 0] * n > LEAST) & (df > 0)[:, np.newaxis], own[:, :, 0], np.nan)
@@ -317,3 +320,11 @@ class Pooled:
             standard_error = np.sqrt(residual / df[:, np.newaxis])
         rate = np.where(size > 0, 1 - size / n, np.nan)
         return Scan(np.full(len(own), np.nan), size, rate, df, beta, standard_error)
+
+
+def _unit(model: Model) -> float:
+    """Return a power of two that is no less than n.
+
+    Counts in this unit are shared to the last bit. What a site's own count loses by rounding would be opened.
+    """
+    return math.ldexp(1.0, model.n.bit_length())
