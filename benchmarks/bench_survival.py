@@ -56,6 +56,21 @@ def test_coxph(benchmark: Any, times: pd.DataFrame, disclose: Any) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")
+def test_concordance(benchmark: Any, times: pd.DataFrame) -> None:
+    lifelines = pytest.importorskip("lifelines")
+    table = times[:10_000]
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> fs.ConcordanceResult:
+        return fs.concordance(federation.cohort(data), duration="time", event="event", score="x0")
+
+    def pooled() -> object:
+        return lifelines.utils.concordance_index(table["time"], -table["x0"], table["event"])
+
+    against_pooled(benchmark, program, dealt(table), "lifelines, pooled", pooled)
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("disclose", ["aggregate", "result"])
 def test_curves_and_logrank(benchmark: Any, times: pd.DataFrame, disclose: Any) -> None:
     def program(federation: fs.Federation, data: pd.DataFrame) -> fs.LogRankResult:
@@ -74,7 +89,8 @@ def test_curves_and_logrank(benchmark: Any, times: pd.DataFrame, disclose: Any) 
 
 
 @pytest.mark.timeout(600)
-def test_lmm(benchmark: Any) -> None:
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_lmm(benchmark: Any, disclose: Any) -> None:
     random = np.random.default_rng(1)
     ward = np.repeat(np.arange(CLUSTERS), 10)
     x = random.normal(size=(len(ward), 3))
@@ -85,7 +101,8 @@ def test_lmm(benchmark: Any) -> None:
     parts = [table[table.ward.isin(site)] for site in sites]
 
     def program(federation: fs.Federation, data: pd.DataFrame) -> fs.LMMResult:
-        return fs.lmm("y ~ x0 + x1 + x2", federation.cohort(data), groups="ward", slopes=["x0"])
+        cohort = federation.cohort(data)
+        return fs.lmm("y ~ x0 + x1 + x2", cohort, groups="ward", slopes=["x0"], disclose=disclose)
 
     def pooled() -> object:
         return smf.mixedlm("y ~ x0 + x1 + x2", table, groups=table.ward, re_formula="~x0").fit().bse
