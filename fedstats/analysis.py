@@ -120,6 +120,11 @@ class Analysis:
         """Names of all sites of the session."""
         return self.federation.sites
 
+    @property
+    def call(self) -> str | None:
+        """What all sites have agreed to ask for, as text."""
+        return self._call
+
     def agree(
         self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = MAX_BYTES
     ) -> dict[str, Any]:
