@@ -37,7 +37,7 @@ from protocols.leading import SMALL, Leader
 from protocols.prg import Stream
 from protocols.quotients import DIGITS, LONGER, PRECISION, quotients, times
 from protocols.secret import SecretArray, public
-from protocols.wide import Masked, Round, bounded, lift, products, uniform
+from protocols.wide import Masked, Round, bounded, lift, multiplied, multiplied_matrices, products, uniform
 
 #: Coefficients are taken for exact to so many fractional bits, or to their last place if that is finer.
 EXACT = 30
@@ -212,7 +212,8 @@ def random_factors(engine: Engine, on: Ring, k: int, leader: Leader) -> tuple[Re
     """
     rho, sigma = (uniform(engine, on, (k,)) for _ in range(2))
     step = Round(engine, "diagonal")
-    product = step.open(on, on.mul(rho, sigma))
+    (masked,) = multiplied(engine, "diagonal", on, [(rho, sigma)])
+    product = step.open(on, masked)
     leader.combine(step)
     step.run()
     while not leader.ready:
@@ -240,12 +241,14 @@ def _masked_inversion(
     k = system.shape[1]
     lower, upper, last = random_factors(engine, on, k, leader)
     step = Round(engine, "mask rows")
-    half = step.reshare(on, on.matmul(upper, system))
-    squared = step.reshare(on, on.mul(last, last))
+    half = step.reshare(on, multiplied_matrices(engine, "mask rows", on, upper, system))
+    (square,) = multiplied(engine, "square", on, [(last, last)])
+    squared = step.reshare(on, square)
     step.run()
     step = Round(engine, "mask columns")
-    masked = step.open(on, on.matmul(lower, half.value[:, :, :k]))
-    right = step.reshare(on, on.matmul(lower, half.value[:, :, k:]))
+    both = multiplied_matrices(engine, "mask columns", on, lower, half.value)
+    masked = step.open(on, both[:, :, :k])
+    right = step.reshare(on, both[:, :, k:])
     step.run()
     try:
         inverted, determinant = on.invert(masked.value)
@@ -256,7 +259,8 @@ def _masked_inversion(
     else:
         scale = on.scale(squared.value, on.mul(determinant, determinant))
     solution = on.matmul(inverted, right.value)
-    return on.mul(scale[:, :, np.newaxis], solution), scale
+    (scaled,) = multiplied(engine, "numerators", on, [(scale[:, :, np.newaxis], solution)])
+    return scaled, scale
 
 
 def _require_bounded(engine: Engine, solution: Masked, above: int) -> None:
@@ -274,9 +278,8 @@ def _require_bounded(engine: Engine, solution: Masked, above: int) -> None:
     total = SMALL.mul(vanishing, SMALL.from_random(words))
     combined = np.array([[int(x) for x in total[0]]], object).sum(axis=1) % SMALL.modulus
     step = Round(engine, "bound")
-    masked = step.open(
-        SMALL, SMALL.mul(combined.astype(np.uint64)[:, np.newaxis], uniform(engine, SMALL, (1,)))
-    )
+    pair = combined.astype(np.uint64)[:, np.newaxis], uniform(engine, SMALL, (1,))
+    masked = step.open(SMALL, multiplied(engine, "bound", SMALL, [pair])[0])
     step.run()
     if masked.value.any():
         raise SingularError(
