@@ -108,7 +108,8 @@ class Rules:
 
     def _use(self) -> Use:
         sites = len(self._federation.sites)
-        return Use(self._analysis, self._disclose, sites, frozenset(self.columns), self.rows)
+        full = self._federation.shared_policy.full
+        return Use(self._analysis, self._disclose, sites, frozenset(self.columns), self.rows, full)
 
     def _asked(self) -> set[str]:
         return {name for names in self._federation.asked_columns.values() for name in names}

@@ -19,7 +19,9 @@ from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
 from fedstats.rowsets import RowSets
+from protocols.oblivious.crossing import Crossing
 from protocols.party import Party
+from protocols.triples.pool import Triples
 from transport.base import Mesh, Traffic
 from transport.errors import AbortCode
 
@@ -80,6 +82,7 @@ class Federation:
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
         self._row_sets: RowSets | None = None
+        self._triples: Triples | None = None
         self._mesh = mesh
         self._data = dict(data or {})
         self._reveals: list[Reveal] = []
@@ -214,6 +217,13 @@ class Federation:
     def asked(self, cohort: Cohort, name: str) -> None:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
+
+    @property
+    def triples(self) -> Triples | None:
+        """What products on shares are made of if the federation fears a dishonest majority; made once."""
+        if self._triples is None and self.shared_policy.full:
+            self._triples = Triples(Crossing(self.party, "transfers"))
+        return self._triples
 
     @property
     def row_sets(self) -> RowSets:
