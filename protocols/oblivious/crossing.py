@@ -30,8 +30,8 @@ from transport.base import Buffer
 
 Words = NDArray[np.uint64]
 
-#: Hashes computed for a message, at most about a mebibyte of them.
-BATCH = 1 << 16
+#: Hashes computed for a message, one or two mebibytes of them.
+BATCH = 1 << 17
 
 
 class Crossing:
@@ -97,10 +97,13 @@ class Crossing:
         takes = [peer for peer in peers if me in (choosers or [me]) and peer in (givers or [peer])]
         gives = [peer for peer in peers if me in (givers or [me]) and peer in (choosers or [peer])]
         out = on.zeros((shape.lanes, shape.rows, shape.columns))
-        size = max(1, BATCH // (on.bits * shape.columns))
+        blocks = -(-shape.columns * on.words // 2)  # of a hash, for each transfer
+        size = max(1, BATCH // (on.bits * blocks))
         units = cut(0, shape.units, size)
 
         def choose(part: slice) -> dict[str, tuple[Words, NDArray[np.uint8]]]:
+            if not takes:
+                return {}
             bits = on.choices(_given(x), part.start, part.stop)
             padded = np.zeros(-(-bits.size // 64) * 64, np.uint8)
             padded[: bits.size] = bits.reshape(-1)
@@ -122,10 +125,9 @@ class Crossing:
 
         def give(part: slice, rows: dict[str, Words]) -> None:
             for peer, q in rows.items():
-                pads = self._pads(peer, False, q, shape.columns)
-                others = self._pads(peer, False, q ^ self._chosen[peer].s, shape.columns, advance=True)
-                units = part.stop - part.start
-                form = (units, on.bits, shape.columns, 2)
+                pads = self._pads(peer, False, q, blocks)
+                others = self._pads(peer, False, q ^ self._chosen[peer].s, blocks, advance=True)
+                form = (part.stop - part.start, on.bits, blocks, 2)
                 corrections = on.give(
                     out, _given(y), shape, part.start, pads.reshape(form), others.reshape(form)
                 )
@@ -137,15 +139,15 @@ class Crossing:
                 corrections = codec.decode(self.party.recv(peer, step), peer=peer)
                 if not on.correct(corrections, units, shape.columns):
                     raise CodecError(f"site {peer} sent no corrections at step {step!r}", peer=peer)
-                pads = self._pads(peer, True, t, shape.columns, advance=True)
-                form = (units, on.bits, shape.columns, 2)
+                pads = self._pads(peer, True, t, blocks, advance=True)
+                form = (units, on.bits, blocks, 2)
                 on.take(out, shape, part.start, bits, pads.reshape(form), corrections)
 
         chosen, followed = (choose(units[0]), receive(units[0])) if units else ({}, {})
         for number, part in enumerate(units):
             following = units[number + 1] if number + 1 < len(units) else None
             # The next choices are on their way while these are answered.
-            next_chosen = choose(following) if following and takes else {}
+            next_chosen = choose(following) if following else {}
             give(part, followed)
             next_followed = receive(following) if following else {}
             take(part, chosen)
@@ -181,12 +183,12 @@ class Crossing:
         party.mesh.traffic.rounds += 2 * bool(len(x))
         return out
 
-    def _pads(self, peer: str, chooses: bool, rows: Words, columns: int, *, advance: bool = False) -> Words:
+    def _pads(self, peer: str, chooses: bool, rows: Words, blocks: int, *, advance: bool = False) -> Words:
         """Return hashes, whose numbers are used up if said so: both secrets of a transfer have the same."""
         first = self._used[peer, chooses]
         if advance:
-            self._used[peer, chooses] += len(rows) * columns
-        return hashes(rows, first, columns)
+            self._used[peer, chooses] += len(rows) * blocks
+        return hashes(rows, first, blocks)
 
     def _set_up(self, label: str, entropy: Callable[[int], bytes]) -> None:
         """Make seeds with every peer: the chooser of products is the sender of the transfers on the curve."""

@@ -50,9 +50,15 @@ class Numbers(Protocol):
     ----------
     bits
         Bits by which a number chooses.
+    words
+        Random words that make a pad.
+    right_bits
+        Bits of numbers on the right.
     """
 
     bits: int
+    words: int
+    right_bits: int
 
     def zeros(self, shape: tuple[int, ...]) -> Words:
         """Return zeros."""
@@ -86,11 +92,19 @@ class Numbers(Protocol):
     def across(self, shape: Shape) -> Numbers:
         """Return what transposed products of this shape are made of."""
 
+    def integers(self, x: Words) -> NDArray[np.object_]:
+        """Return numbers as integers, not negative and of `bits` bits."""
+
+    def residues(self, integers: NDArray[np.object_]) -> Words:
+        """Return integers, of shape ``(lanes, rows, columns)``, as numbers."""
+
 
 class Field:
     """Elements of F_p; the methods are those of `Numbers`."""
 
     bits = 127
+    words = 2
+    right_bits = 127
 
     def zeros(self, shape: tuple[int, ...]) -> Elements:
         """See `Numbers.zeros`."""
@@ -108,7 +122,7 @@ class Field:
         self, out: Elements, y: Elements, shape: Shape, start: int, pads: Words, others: Words
     ) -> Elements:
         """See `Numbers.give`."""
-        corrections = np.empty(pads.shape, np.uint64)
+        corrections = np.empty((*pads.shape[:2], shape.columns, 2), np.uint64)
         _give_elements(out, corrections, y, shape.terms, start, pads, others)
         return corrections
 
@@ -139,6 +153,14 @@ class Field:
         """See `Numbers.across`."""
         return self
 
+    def integers(self, x: Elements) -> NDArray[np.object_]:
+        """See `Numbers.integers`."""
+        return field.to_ints(x)
+
+    def residues(self, integers: NDArray[np.object_]) -> Elements:
+        """See `Numbers.residues`."""
+        return field.from_ints(integers)
+
 
 class Bit(Field):
     """Bits on the left, given as elements 0 and 1, and elements of F_p on the right."""
@@ -148,7 +170,7 @@ class Bit(Field):
 
 @dataclass(frozen=True)
 class Primes:
-    """Residues.
+    """Residues. A pad is 60 random bits, modulo p = 2^60 − c within c·2^−60 < 2^−42 of uniform.
 
     Parameters
     ----------
@@ -160,6 +182,8 @@ class Primes:
 
     primes: Residues
     bits: int = 60
+    words = 1
+    right_bits = 60
 
     def zeros(self, shape: tuple[int, ...]) -> Residues:
         """See `Numbers.zeros`."""
@@ -180,7 +204,7 @@ class Primes:
         self, out: Residues, y: Residues, shape: Shape, start: int, pads: Words, others: Words
     ) -> Residues:
         """See `Numbers.give`."""
-        corrections = np.empty(pads.shape[:-1], np.uint64)
+        corrections = np.empty((*pads.shape[:2], shape.columns), np.uint64)
         _give_residues(out, corrections, y, shape.terms, start, pads, others, self.primes)
         return corrections
 
@@ -217,6 +241,14 @@ class Primes:
         """See `Numbers.across`."""
         return Primes(np.repeat(self.primes[:, :1], shape.rows, axis=1), self.bits)
 
+    def integers(self, x: Residues) -> NDArray[np.object_]:
+        """See `Numbers.integers`."""
+        return x.astype(object)
+
+    def residues(self, integers: NDArray[np.object_]) -> Residues:
+        """See `Numbers.residues`."""
+        return (integers % self.primes.astype(object)[:, np.newaxis]).astype(np.uint64)
+
 
 FIELD, BIT = Field(), Bit()
 
@@ -238,7 +270,8 @@ def _bits_of(words: Words, bits: int) -> NDArray[np.uint8]:
 def _give_elements(
     out: Elements, corrections: Elements, y: Elements, terms: int, start: int, pads: Words, others: Words
 ) -> None:
-    units, bits, columns, _ = pads.shape
+    units, bits, _, _ = pads.shape
+    columns = out.shape[2]
     total = np.zeros((columns, 2), np.uint64)
     rows = out.shape[1]
     for unit in range(units):
@@ -263,7 +296,8 @@ def _give_elements(
 def _take_elements(
     out: Elements, terms: int, start: int, choices: Words, pads: Words, corrections: Elements
 ) -> None:
-    units, bits, columns, _ = pads.shape
+    units, bits, _, _ = pads.shape
+    columns = out.shape[2]
     total = np.zeros((columns, 2), np.uint64)
     rows = out.shape[1]
     for unit in range(units):
@@ -295,7 +329,8 @@ def _give_residues(
     others: Words,
     primes: Residues,
 ) -> None:
-    units, bits, columns, _ = pads.shape
+    units, bits, _, _ = pads.shape
+    columns = out.shape[2]
     total = np.zeros(columns, np.uint64)
     rows = out.shape[1]
     for unit in range(units):
@@ -305,10 +340,10 @@ def _give_residues(
         for bit in range(bits):
             for c in range(columns):
                 p = primes[lane, c]
-                pad = fold(pads[unit, bit, c, 0], pads[unit, bit, c, 1] & _60, p)
-                other = fold(others[unit, bit, c, 0], others[unit, bit, c, 1] & _60, p)
+                pad = _below(pads[unit, bit, c >> 1, c & 1], p)
+                other = _below(others[unit, bit, c >> 1, c & 1], p)
                 total[c] = _plus(_plus(total[c], total[c], p), pad, p)
-                corrections[unit, bit, c] = _plus(_plus(pad, p - other, p), y[lane, term, c], p)
+                corrections[unit, bit, c] = _plus(_plus(y[lane, term, c], pad, p), p - other, p)
         for c in range(columns):
             p = primes[lane, c]
             out[lane, row, c] = _plus(out[lane, row, c], p - total[c], p)
@@ -324,7 +359,8 @@ def _take_residues(
     corrections: Residues,
     primes: Residues,
 ) -> None:
-    units, bits, columns, _ = pads.shape
+    units, bits, _, _ = pads.shape
+    columns = out.shape[2]
     total = np.zeros(columns, np.uint64)
     rows = out.shape[1]
     for unit in range(units):
@@ -335,7 +371,7 @@ def _take_residues(
             mask = _0 - np.uint64(choices[unit, bit])
             for c in range(columns):
                 p = primes[lane, c]
-                pad = fold(pads[unit, bit, c, 0], pads[unit, bit, c, 1] & _60, p)
+                pad = _below(pads[unit, bit, c >> 1, c & 1], p)
                 sent = corrections[unit, bit, c]
                 sent -= p * np.uint64(sent >= p)
                 doubled = _plus(total[c], total[c], p)
@@ -346,10 +382,16 @@ def _take_residues(
 
 
 @kernel
+def _below(word: np.uint64, p: np.uint64) -> np.uint64:
+    """Return 60 bits of a random word modulo p."""
+    bits = word & _60
+    return bits - p * np.uint64(bits >= p)
+
+
+@kernel
 def _plus(a: np.uint64, b: np.uint64, p: np.uint64) -> np.uint64:
-    """Return a + b modulo p, for numbers up to p."""
+    """Return a + b modulo p, for a below p and b up to p."""
     total = a + b
-    total -= p * np.uint64(total >= p)
     return total - p * np.uint64(total >= p)
 
 

@@ -89,18 +89,19 @@ class Triples:
         """Return a triple of so many words of bits, of shape ``(size,)``."""
 
         def make(count: int) -> list[Words]:
-            a, b = self._draw((2, count))
+            a, b = self.draw((2, count))
             return [a, b, (a & b) ^ self.source.bits(step("bit triples"), a, b)]
 
         return self._words.take(size, make)
 
     def matrices(self, step: Step, on: Numbers, shape: Shape) -> Triple:
         """Return a triple of matrices, ``(lanes, rows, terms)`` by ``(lanes, terms, columns)``."""
-        a = on.random(self._draw((shape.lanes, shape.rows, shape.terms, 2)))
-        b = on.random(self._draw((shape.lanes, shape.terms, shape.columns, 2)))
+        a = on.random(self.draw((shape.lanes, shape.rows, shape.terms, 2)))
+        b = on.random(self.draw((shape.lanes, shape.terms, shape.columns, 2)))
         return Triple(a, b, on.add(on.matmul(a, b), products(self.source, step("triples"), on, shape, a, b)))
 
-    def _draw(self, shape: tuple[int, ...]) -> Words:
+    def draw(self, shape: tuple[int, ...]) -> Words:
+        """Return random words of this party's own."""
         words = np.empty(shape, np.uint64)
         self._random.fill(words)
         return words
@@ -116,8 +117,7 @@ def products(source: Source, step: str, on: Numbers, shape: Shape, x: Words, y: 
     """
     if shape.rows <= shape.columns:
         return source.products(step, on, shape, x, y)
-    turned = on.turned(source.products(step, on.across(shape), shape.turned, on.turned(y), on.turned(x)))
-    return turned
+    return on.turned(source.products(step, on.across(shape), shape.turned, on.turned(y), on.turned(x)))
 
 
 class _Stock:
