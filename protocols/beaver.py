@@ -107,7 +107,11 @@ def ring_products(
 
     **Leakage.** Nothing; see `Source.products`. **Cost.** Two rounds.
     """
-    if len(pairs) == 1 and min(x.size for x in pairs[0]) == len(on) and max(x.size for x in pairs[0]) > len(on):
+    if (
+        len(pairs) == 1
+        and min(x.size for x in pairs[0]) == len(on)
+        and max(x.size for x in pairs[0]) > len(on)
+    ):
         return [_scaled(engine, operation, on, *sorted(pairs[0], key=np.size))]
     spread = [np.broadcast_arrays(x, y) for x, y in pairs]
     sizes = [prod(x.shape[1:]) for x, _ in spread]
@@ -189,5 +193,3 @@ def _opened(
         engine.party.absorb(step, np.ascontiguousarray(total).data)
     size = x.size // 2
     return opened[:size].reshape(x.shape), opened[size:].reshape(y.shape)
-
-

@@ -172,9 +172,9 @@ class Leader:
         products = multiplied(
             self._engine, operation, SMALL, [(x[np.newaxis], y[np.newaxis]) for x, y in spectra]
         )
-        return np.concatenate([
-            of_spectrum(product[0], len(x)) for product, (x, _) in zip(products, pairs, strict=True)
-        ])[np.newaxis]
+        return np.concatenate(
+            [of_spectrum(product[0], len(x)) for product, (x, _) in zip(products, pairs, strict=True)]
+        )[np.newaxis]
 
 
 def _unrotated(rotation: Residues, zeros: Sequence[int]) -> Residues | None:

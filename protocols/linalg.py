@@ -89,9 +89,7 @@ def solve(
     return _solve(A, b.reshape(len(A), b.size // len(A)), bound, fraction, definite).reshape(b.shape)
 
 
-def _solve(
-    A: SecretArray, b: SecretArray | None, bound: float, fraction: int, definite: bool
-) -> SecretArray:
+def _solve(A: SecretArray, b: SecretArray | None, bound: float, fraction: int, definite: bool) -> SecretArray:
     """Return A⁻¹·b, of a matrix b, or A⁻¹."""
     engine, k = A.engine, len(A)
     plan = _plan(engine, A.format, Format(0, 1) if b is None else b.format, k, bound, fraction, definite)

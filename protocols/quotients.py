@@ -98,7 +98,9 @@ def _weighted(
     Prefixes of the v, which are shared for nothing, are weighted by the places of their denominators.
     """
     places = _places(engine, on, groups)
-    return [one.weighted(engine, on, place) for many in (n, d) for one, place in zip(many, places, strict=True)]
+    return [
+        one.weighted(engine, on, place) for many in (n, d) for one, place in zip(many, places, strict=True)
+    ]
 
 
 def _aligned(
@@ -110,7 +112,11 @@ def _aligned(
     room for that, and then down by as much as all are.
     """
     levels = [group.shape[1] // 8 for group in groups]
-    lengths = [one.offset.bit_length() + 64 * level for many in (n, d) for one, level in zip(many, levels, strict=True)]
+    lengths = [
+        one.offset.bit_length() + 64 * level
+        for many in (n, d)
+        for one, level in zip(many, levels, strict=True)
+    ]
     wide = ring(max(lengths) + engine.security + engine.prss.count.bit_length() + 10)
     powers = []
     for place, level in zip(_places(engine, wide, groups), levels, strict=True):

@@ -38,7 +38,6 @@ from protocols.engine import Engine
 from protocols.mersenne import Elements
 from protocols.stripes import BLOCK, STRIPE, broadcast, cut
 
-
 #: ``local(entries, out)`` writes our shares of these entries.
 Local: TypeAlias = Callable[[slice, Elements], None]
 

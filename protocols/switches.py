@@ -71,15 +71,15 @@ def settings(order: Indices, width: int) -> NDArray[np.bool_]:
         for start in range(0, count, count >> level):
             stop = start + (count >> level)
             half = slice(start // 2, stop // 2)
-            set_switches(out[level, half], out[2 * width - 2 - level, half], inner[start:stop], wanted[start:stop])
+            set_switches(
+                out[level, half], out[2 * width - 2 - level, half], inner[start:stop], wanted[start:stop]
+            )
         wanted = inner
     out[width - 1] = wanted[::2] == 1
     return out
 
 
-def _switched(
-    engine: Engine, rows: Elements, owner: str, exchanged: NDArray[np.bool_] | None
-) -> Elements:
+def _switched(engine: Engine, rows: Elements, owner: str, exchanged: NDArray[np.bool_] | None) -> Elements:
     """Return summands of rows, neighbours of which are exchanged where the owner says so."""
     party, columns = engine.party, rows.shape[1]
     even, odd = rows[::2], rows[1::2]
@@ -115,9 +115,7 @@ def _joined(rows: Elements, blocks: int) -> Elements:
 
 
 @kernel
-def set_switches(
-    first: NDArray[np.bool_], last: NDArray[np.bool_], inner: Indices, wanted: Indices
-) -> None:
+def set_switches(first: NDArray[np.bool_], last: NDArray[np.bool_], inner: Indices, wanted: Indices) -> None:
     """Set the outer switches of a block, and write the orders wanted of its two inner blocks.
 
     Neighbours go to different inner blocks, as they come and as they leave: that makes loops, each of which

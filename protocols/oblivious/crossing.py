@@ -21,7 +21,7 @@ from protocols import codec
 from protocols.errors import CodecError
 from protocols.mersenne import kernel
 from protocols.oblivious import base, punctured
-from protocols.oblivious.extension import BLOCKS, DEPTH, ChosenFrom, Chooser
+from protocols.oblivious.extension import BLOCKS, DEPTH, Chooser, ChosenFrom
 from protocols.oblivious.hashing import hashes
 from protocols.oblivious.numbers import Numbers, Shape
 from protocols.party import Party
@@ -227,7 +227,12 @@ class Crossing:
                 punctured.regrow(
                     number,
                     [
-                        _opened(message, kept[peer], block * DEPTH + level, 1 - (number >> (DEPTH - 1 - level) & 1))
+                        _opened(
+                            message,
+                            kept[peer],
+                            block * DEPTH + level,
+                            1 - (number >> (DEPTH - 1 - level) & 1),
+                        )
                         for level in range(DEPTH)
                     ],
                 )

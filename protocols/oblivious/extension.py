@@ -98,7 +98,8 @@ class ChosenFrom:
     def __init__(self, seeds: list[list[bytes | None]], secret: list[int], session: bytes) -> None:
         self._secret = secret
         self._streams = [
-            [None if seed is None else Stream(seed, session, "transfers") for seed in block] for block in seeds
+            [None if seed is None else Stream(seed, session, "transfers") for seed in block]
+            for block in seeds
         ]
         bits = np.array([[b >> j & 1 for j in range(DEPTH)] for b in secret], bool).ravel()
         #: s, in two words.

@@ -41,9 +41,7 @@ def regrow(hidden: int, sums: Sequence[bytes]) -> list[bytes | None]:
     nodes: list[bytes | None] = [None]
     for level, total in enumerate(sums):
         path = hidden >> (depth - 1 - level)
-        nodes = [
-            child for node in nodes for child in (_children(node) if node is not None else (None, None))
-        ]
+        nodes = [child for node in nodes for child in (_children(node) if node is not None else (None, None))]
         side = 1 - (path & 1)
         nodes[path ^ 1] = _sum([total, *(node for node in nodes[side::2] if node is not None)])
     return nodes

@@ -124,9 +124,7 @@ class Ciphering:
                 answers.append(answer)
             party.send(peer, step, codec.encode(answers))
         for peer in asked:
-            for lane, answer in enumerate(
-                _parts(party.recv(peer, step), 1 if single else shape.lanes, peer)
-            ):
+            for lane, answer in enumerate(_parts(party.recv(peer, step), 1 if single else shape.lanes, peer)):
                 if single:
                     found = product.finish_entries(self._key, terms, shape.lanes, answer, peer)
                     total += found.reshape(total.shape)

@@ -76,7 +76,9 @@ class PublicKey:
     def encode(self) -> bytes:
         """Return the canonical encoding: n and h, little-endian, each of fixed width."""
         width = self.bits // 8
-        return codec.encode([int(self.n).to_bytes(width, "little"), int(self.h).to_bytes(2 * width, "little")])
+        return codec.encode(
+            [int(self.n).to_bytes(width, "little"), int(self.h).to_bytes(2 * width, "little")]
+        )
 
     def require_ciphertexts(self, numbers: Sequence[Any], peer: str) -> None:
         """Refuse numbers that are no units modulo n², or not canonical.

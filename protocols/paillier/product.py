@@ -17,7 +17,7 @@ security: a right party may make of the numbers what it wants, a left party may 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,5 +230,3 @@ def _mask(shape: Shape) -> int:
 
 def _unpacked(key: PrivateKey, packing: Packing, answers: Sequence[Any]) -> list[list[int]]:
     return [packing.unpack(plain, key.n) for plain in key.decrypt(answers)]
-
-

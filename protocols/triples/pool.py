@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import field
 from protocols.errors import TripleReused
 from protocols.oblivious.numbers import FIELD, Numbers, Shape
 from protocols.prg import Stream
@@ -125,23 +124,16 @@ class _Stock:
 
     def __init__(self, sizes: tuple[int, int]) -> None:
         self._next, self._most = sizes
-        self._parts: list[Words] | None = None
+        self._parts: list[Words] = []
 
     def take(self, size: int, make: Callable[[int], list[Words]]) -> Triple:
         """Return so many, of those in stock or of a new batch."""
-        left = 0 if self._parts is None else len(self._parts[0])
-        if left < size:
-            count = max(size - left, self._next)
+        left = len(self._parts[0]) if self._parts else 0
+        if left < size or not self._parts:
+            batch = make(max(size - left, self._next))
             self._next = min(2 * self._next, self._most)
-            batch = make(count)
-            self._parts = (
-                batch
-                if self._parts is None
-                else [np.concatenate(both) for both in zip(self._parts, batch, strict=True)]
-            )
-        assert self._parts is not None
-        taken = [part[:size] for part in self._parts]
+            kept = self._parts or [part[:0] for part in batch]
+            self._parts = [np.concatenate(both) for both in zip(kept, batch, strict=True)]
+        a, b, c = (part[:size] for part in self._parts)
         self._parts = [part[size:] for part in self._parts]
-        return Triple(taken[0], taken[1], taken[2])
-
-
+        return Triple(a, b, c)
