@@ -1,8 +1,8 @@
 """Products of shares by triples (Beaver [1]_): where all but one of the parties may collude.
 
-With summands of random a, b and c = a·b, the parties open d = x − a and e = y − b, which are uniform, and each
-has its summand of x·y = d·e + d·b + a·e + c. A sharing of degree n − 1 is a sum in other words: party i's
-summand is its share times its Lagrange coefficient, and back.
+With summands of random a, b and c = a·b, the parties open d = x − a and e = y − b, which are uniform, and
+each has its summand of x·y = d·e + d·b + a·e + c. A sharing of degree n − 1 is a sum in other words: party
+i's summand is its share times its Lagrange coefficient, and back.
 
 References
 ----------
@@ -59,7 +59,9 @@ def matmul(engine: Engine, x: Elements, y: Elements) -> Elements:
     d, e = _opened(engine, "matmul", summands(engine, left), a, summands(engine, right), b)
     ours = field.add(c, field.add(field.matmul(d, b), field.matmul(a, e)))
     product = shares(engine, field.add(ours, field.matmul(d, e)) if engine.party.index == 0 else ours)
-    return product.reshape(*stack, *[rows][: x.ndim > 2], *[columns][: y.ndim > 2], 2)
+    shape = *stack, *[rows][: x.ndim > 2], *[columns][: y.ndim > 2], 2
+    reshaped: Elements = product.reshape(shape)
+    return reshaped
 
 
 def inner(engine: Engine, x: Elements, y: Elements) -> Elements:
@@ -69,7 +71,8 @@ def inner(engine: Engine, x: Elements, y: Elements) -> Elements:
     """
     left, right = (np.ascontiguousarray(z) for z in np.broadcast_arrays(x, y))
     terms = multiply(engine, left.reshape(-1, 2), right.reshape(-1, 2)).reshape(left.shape)
-    return field.sum(terms, terms.ndim - 2)
+    total: Elements = field.sum(terms, terms.ndim - 2)
+    return total
 
 
 def conjoin(engine: Engine, x: Words, y: Words) -> Words:
@@ -102,17 +105,15 @@ def ring_products(
 ) -> list[Residues]:
     """Return shares of x·y of each pair, entry by entry; the axes of the values broadcast.
 
-    They come from the source directly, without triples, which would have to be made for them as well. A single
-    number times many chooses once for all of them.
+    They come from the source directly, without triples, which would have to be made for them as well. A
+    single number times many chooses once for all of them.
 
     **Leakage.** Nothing; see `Source.products`. **Cost.** Two rounds.
     """
-    if (
-        len(pairs) == 1
-        and min(x.size for x in pairs[0]) == len(on)
-        and max(x.size for x in pairs[0]) > len(on)
-    ):
-        return [_scaled(engine, operation, on, *sorted(pairs[0], key=np.size))]
+    if len(pairs) == 1:
+        few, many = sorted(pairs[0], key=np.size)
+        if few.size == len(on) < many.size:
+            return [_scaled(engine, operation, on, few, many)]
     spread = [np.broadcast_arrays(x, y) for x, y in pairs]
     sizes = [prod(x.shape[1:]) for x, _ in spread]
     left, right = (

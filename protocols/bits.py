@@ -175,8 +175,8 @@ def reshare(engine: Engine, operation: str, ours: Words) -> Bits:
     those that they do receive from A are uniform and independent by the masks between its members, two at
     least.
 
-    **Cost.** One round, none for t = n − 1. Each party sends n − t − 1 peers one bit a bit: one peer for three. It draws
-    n − 1 random bits for it, and C(n − 1, t) − (n − t) more from five parties on.
+    **Cost.** One round, none for t = n − 1. Each party sends n − t − 1 peers one bit a bit: one peer for
+    three. It draws n − 1 random bits for it, and C(n − 1, t) − (n − t) more from five parties on.
     """
     party, table = engine.party, tables(engine)
     shares = zeros(engine, *ours.shape)

@@ -67,9 +67,10 @@ def convert(engine: Engine, ours: Words, size: int, on: Domain) -> Words:
     of the others; what they see is uniform and independent of the bit by the masks between honest parties.
     All that is dealt is uniform, a_2 and a_3 each by itself. For products see `reshare.reshare`.
 
-    **Cost.** Two rounds for three or four parties; 1 + ⌈log2(t + 1)⌉ for others; 2(n − 1) for t = n − 1. A bit, for three: a number
-    to one peer. In general, parties 1, …, t send n − 1 − t peers a number, the others a bit to each other,
-    and then everybody sends t numbers to each peer.
+    **Cost.** Two rounds for three or four parties; 1 + ⌈log2(t + 1)⌉ for others. A bit, for three: a
+    number to one peer. In general, parties 1, …, t send n − 1 − t peers a number, the others a bit to
+    each other, and then everybody sends t numbers to each peer. For t = n − 1, 2(n − 1) rounds, and
+    between any two parties 4 bytes one way and a number the other.
     """
     if not len(ours) * size:
         return on.of_bits(ours, size)

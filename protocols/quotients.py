@@ -98,9 +98,7 @@ def _weighted(
     Prefixes of the v, which are shared for nothing, are weighted by the places of their denominators.
     """
     places = _places(engine, on, groups)
-    return [
-        one.weighted(engine, on, place) for many in (n, d) for one, place in zip(many, places, strict=True)
-    ]
+    return [one.weighted(engine, on, place) for one, place in zip([*n, *d], [*places, *places], strict=True)]
 
 
 def _aligned(
@@ -111,21 +109,17 @@ def _aligned(
     With l levels, the places make one number 2^(64·l − 1 − j). By it the v are shifted up, in a ring that has
     room for that, and then down by as much as all are.
     """
-    levels = [group.shape[1] // 8 for group in groups]
-    lengths = [
-        one.offset.bit_length() + 64 * level
-        for many in (n, d)
-        for one, level in zip(many, levels, strict=True)
-    ]
+    values = [*n, *d]
+    levels = [group.shape[1] // 8 for group in groups] * 2
+    lengths = [one.offset.bit_length() + 64 * level for one, level in zip(values, levels, strict=True)]
     wide = ring(max(lengths) + engine.security + engine.prss.count.bit_length() + 10)
     powers = []
-    for place, level in zip(_places(engine, wide, groups), levels, strict=True):
-        units = wide.residues(np.array([1 << 64 * (level - 1 - at) for at in range(level)], object))
-        powers.append(wide.sum(wide.mul(place, units)))
+    for place in _places(engine, wide, groups):
+        units = [1 << 64 * at for at in reversed(range(place.shape[1]))]
+        powers.append(wide.sum(wide.mul(place, wide.residues(np.array(units, object)))))
     pairs = [
         (one.shifted(engine, wide, 0), power.reshape(len(wide), *[1] * len(one.shape)))
-        for many in (n, d)
-        for one, power in zip(many, powers, strict=True)
+        for one, power in zip(values, powers * 2, strict=True)
     ]
     step = Round(engine, "align")
     masked = [
@@ -134,8 +128,7 @@ def _aligned(
     ]
     step.run()
     return [
-        one.value.shifted(engine, on, 64 * (level - 1))
-        for one, level in zip(masked, [*levels, *levels], strict=True)
+        one.value.shifted(engine, on, 64 * (level - 1)) for one, level in zip(masked, levels, strict=True)
     ]
 
 

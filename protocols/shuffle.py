@@ -44,8 +44,8 @@ def shuffle(engine: Engine, rows: Elements) -> Elements:
     uniform, drawn from a key that they do not have.
 
     **Cost.** C(n, t) rounds: 3 for three parties, 10 for five, 35 for seven, 210 for ten. In each, t + 1
-    parties send n − t − 1 peers an element for each entry. For t = n − 1 each party permutes by itself, at the
-    price of `switches.permute`.
+    parties send n − t − 1 peers an element for each entry. For t = n − 1 each party permutes by
+    itself, at the price of `switches.permute`.
     """
     party, label = engine.party, engine.step("shuffle")
     streams = {held.subset: stream for held, stream in engine.prss.streams(label)}

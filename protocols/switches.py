@@ -1,8 +1,8 @@
-"""Rows in an order that one party knows, by a network of switches: how all but one colluder are kept from it.
+"""Rows in an order that one party knows, by a network of switches: all others together do not learn it.
 
-A network of Beneš [1]_ has, for 2^k rows, 2k − 1 stages of 2^(k − 1) switches, each of which exchanges two rows
-or does not; it makes every permutation. The party sets the switches, and each is a product of its bit and the
-difference of the two rows, of which all have summands.
+A network of Beneš [1]_ has, for 2^k rows, 2k − 1 stages of 2^(k − 1) switches, each of which exchanges two
+rows or does not; it makes every permutation. The party sets the switches, and each is a product of its bit
+and the difference of the two rows, of which all have summands.
 
 References
 ----------
@@ -41,8 +41,8 @@ def permute(engine: Engine, rows: Elements, owner: str, order: Indices | None) -
     -----
     **Leakage.** Nothing; see `Source.products`.
 
-    **Cost.** Two rounds for each of 2k − 1 stages, k = ⌈log2 size⌉. For each switch, from the owner 4 bytes and
-    from each other an element a column.
+    **Cost.** Two rounds for each of 2k − 1 stages, k = ⌈log2 size⌉. For each switch, from the owner 4
+    bytes and from each other an element a column.
     """
     size, columns = rows.shape[:2]
     width = max(1, (size - 1).bit_length())

@@ -577,9 +577,11 @@ def products(engine: Engine, operation: str, on: Ring, *lists: list[Residues]) -
             halves = stack[:, :paired:2], stack[:, 1:paired:2]
             pending.append((halves, stack[:, paired:]))
         made = multiplied(engine, operation, on, [halves for halves, _ in pending])
-        pending = [(step.reshare(on, one), rest) for one, (_, rest) in zip(made, pending, strict=True)]
+        joined = [step.reshare(on, one) for one in made]
         step.run()
-        stacks = [np.concatenate([joined.value, rest], axis=1) for joined, rest in pending]
+        stacks = [
+            np.concatenate([one.value, rest], axis=1) for one, (_, rest) in zip(joined, pending, strict=True)
+        ]
     return [stack[:, 0] for stack in stacks]
 
 

@@ -1,9 +1,10 @@
 """A few oblivious transfers of random keys, on the curve of Ed25519 (Chou and Orlandi [1]_).
 
-The sender publishes A = a·G. For a choice c the receiver publishes B = b·G + c·A and keeps H(b·A). The sender
-keeps H(a·B) and H(a·(B − A)): the receiver has the first if c = 0, the second if c = 1. To have the other one,
-it would have to compute a·A. B is uniform whatever c is. Against passive parties this is all that is needed;
-points are checked to lie in the group of prime order, of which libsodium's encoding is canonical.
+The sender publishes A = a·G. For a choice c the receiver publishes B = b·G + c·A and keeps H(b·A). The
+sender keeps H(a·B) and H(a·(B − A)): the receiver has the first if c = 0, the second if c = 1. To have the
+other one, it would have to compute a·A. B is uniform whatever c is. Against passive parties this is all
+that is needed; points are checked to lie in the group of prime order, of which libsodium's encoding is
+canonical.
 
 References
 ----------

@@ -9,7 +9,7 @@ the products.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +56,17 @@ class Numbers(Protocol):
         Bits of numbers on the right.
     """
 
-    bits: int
-    words: int
-    right_bits: int
+    @property
+    def bits(self) -> int:
+        """See above."""
+
+    @property
+    def words(self) -> int:
+        """See above."""
+
+    @property
+    def right_bits(self) -> int:
+        """See above."""
 
     def zeros(self, shape: tuple[int, ...]) -> Words:
         """Return zeros."""
@@ -73,11 +81,11 @@ class Numbers(Protocol):
         """Add the giver's shares of units from `start` to `out`, and return the corrections."""
 
     def take(
-        self, out: Words, shape: Shape, start: int, bits: Words, pads: Words, corrections: Words
+        self, out: Words, shape: Shape, start: int, bits: NDArray[np.uint8], pads: Words, corrections: Words
     ) -> None:
         """Add the chooser's shares to `out`."""
 
-    def correct(self, corrections: object, units: int, columns: int) -> bool:
+    def correct(self, corrections: Any, units: int, columns: int) -> bool:
         """Return whether a peer's corrections are canonical numbers of this shape."""
 
     def add(self, a: Words, b: Words) -> Words:
@@ -127,12 +135,18 @@ class Field:
         return corrections
 
     def take(
-        self, out: Elements, shape: Shape, start: int, bits: Words, pads: Words, corrections: Words
+        self,
+        out: Elements,
+        shape: Shape,
+        start: int,
+        bits: NDArray[np.uint8],
+        pads: Words,
+        corrections: Words,
     ) -> None:
         """See `Numbers.take`."""
         _take_elements(out, shape.terms, start, bits, pads, corrections)
 
-    def correct(self, corrections: object, units: int, columns: int) -> bool:
+    def correct(self, corrections: Any, units: int, columns: int) -> bool:
         """See `Numbers.correct`."""
         shape = (units, self.bits, columns, 2)
         return _is_array(corrections, shape) and field.is_canonical(corrections)
@@ -209,12 +223,18 @@ class Primes:
         return corrections
 
     def take(
-        self, out: Residues, shape: Shape, start: int, bits: Words, pads: Words, corrections: Words
+        self,
+        out: Residues,
+        shape: Shape,
+        start: int,
+        bits: NDArray[np.uint8],
+        pads: Words,
+        corrections: Words,
     ) -> None:
         """See `Numbers.take`."""
         _take_residues(out, shape.terms, start, bits, pads, corrections, self.primes)
 
-    def correct(self, corrections: object, units: int, columns: int) -> bool:
+    def correct(self, corrections: Any, units: int, columns: int) -> bool:
         """See `Numbers.correct`."""
         shape = (units, self.bits, columns)
         # Below 2^60; by which prime it is reduced is for the sum to settle.
@@ -247,13 +267,14 @@ class Primes:
 
     def residues(self, integers: NDArray[np.object_]) -> Residues:
         """See `Numbers.residues`."""
-        return (integers % self.primes.astype(object)[:, np.newaxis]).astype(np.uint64)
+        reduced = integers % self.primes.astype(object)[:, np.newaxis]
+        return np.asarray(reduced, np.uint64)
 
 
 FIELD, BIT = Field(), Bit()
 
 
-def _is_array(value: object, shape: tuple[int, ...]) -> bool:
+def _is_array(value: Any, shape: tuple[int, ...]) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == np.uint64 and value.shape == shape
 
 
@@ -294,7 +315,7 @@ def _give_elements(
 
 @kernel
 def _take_elements(
-    out: Elements, terms: int, start: int, choices: Words, pads: Words, corrections: Elements
+    out: Elements, terms: int, start: int, choices: NDArray[np.uint8], pads: Words, corrections: Elements
 ) -> None:
     units, bits, _, _ = pads.shape
     columns = out.shape[2]
@@ -354,7 +375,7 @@ def _take_residues(
     out: Residues,
     terms: int,
     start: int,
-    choices: Words,
+    choices: NDArray[np.uint8],
     pads: Words,
     corrections: Residues,
     primes: Residues,

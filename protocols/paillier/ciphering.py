@@ -65,8 +65,9 @@ class Ciphering:
         -----
         **Leakage.** Nothing: see `paillier.product`. Sums over the integers are masked, then taken modulo.
 
-        **Cost.** Two rounds. For a product of two numbers of 127 bits, a ciphertext of 768 bytes from one party
-        and a ninth of one from the other; for matrices, a ninth of one for each number of x and each result.
+        **Cost.** Two rounds. For a product of two numbers of 127 bits, a ciphertext of 768 bytes from one
+        party and a tenth of one from the other; for matrices, a tenth of one for each number of x
+        and each result.
         """
         terms = product.Shape(shape.rows, shape.terms, shape.columns, on.bits, on.right_bits)
         left = None if x is None else on.integers(x).reshape(shape.lanes, shape.rows, shape.terms)

@@ -1,13 +1,13 @@
 """Keys of Paillier's encryption, one pair a session; and what no honest peer's key looks like.
 
-A ciphertext of m is (1 + n)^m·ρ modulo n², where ρ is a random n-th residue. Damgård, Jurik and Nielsen [1]_,
-section 4.2, take ρ = h^r for a fixed n-th residue h = (−x²)^n, x random, of a modulus whose primes are 3 modulo 4
-and have gcd(p − 1, q − 1) = 2. An r of half the length of n suffices:
-powers of h with such exponents cannot be told from those with long ones as long as n cannot be factored [2]_.
+A ciphertext of m is (1 + n)^m·ρ modulo n², where ρ is a random n-th residue. Damgård, Jurik and Nielsen
+[1]_, section 4.2, take ρ = h^r for a fixed n-th residue h = (−x²)^n, x random, of a modulus whose primes
+are 3 modulo 4 and have gcd(p − 1, q − 1) = 2. An r of half the length of n suffices: powers of h with such
+exponents cannot be told from those with long ones as long as n cannot be factored [2]_.
 
-That holds against all but the key's owner, who knows the factors. What is *returned to the owner* is therefore
-rerandomised by an exponent that is 40 bits longer than n: the residue is then within 2^−40 of uniform among
-the powers of h, whatever was computed, for whoever knows everything.
+That holds against all but the key's owner, who knows the factors. What is *returned to the owner* is
+therefore rerandomised by an exponent that is 40 bits longer than n: the residue is then within 2^−40 of
+uniform among the powers of h, whatever was computed, for whoever knows everything.
 
 References
 ----------
@@ -67,7 +67,7 @@ class PublicKey:
         return int(self.n.bit_length())
 
     def residues(self, count: int, *, owner: bool = False) -> list[Any]:
-        """Return random n-th residues: hidden from all but the key's owner, or, if said, from the owner too."""
+        """Return random n-th residues, which hide from all but the key's owner, or, if said, from it too."""
         bits = self.bits + SECURITY if owner else -(-self.bits // 2)
         exponents = [secrets.randbits(bits) for _ in range(count)]
         powers = self._powers(bits, count)

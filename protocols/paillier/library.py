@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from types import ModuleType
+from itertools import pairwise
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def gmpy2() -> ModuleType:
+def gmpy2() -> Any:
     """Return gmpy2.
 
     Raises
@@ -24,7 +24,7 @@ def gmpy2() -> ModuleType:
     return _load("gmpy2")
 
 
-def phe() -> ModuleType:
+def phe() -> Any:
     """Return phe's Paillier module; see `gmpy2`."""
     return _load("phe.paillier")
 
@@ -44,7 +44,7 @@ def on_all_cores(work: Callable[[Sequence[Item]], list[Result]], items: Sequence
     if cores <= 1:
         return work(items)
     ends = [len(items) * core // cores for core in range(cores + 1)]
-    parts = [items[start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [items[start:stop] for start, stop in pairwise(ends)]
     with ThreadPoolExecutor(cores) as pool:
         return [result for results in pool.map(unlocked, parts) for result in results]
 

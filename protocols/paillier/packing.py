@@ -1,9 +1,9 @@
 """Several signed numbers in one plaintext, side by side.
 
-Slots v_i with −2^(b − 1) ≤ v_i < 2^(b − 1) make the integer Σ v_i·2^(b·i), which is taken modulo n. A negative
-slot borrows from the one above; reading starts at the lowest and gives back what was borrowed. Sums of packed
-plaintexts are packed sums, and products by a number are products slot by slot, as long as every slot stays in
-its range.
+Slots v_i with −2^(b − 1) ≤ v_i < 2^(b − 1) make the integer Σ v_i·2^(b·i), which is taken modulo n. A
+negative slot borrows from the one above; reading starts at the lowest and gives back what was borrowed.
+Sums of packed plaintexts are packed sums, and products by a number are products slot by slot, as long as
+every slot stays in its range.
 """
 
 from __future__ import annotations

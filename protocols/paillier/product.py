@@ -1,9 +1,10 @@
 """Products of what two parties hold, as shares: the left one's encrypted numbers times the right one's.
 
-The left party, who owns the key, *offers* ciphertexts of its numbers. The right party makes of them and its own
-numbers ciphertexts of the products, adds to every slot a random number 2^40 times as large as what the slot
-can hold, rerandomises, and *answers*. The left party decrypts. Its share is what it finds, the right party's
-is what was added, negative: integers whose sum is the product, so that they are shares modulo any number too.
+The left party, who owns the key, *offers* ciphertexts of its numbers. The right party makes of them and its
+own numbers ciphertexts of the products, adds to every slot a random number 2^40 times as large as what the
+slot can hold, rerandomises, and *answers*. The left party decrypts. Its share is what it finds, the right
+party's is what was added, negative: integers whose sum is the product, so that they are shares modulo any
+number too.
 
 Slots are used twice. An offer holds several numbers in a ciphertext where one number of the right party
 multiplies them all (rows of a matrix), or where only one slot of a product of polynomials is wanted (inner
@@ -193,7 +194,7 @@ def offer_entries(key: PrivateKey, x: Integers) -> bytes:
 def answer_entries(
     key: PublicKey, shape: Shape, y: Integers, offered: Buffer, peer: str
 ) -> tuple[bytes, Integers]:
-    """Return the right party's message for x·y, and its share; see `answer_matrix`. `shape` gives the bits."""
+    """Return the right party's message for x·y, and its share; see `answer_matrix`."""
     packing = Packing.of(key.bits, shape.slot())
     offers = vectors.decode(key, offered, len(y), peer)
     groups = [range(at, min(at + packing.slots, len(y))) for at in range(0, len(y), packing.slots)]
