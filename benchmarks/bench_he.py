@@ -1,5 +1,4 @@
-"""Two parties alone: inner products under Paillier's encryption beside plain phe, triples by both sources, and
-least squares.
+"""Two parties alone: products under Paillier's encryption beside plain phe, triples by both sources, and OLS.
 
 Parties are threads of one process: seconds are of both together, bytes of one.
 
