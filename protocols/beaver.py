@@ -93,8 +93,10 @@ def conjoin(engine: Engine, x: Words, y: Words) -> Words:
         total = total ^ words
     party.absorb(step, total.data)
     d, e = total[:size], total[size:]
-    ours = c ^ (d & b) ^ (a & e)
-    return (ours ^ (d & e) if party.index == 0 else ours).reshape(shape)
+    ours: Words = c ^ (d & b) ^ (a & e)
+    if party.index == 0:
+        ours ^= d & e
+    return ours.reshape(shape)
 
 
 # --- Long integers -----------------------------------------------------------------------------------
