@@ -1,8 +1,9 @@
 """`SecretArray`: an array of shared numbers, computed with as with NumPy's.
 
 Sums, public factors, slices and shapes are local. A product of secrets costs one round and one element an
-entry of the *result*, inner and matrix products included, and rounds fixed-point numbers in the same
-round (`reshare`). Nothing here opens an unmasked value but `open` and `reveal`, which say so.
+entry of the *result*, inner and matrix products included, and rounds fixed-point numbers in the same round
+(`reshare`). Where all but one may collude it costs a triple and one round more (`beaver`). Nothing here
+opens an unmasked value but `open` and `reveal`, which say so.
 """
 
 from __future__ import annotations

@@ -6,5 +6,6 @@ that work done beforehand, on random numbers: shares of a, b and c = a·b, of wh
 (`beaver`).
 
 `source` is the interface of those who multiply: `oblivious.crossing.Crossing`, by transfers, and
-`paillier.Ciphering`, by Paillier's encryption. `pool` keeps triples, each of which is used once.
+`paillier.ciphering.Ciphering`, by Paillier's encryption: a third of the bytes, at several hundred times the
+seconds. The engine takes transfers. `pool` keeps triples, each of which is used once.
 """
