@@ -277,11 +277,11 @@ class SharedModel:
             secret = coefficients(self._inverse.times(self._found.score.reshape(-1, 1))[:, 0])
         return self.run.reveal({"steps": secret}, part=number)["steps"]
 
-    def finish(self) -> Estimates:
-        """Open variances and likelihoods at the last β."""
+    def finish(self, meat: LongArray | None = None) -> Estimates:
+        """Open variances and likelihoods at the last β; given Σ rr' of score residuals, a sandwich's."""
         p = len(self.names)
         with self.run.on_shares():
-            matrix = self._inverse.sandwich(L=np.eye(p))
+            matrix = self._inverse.sandwich(meat, L=np.eye(p))
             results: dict[str, SecretArray | SecretFloat] = {
                 "variances": floating(matrix[np.arange(p), np.arange(p)]),
                 "log-likelihood": concatenate([self._null, self._loglik(self._found)]),

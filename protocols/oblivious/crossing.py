@@ -32,6 +32,8 @@ Words = NDArray[np.uint64]
 
 #: Hashes computed for a message, one or two mebibytes of them.
 BATCH = 1 << 17
+#: Most of them for one number of the chooser: both may send so much before either receives.
+WIDEST = 1 << 18
 
 
 class Crossing:
@@ -90,10 +92,25 @@ class Crossing:
         **Leakage.** Nothing, to passive parties: what the chooser sends is pseudorandom, and so is, to the
         chooser, what it is sent, but for its share.
 
-        **Cost.** Two rounds. For every number of x and each of its bits, 4 bytes from the chooser, and one
+        **Cost.** Two rounds; more if there are thousands of columns. For every number of x and each of its bits, 4 bytes from the chooser, and one
         number for each column from the giver.
         """
         me, peers = self.party.me, self.party.peers
+        widest = max(1, 2 * WIDEST // (on.bits * on.words))
+        if shape.columns > widest:
+            parts = [
+                self.products(
+                    f"{step}/{part.start}",
+                    on.part(part),
+                    Shape(shape.lanes, shape.rows, shape.terms, part.stop - part.start),
+                    x,
+                    None if y is None else np.ascontiguousarray(y[:, :, part]),
+                    choosers,
+                    givers,
+                )
+                for part in cut(0, shape.columns, widest)
+            ]
+            return np.concatenate(parts, axis=2)
         takes = [peer for peer in peers if me in (choosers or [me]) and peer in (givers or [peer])]
         gives = [peer for peer in peers if me in (givers or [me]) and peer in (choosers or [peer])]
         out = on.zeros((shape.lanes, shape.rows, shape.columns))

@@ -97,6 +97,9 @@ class Numbers(Protocol):
     def turned(self, x: Words) -> Words:
         """Return matrices transposed."""
 
+    def part(self, columns: slice) -> Numbers:
+        """Return what some of the columns are made of."""
+
     def across(self, shape: Shape) -> Numbers:
         """Return what transposed products of this shape are made of."""
 
@@ -162,6 +165,10 @@ class Field:
     def turned(self, x: Elements) -> Elements:
         """See `Numbers.turned`."""
         return np.ascontiguousarray(x.swapaxes(-3, -2))
+
+    def part(self, columns: slice) -> Field:  # noqa: ARG002
+        """See `Numbers.part`."""
+        return self
 
     def across(self, shape: Shape) -> Field:  # noqa: ARG002
         """See `Numbers.across`."""
@@ -256,6 +263,10 @@ class Primes:
     def turned(self, x: Residues) -> Residues:
         """See `Numbers.turned`."""
         return np.ascontiguousarray(x.swapaxes(-2, -1))
+
+    def part(self, columns: slice) -> Primes:
+        """See `Numbers.part`."""
+        return Primes(np.ascontiguousarray(self.primes[:, columns]), self.bits)
 
     def across(self, shape: Shape) -> Primes:
         """See `Numbers.across`."""

@@ -17,9 +17,12 @@ from protocols.oblivious.numbers import Numbers, Shape
 from protocols.paillier import keys, product
 from protocols.paillier.product import Integers
 from protocols.party import Party
+from protocols.stripes import cut
 from transport.base import Buffer
 
 Words = NDArray[np.uint64]
+#: Words of bits multiplied at a time: 6 MB of ciphertexts.
+WORDS = 1 << 7
 
 
 class Ciphering:
@@ -77,12 +80,17 @@ class Ciphering:
 
     def bits(self, step: str, x: Words, y: Words) -> Words:
         """Return this party's words of the sum, over all pairs, of x_i & y_j; see `Source.bits`."""
-        one, other = (np.unpackbits(z.view(np.uint8), bitorder="little").astype(object) for z in (x, y))
-        shape = Shape(len(one), 1, 1, 1)
-        total = self._exchange(
-            step, product.Shape(1, 1, 1, 1, 1), shape, one.reshape(-1, 1, 1), other.reshape(-1, 1, 1), (), ()
-        )
-        return np.packbits((total.ravel() % 2).astype(np.uint8), bitorder="little").view(np.uint64)
+        out = np.empty_like(x)
+        for part in cut(0, len(x), WORDS):
+            one, other = (
+                np.unpackbits(z[part].view(np.uint8), bitorder="little").astype(object).reshape(-1, 1, 1)
+                for z in (x, y)
+            )
+            terms, shape = product.Shape(1, 1, 1, 1, 1), Shape(len(one), 1, 1, 1)
+            total = self._exchange(f"{step}/{part.start}", terms, shape, one, other, (), ())
+            found = np.packbits((total.ravel() % 2).astype(np.uint8), bitorder="little")
+            out[part] = found.view(np.uint64)
+        return out
 
     def _exchange(
         self,

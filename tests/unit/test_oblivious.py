@@ -144,6 +144,7 @@ def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
 @pytest.mark.parametrize("n", [2, 3])
 def test_products(n, monkeypatch):
     monkeypatch.setattr(crossing, "BATCH", 1 << 9)  # several messages
+    monkeypatch.setattr(crossing, "WIDEST", 127 * 3)  # of three columns at most
     on = ring(130)
     primes = np.array(on.primes, np.uint64)
 
