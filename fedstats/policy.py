@@ -254,8 +254,8 @@ class _Rules:
     def _needed(self, use: Use) -> int:
         """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1.
 
-        Where shares hide each site from all others, sums need n − t ≥ 2 still, results n ≥ t + 1. Noise of one
-        site alone is enough: n − t ≥ 1.
+        Where shares hide each site from all others, sums need n − t ≥ 2 still, results n ≥ t + 1. Noise of
+        one site alone is enough: n − t ≥ 1.
         """
         if use.disclose == "noised":
             return self.colluders + 1

@@ -92,8 +92,8 @@ class Crossing:
         **Leakage.** Nothing, to passive parties: what the chooser sends is pseudorandom, and so is, to the
         chooser, what it is sent, but for its share.
 
-        **Cost.** Two rounds; more if there are thousands of columns. For every number of x and each of its bits, 4 bytes from the chooser, and one
-        number for each column from the giver.
+        **Cost.** Two rounds; more if there are thousands of columns. For every number of x and each
+        of its bits, 4 bytes from the chooser, and one number for each column from the giver.
         """
         me, peers = self.party.me, self.party.peers
         widest = max(1, 2 * WIDEST // (on.bits * on.words))
