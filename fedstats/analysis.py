@@ -417,9 +417,12 @@ class Analysis:
 
     @property
     def engine(self) -> Engine:
-        """What computes on shares. Making it takes three sites, and one round."""
+        """What computes on shares. Making it takes three sites, and one round; or a dishonest majority."""
         if self._engine is None:
-            self._engine = Engine(self.federation.party, self.step("engine"), gate=self._admit)
+            triples = self.federation.triples
+            self._engine = Engine(
+                self.federation.party, self.step("engine"), gate=self._admit, triples=triples
+            )
         return self._engine
 
     @contextmanager
