@@ -289,7 +289,9 @@ def multiply(x: SecretArray, y: SecretArray) -> SecretArray:
     return _reshared("multiply", x, y, 1, shape, local)
 
 
-def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
+def matmul(
+    x: SecretArray, y: SecretArray, *, bound: float | None = None, fraction: int | None = None
+) -> SecretArray:
     """Return x @ y, by the rules of `numpy.matmul`, rounded to the finer fraction of the two.
 
     Parameters
@@ -298,6 +300,8 @@ def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Sec
         The matrices.
     bound
         As for `inner`.
+    fraction
+        Fractional bits of the result, where it is to have others.
 
     Raises
     ------
@@ -309,7 +313,7 @@ def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Sec
     **Leakage.** Nothing; see `reshare`. **Cost.** One round; an element an entry of the result to each
     peer, whatever the length of the inner products.
     """
-    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul, bound)
+    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul, bound, fraction)
 
 
 def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
@@ -419,15 +423,16 @@ def _products(
     terms: int,
     local: Callable[[Elements, Elements], Elements],
     bound: float | None = None,
+    fraction: int | None = None,
 ) -> SecretArray:
-    """Reshare what a local function makes of the shares; see `inner` for `bound`."""
+    """Reshare what a local function makes of the shares; see `matmul` for `bound` and `fraction`."""
     products = local(x.shares, y.shares)
     flat = products.reshape(-1, 2)
 
     def copy(entries: slice, out: Elements) -> None:
         out[:] = flat[entries]
 
-    return _reshared(operation, x, y, terms, products.shape[:-1], copy, bound)
+    return _reshared(operation, x, y, terms, products.shape[:-1], copy, bound, fraction)
 
 
 def _reshared(
@@ -438,12 +443,13 @@ def _reshared(
     shape: tuple[int, ...],
     local: Callable[[slice, Elements], None],
     bound: float | None = None,
+    fraction: int | None = None,
 ) -> SecretArray:
-    """Bring sums of products back to degree t and to the finer fraction of their factors."""
+    """Bring sums of products back to degree t, and to the given or the finer fraction of their factors."""
     _same_engine(x, y)
-    drop = min(x.format.fraction, y.format.fraction)
-    fraction = x.format.fraction + y.format.fraction
-    exact = x.format.times(y.format, terms) if bound is None else Format.of(bound, fraction)
+    finest = x.format.fraction + y.format.fraction
+    drop = finest - (max(x.format.fraction, y.format.fraction) if fraction is None else fraction)
+    exact = x.format.times(y.format, terms) if bound is None else Format.of(bound, finest)
     format_ = exact.rounded(x.engine, drop)
     shares = reshare(x.engine, operation, math.prod(shape), local, drop=drop)
     return SecretArray(x.engine, shares.reshape(*shape, 2), format_)
