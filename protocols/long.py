@@ -196,7 +196,9 @@ class LongArray:
         **Accuracy.** Rounding is unbiased, with an error below (C(n, t) + 1)/2 units in the last place.
         **Leakage.** Nothing; see `wide.open_masked`. **Cost.** One round to round.
         """
-        if fraction >= self.format.fraction:
+        if fraction == self.format.fraction:
+            return self
+        if fraction > self.format.fraction:
             return self._with(
                 self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction)
             )
@@ -387,9 +389,15 @@ def encode(array: NDArray[Any], bound: float, fraction: int) -> NDArray[np.objec
 
 def _nearest(value: float | Fraction, fraction: int) -> int:
     """Return round(value·2^fraction) of a float, a fraction or an integer."""
-    if isinstance(value, float | Fraction):
+    if isinstance(value, Fraction):
+        return round(value * (1 << fraction))
+    if isinstance(value, float):
         numerator, denominator = value.as_integer_ratio()
-        return round(Fraction(numerator << fraction, denominator))
+        drop = denominator.bit_length() - 1 - fraction  # the denominator is a power of two
+        if drop <= 0:
+            return numerator << -drop
+        quotient, twice_rest = numerator >> drop, (numerator & ((1 << drop) - 1)) << 1
+        return quotient + (twice_rest > 1 << drop or (twice_rest == 1 << drop and quotient & 1))
     return index(value) << fraction
 
 
@@ -403,10 +411,10 @@ def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
             "secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)"
         )
     array = np.asarray(values)
-    fractions = [Fraction(value) for value in array.ravel().tolist()]
-    fraction = max((one.denominator.bit_length() - 1 for one in fractions), default=0)
-    integers = np.empty(len(fractions), object)
-    integers[:] = [int(one * (1 << fraction)) for one in fractions]
+    ratios = [value.as_integer_ratio() for value in array.ravel().tolist()]
+    fraction = max((denominator.bit_length() - 1 for _, denominator in ratios), default=0)
+    integers = np.empty(len(ratios), object)
+    integers[:] = [(numerator << fraction) // denominator for numerator, denominator in ratios]
     largest = max((abs(integer) for integer in integers), default=0)
     format_ = LongFormat(fraction, largest)
     require_room(engine, on, format_)
@@ -661,6 +669,8 @@ def spread(shares: Residues, shape: tuple[int, ...]) -> Residues:
 
 
 def _spread(x: LongArray, y: LongArray) -> tuple[Residues, Residues]:
+    if x.shape == y.shape:
+        return x.shares, y.shares
     shape = np.broadcast_shapes(x.shape, y.shape)
     return spread(x.shares, shape), spread(y.shares, shape)
 
