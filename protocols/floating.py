@@ -370,6 +370,11 @@ def fixed(x: SecretFloat, *, bound: float, fraction: int, least: float | None = 
     return arithmetic.to_fixed_point(x, bound=bound, fraction=fraction, least=least)
 
 
+def inverse_root_power(x: SecretFloat, *, least: float, fraction: int) -> LongArray:
+    """Return powers of two near 1/√x of positive numbers; see `float_arithmetic.inverse_root_power`."""
+    return arithmetic.inverse_root_power(x, least=least, fraction=fraction)
+
+
 def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:
     """Return secret integers that make up arrays in a row, rounded to so many bits, for `reveal` to open.
 

@@ -482,18 +482,17 @@ def _product(x: LongArray, y: LongArray) -> LongArray:
     return x._with(x.on.mul(*_spread(x, y)), x.format.times(y.format))
 
 
-def matmul(x: LongArray, y: LongArray) -> LongArray:
-    """Return x @ y, by the rules of `numpy.matmul`, exact.
+def matmul(x: LongArray, y: LongArray, fraction: int | None = None) -> LongArray:
+    """Return x @ y, by the rules of `numpy.matmul`: exact, or rounded to so many fractional bits.
 
     **Leakage.** Nothing; see `wide.Round`. **Cost.** One round; a number an entry of the result to each peer,
     whatever the length of the inner products.
     """
     _same_engine(x, y)
-    product = _matrix_product(x, y)
     step = Round(x.engine, "matmul")
-    reshared = step.reshare(product.on, product.shares)
+    settle = _pending(step, x.engine, [_matrix_product(x, y)], fraction)
     step.run()
-    return product._with(reshared.value)
+    return settle()
 
 
 def _matrix_product(x: LongArray, y: LongArray) -> LongArray:

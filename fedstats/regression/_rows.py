@@ -18,7 +18,7 @@ from fedstats._counts import MOST
 from fedstats._moments import Frame
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.regression._equations import Clustered, Covariance, covariance
+from fedstats.regression._equations import Clustered, Covariance, Recent, covariance
 from protocols import inputs
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ AGGREGATE: Mapping[str, str] = {
 }
 RESULT: Mapping[str, str] = {
     **_frames.RESULT,
-    "covariance": "variances of the estimates",
+    "covariance": "variances of the estimates, and whether the information is near to that of the last step",
 }
 #: What cov_type="cluster" opens beside.
 CLUSTERS: Mapping[str, str] = {"clusters": "the number of clusters"}
@@ -197,6 +197,7 @@ def robust_covariance(
     clusters: Clusters | None = None,
     combinations: Array,
     scale: float = 1.0,
+    recent: Recent | None = None,
 ) -> Covariance:
     """Return the covariance of estimates: the inverse information, or a sandwich of it around the scores.
 
@@ -217,6 +218,8 @@ def robust_covariance(
         See `_equations.covariance`.
     scale
         What the covariance is multiplied by.
+    recent
+        What is kept of the last step towards the estimates.
 
     Raises
     ------
@@ -224,11 +227,13 @@ def robust_covariance(
         There is only one cluster.
     """
     if scores is None:
-        found = covariance(run, "covariance", information, names, combinations=combinations)
+        found = covariance(run, "covariance", information, names, combinations=combinations, recent=recent)
         return _times(found, scale)
     meat, count = meat_of(run, scores, clusters)
     scale *= small_sample(None, rows.n, len(names), count)
-    found = covariance(run, "covariance", information, names, meat=meat, combinations=combinations)
+    found = covariance(
+        run, "covariance", information, names, meat=meat, combinations=combinations, recent=recent
+    )
     return _times(found, scale)
 
 

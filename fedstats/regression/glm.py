@@ -235,6 +235,7 @@ def _fit(
         clusters=clusters,
         combinations=matrix.to_terms,
         scale=rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
+        recent=found.recent,
     )
     terms = list(part.names)
     return GLMResult(

@@ -219,6 +219,7 @@ def _fit(
         scores=None if cov_type == "nonrobust" else rows.scores(found.params),
         clusters=clusters,
         combinations=to_terms,
+        recent=found.recent,
     )
     index = pd.MultiIndex.from_product([part.levels[1:], part.names], names=["level", "term"])
     return MNLogitResult(

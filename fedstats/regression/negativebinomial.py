@@ -300,6 +300,7 @@ def _fit(
         clusters=clusters,
         combinations=to_terms,
         scale=1.0 if is_robust else 1 / rows.weight_unit,
+        recent=found.recent,
     )
     estimates = np.append(matrix.to_terms @ found.params[:-1], alpha)
     return NegativeBinomialResult(

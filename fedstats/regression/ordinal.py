@@ -320,6 +320,7 @@ def _fit(
         scores=None if cov_type == "nonrobust" else rows.scores(found.params),
         clusters=clusters,
         combinations=to_terms,
+        recent=found.recent,
     )
     return OrdinalResult(
         **run.finish(),
