@@ -20,8 +20,8 @@ from fedstats.cohort import LARGEST_ON_SHARES
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from protocols.engine import Engine
-from protocols.floating import floating
-from protocols.long import LongArray, multiply, share_long
+from protocols.floating import floating, parts
+from protocols.long import LongArray, concatenate, multiply, narrow, share_long, sum_long
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -42,6 +42,11 @@ RESULT: Mapping[str, str] = {
 
 #: Fractional bits of long numbers, of which measurements in any unit have plenty.
 RESOLUTION = 200
+
+#: What sums of further variables, and their fractional bits, are up to on shares.
+LARGEST_SUM, SUM_DIGITS = 2.0**100, 100
+#: No mean of numbers of 53 bits is beyond this in units of their standard deviation, for 2^40 of them.
+LARGEST_MULTIPLE = 2.0**76
 
 #: A column is constant if its standard deviation is less than this part of its magnitude.
 CONSTANT = 1e-13
@@ -88,12 +93,26 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
         spread = np.sqrt(squares / n)
         _refuse_constants(spread <= CONSTANT * magnitude / n, names)
         return Frame(centre, power_of_two_near(spread))
-    frame, constant = secret_frame(run, list(x.T), np.full(x.shape[1], n))
+    return pooled_frame_and_sums(run, x, names, n, {})[0]
+
+
+def pooled_frame_and_sums(
+    run: Analysis, x: Array, names: tuple[str, ...], n: int, sums: Mapping[str, Array]
+) -> tuple[Frame, dict[str, Array]]:
+    """Return `pooled_frame`, and the pooled sums of further arrays, which are results themselves, by label.
+
+    In the result mode they are opened together with the frame, to 30 significant bits.
+    """
+    if run.disclose == "aggregate":
+        return pooled_frame(run, x, names, n), {label: run.sum(label, own) for label, own in sums.items()}
+    frame, constant, opened = secret_frame(run, list(x.T), np.full(x.shape[1], n), sums)
     _refuse_constants(constant, names)
-    return frame
+    return frame, opened
 
 
-def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tuple[Frame, NDArray[np.bool_]]:
+def secret_frame(
+    run: Analysis, values: list[Array], n: NDArray[np.int64], sums: Mapping[str, Array] | None = None
+) -> tuple[Frame, NDArray[np.bool_], dict[str, Array]]:
     """Return a coarse public frame of variables, computed on shares.
 
     Parameters
@@ -104,6 +123,8 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
         This site's values of each variable.
     n
         Numbers of values over all sites, none of them 0.
+    sums
+        This site's summands of pooled sums that are opened on the way, by label.
 
     Returns
     -------
@@ -111,17 +132,24 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
         Of variables that do not vary the unit is 1.
     constant : ndarray
         Which variables do not vary.
+    opened : dict
+        The pooled sums, by label.
     """
+    sums = sums or {}
     with run.on_shares() as engine:
         total, scatter = secret_location(engine, values, n)
-        variance = floating(scatter)
-    roughly = run.reveal({"column units": variance}, digits=1)["column units"] / n.astype(float) ** 3
+        pooled = [sum_long(engine, own, bound=LARGEST_SUM, fraction=SUM_DIGITS) for own in sums.values()]
+        found = floating(concatenate([scatter, *pooled]))
+    sizes = {"column units": len(values), **{label: own.size for label, own in sums.items()}}
+    opened = run.reveal(parts(found, sizes), digits={**dict.fromkeys(sizes, 30), "column units": 1})
+    roughly = opened.pop("column units") / n.astype(float) ** 3
     constant = roughly == 0
     unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
     with run.on_shares():
-        multiple = (total * (1 / (n * unit))).rescale(0)
-    centre = run.reveal({"column centres": floating(multiple)})["column centres"] * unit
-    return Frame(centre, unit), constant
+        # A fraction, as it is a measurement: a site's rules may have it rounded.
+        multiple = narrow(total * (1 / (n * unit)), bound=LARGEST_MULTIPLE, fraction=0).rescale(1)
+    centre = run.reveal({"column centres": multiple})["column centres"] * unit
+    return Frame(centre, unit), constant, opened
 
 
 def secret_location(

@@ -194,7 +194,7 @@ def _matrix(run: Analysis, x: Array, n: NDArray[np.int64], *, is_covariance: boo
         frame = Frame.of(own.astype(np.float64), total, magnitude)
         varies = np.ones(len(own), np.bool_)
     else:
-        frame, constant = secret_frame(run, values, own)
+        frame, constant, _ = secret_frame(run, values, own)
         varies = ~constant
     z = np.where(there & varies, frame.apply(x), 0.0)
     flags = there.astype(np.float64)

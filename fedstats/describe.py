@@ -169,7 +169,7 @@ def _moments_on_shares(run: Analysis, values: list[Array], n: NDArray[np.int64])
     """Return the moments of variables with n values each over all sites, opening nothing else of note."""
     if not values:
         return moments(np.zeros(0), np.zeros((4, 0)), Frame(np.zeros(0), np.zeros(0)))
-    frame, constant = secret_frame(run, values, n)
+    frame, constant, _ = secret_frame(run, values, n)
     with run.on_shares() as engine:
         powers = sum_long(engine, _powers(values, frame), bound=MOST**3, fraction=100)
         ratios = secret_ratios(n, powers)

@@ -284,7 +284,9 @@ def inverse_root_power(x: SecretFloat, *, least: float, fraction: int) -> LongAr
     """
     exponent = x.exponent + given(x.odd)
     reach = x.reach // 2 + 1
-    half = LongArray(x.engine, SHORT.scale(exponent.shares, SHORT.constant(1, 2)), LongFormat(0, reach), SHORT)
+    half = LongArray(
+        x.engine, SHORT.scale(exponent.shares, SHORT.constant(1, 2)), LongFormat(0, reach), SHORT
+    )
     power = power_of_two(fraction - half, LONG)
     return read(power, LongFormat.of(2 / math.sqrt(least), fraction))
 

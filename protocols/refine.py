@@ -66,7 +66,7 @@ def refined_inverse(A: LongArray, X: LongArray) -> LongArray | None:
     if X.format.magnitude > LARGEST or fourth.bound.bit_length() > capacity(engine, on):
         return None
     step = Round(engine, "residual")
-    residual = _rounded(step, np.eye(k) - product)
+    residual = _rounded(step, -product + np.eye(k))
     carried = step.mask(on, X.shares, X.format.bound.bit_length())
     step.run()
 

@@ -13,7 +13,7 @@ last inverse is refined to that of a similar matrix (`protocols.refine`), which 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ from fedstats.expressions import Array
 from fedstats.regression._cholesky import cholesky, symmetric
 from protocols import linalg
 from protocols.errors import SingularError
-from protocols.floating import floating, inverse_root_power
+from protocols.floating import floating, inverse_root_power, parts
 from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, sum_long
 from protocols.refine import refined_inverse
 
@@ -108,8 +108,8 @@ def solve(
 
     Notes
     -----
-    **Cost.** One sum in the aggregate mode; in the result mode for three parties some 50 rounds, or 17 if A is
-    near to the last matrix.
+    **Cost.** One sum in the aggregate mode; in the result mode for three parties some 50 rounds, or 19 if A
+    is near to the last matrix.
     """
     p = len(names)
     upper = np.triu_indices(p)
@@ -148,11 +148,19 @@ class Covariance:
         All of it, shape ``(q, q)``; None where it was not opened.
     wald
         Wald's statistic that the tested estimates are 0; None if none are tested.
+    sums
+        The pooled sums that were asked for, by label.
     """
 
     variances: Array
     matrix: Array | None
     wald: float | None
+    sums: dict[str, Array]
+
+    def times(self, factor: float) -> Covariance:
+        """Return a multiple of the covariance."""
+        matrix = None if self.matrix is None else self.matrix * factor
+        return replace(self, variances=self.variances * factor, matrix=matrix, wald=None)
 
 
 def covariance(
@@ -165,6 +173,7 @@ def covariance(
     combinations: Array | None = None,
     tested: Mapping[int, float] | None = None,
     recent: Recent | None = None,
+    sums: Mapping[str, Array] | None = None,
 ) -> Covariance:
     """Return a covariance of pooled estimates: L (ΣA)⁻¹ (Σmeat) (ΣA)⁻¹ L', or L (ΣA)⁻¹ L' without a meat.
 
@@ -183,6 +192,9 @@ def covariance(
         Positions among these combinations, with the estimates, of which Wald's statistic is wanted.
     recent
         As for `solve`.
+    sums
+        This site's summands of pooled sums that are results too, by label: in the result mode they are opened
+        together with the variances, as by `scalars`.
 
     Raises
     ------
@@ -191,8 +203,8 @@ def covariance(
 
     Notes
     -----
-    **Cost.** One sum in the aggregate mode; as `solve` and about 35 rounds in the result mode, and 45 more for
-    Wald's statistic.
+    **Cost.** One sum in the aggregate mode; in the result mode about 35 rounds more than `solve`, and 45 more
+    than that for Wald's statistic.
     """
     p = len(names)
     L = np.eye(p) if combinations is None else combinations
@@ -206,17 +218,23 @@ def covariance(
         matrix = rows @ (L.T if meat is None else symmetric(pooled[1], p) @ rows.T)
         matrix = (matrix + matrix.T) / 2
         statistic = wald(matrix[np.ix_(which, which)], estimates) if which else None
-        return Covariance(np.diag(matrix).copy(), matrix, statistic)
+        pooled_sums = {name: run.sum(name, own) for name, own in (sums or {}).items()}
+        return Covariance(np.diag(matrix).copy(), matrix, statistic, pooled_sums)
+    further = dict(sums or {})
     with run.on_shares() as engine:
-        left, *inner = shared(engine, A[upper], *([] if meat is None else [summand_of(meat)]))
+        summands = [A[upper], *further.values(), *([] if meat is None else [summand_of(meat)])]
+        left, *others = shared(engine, *summands)
+        totals, inner = others[: len(further)], others[len(further) :]
         inverse = (recent or Recent()).inverted(full(left, p), names)
         secret = inverse.sandwich(*(inner_of(meat, part) for part in inner), L=L)
         results = [secret[np.arange(len(L)), np.arange(len(L))]]
         if which:
             results.append(secret_wald(secret[np.ix_(which, which)], estimates))
-        variances = floating(concatenate(results))
-    found = run.reveal({label: variances})[label]
-    return Covariance(found[: len(L)], None, float(found[-1]) if which else None)
+        found = floating(concatenate([*results, *totals]))
+        sizes = {label: len(L) + bool(which), **{name: own.size for name, own in further.items()}}
+    pooled_sums = run.reveal(parts(found, sizes))
+    values = pooled_sums.pop(label)
+    return Covariance(values[: len(L)], None, float(values[-1]) if which else None, pooled_sums)
 
 
 def wald(matrix: Array, estimates: Array) -> float:
