@@ -370,7 +370,26 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
         It is singular, or nearly so, naming the first unknown that is a combination of those before it:
         that is all that is learnt.
     """
-    p = len(names)
+    inverse, R = _attempt(A)
+    if inverse is not None:
+        return inverse
+    at = _first_dependent(R)
+    raise EstimationError(
+        f"the design is singular: {names[at]!r} is a combination of {', '.join(map(repr, names[:at]))}, or "
+        "nearly so; leave it out"
+        if at
+        else f"the pooled rows say nothing of {names[0]!r}: leave it out"
+    )
+
+
+def inverse_or_none(A: LongArray) -> Inverse | None:
+    """Return `inverted`, or None if the matrix is singular: then that alone is learnt."""
+    return _attempt(A)[0]
+
+
+def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
+    """Return the inverse, if there is one, and about the correlation matrix."""
+    p = len(A)
     diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
     scale = inverse_root_power(diagonal, least=2.0**-RESOLUTION, fraction=SCALE_DIGITS)
     scales = multiply(scale.reshape(-1, 1), scale)
@@ -378,15 +397,8 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     try:
         inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
     except SingularError:
-        at = _first_dependent(R)
-    else:
-        return Inverse.of(scales, lengthen(inverse))
-    raise EstimationError(
-        f"the design is singular: {names[at]!r} is a combination of {', '.join(map(repr, names[:at]))}, or "
-        "nearly so; leave it out"
-        if at
-        else f"the pooled rows say nothing of {names[0]!r}: leave it out"
-    )
+        return None, R
+    return Inverse.of(scales, lengthen(inverse)), R
 
 
 def _first_dependent(R: SecretArray) -> int:

@@ -32,6 +32,7 @@ from fedstats.survival._cox_open import OpenModel
 from fedstats.survival._cox_results import CoxResult
 from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
+from fedstats.survival._cox_start import own_expansion
 from fedstats.survival._times import PUBLISHED, ROWS, Times, agree_times
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ _RESULT = {
     **_EVENTS,
     **_PREDICTORS,
     "extents": "how many sites have the largest magnitude of each covariate within each power of two",
-    "steps": "each step towards the estimates, whose sum they are",
+    "steps": "each step towards the estimates, the first as if every site were a stratum, and whether the "
+    "information is near to that at the step before",
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
@@ -221,13 +223,17 @@ def coxph(
         spread = np.ones(len(names))
         if disclose == "result":
             frame, spread = _within_one(run, frame, X)
-        rows = Rows.of(frame.apply(X), times, cells)
-        is_efron = ties == "efron"
+        z = frame.apply(X)
+        rows = Rows.of(z, times, cells)
+        is_efron, first = ties == "efron", None
         if disclose == "aggregate":
             model: OpenModel | SharedModel = OpenModel(run, rows, names, is_efron)
         else:
             model = SharedModel(run, rows, names, is_efron, times.nobs, spread)
-        beta, steps = _newton(run, rows, names, model)
+            own = Rows.of(z, times, Cells.of(times.events()[:, 0]))
+            parabola = own_expansion(own, names, is_efron=is_efron, spread=spread, largest=model.largest)
+            first = model.start(*parabola)
+        beta, steps = _newton(run, rows, names, model, first)
         tests = None if ph_test is None else model.proportionality(_transformed(ph_test, times, cells))
         found = model.finish()
         if robust and isinstance(model, OpenModel):
@@ -272,17 +278,27 @@ _OCTAVES = 22
 
 
 def _newton(
-    run: Analysis, rows: Rows, names: tuple[str, ...], model: OpenModel | SharedModel
+    run: Analysis,
+    rows: Rows,
+    names: tuple[str, ...],
+    model: OpenModel | SharedModel,
+    first: Array | None,
 ) -> tuple[Array, int]:
-    """Return the estimates and the number of steps.
+    """Return the estimates and the number of steps, of which the first may be known.
 
-    A step is halved while it would take some row's linear predictor out of the range of weights.
+    A step is halved while it would take some row's linear predictor out of the range of weights. If the steps
+    after a first one do not become much smaller, all begins again without it.
     """
-    beta, tried = np.zeros(len(names)), 0
+    beta, tried, last = np.zeros(len(names)), 0, np.inf
     for number in range(_MOST_STEPS):
-        step = model.step(beta, number)
-        if np.abs(model.spread * step).max() < model.tolerance:
+        step = first if first is not None and number == 0 else model.step(beta, number)
+        size = float(np.abs(model.spread * step).max())
+        if size < model.tolerance and (number or first is None):
             return beta + step, number + 1
+        if first is not None and number > 1 and size > last / 2:
+            beta, first = np.zeros(len(names)), None
+            continue
+        last = size
         for _ in range(_MOST_HALVES):
             beyond = np.max(rows.z @ (beta + step), initial=0.0) > model.largest
             many = run.sum("predictors", np.array([int(beyond)]), part=tried)
