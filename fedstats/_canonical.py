@@ -10,6 +10,8 @@ from typing import Any
 
 #: Whole numbers up to here are exact in every implementation of JSON.
 _LARGEST = 2**53
+#: Made once: `json.dumps` would make it anew for every text.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def canonical(value: Any) -> bytes:
@@ -48,7 +50,7 @@ def parse(data: bytes) -> Any:
 def _text(value: Any) -> str:
     match value:
         case None | bool() | str():
-            return json.dumps(value, ensure_ascii=False)
+            return _encode(value)
         case int():
             if abs(value) > _LARGEST:
                 raise ValueError("whole numbers beyond 2^53 have no canonical JSON")

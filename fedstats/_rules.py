@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats.errors import PolicyError
+from fedstats.expressions import Array
 from fedstats.policy import Demands, Use
 from fedstats.rowsets import RowSet
 
@@ -49,6 +50,7 @@ class Rules:
         self._told: Mapping[str, Demands] = {}
         self._row_sets: list[RowSet] = []
         federation.asked_columns.clear()
+        federation.asked_widths.clear()
 
     def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
         """Note which rows take part; all of the cohorts that are asked for anything, if it is not called."""
@@ -60,6 +62,16 @@ class Rules:
         if self._members is not None:
             return len(self._members[1])
         return min((len(cohort) for cohort in self._federation.asked_columns), default=None)
+
+    def numbers(self) -> dict[str, Array]:
+        """Return this site's values of the columns of numbers that take part, by name."""
+        values: dict[str, list[Array]] = {}
+        for cohort, names in self._federation.asked_columns.items():
+            rows = self._members[1] if self._members and self._members[0] is cohort else slice(None)
+            for name in sorted(names):
+                if cohort.schema.kinds[name].is_numeric:
+                    values.setdefault(name, []).append(cohort.numbers(name)[rows])
+        return {name: np.concatenate(its) for name, its in sorted(values.items())}
 
     def check_call(self) -> None:
         """Raise PolicyError if a rule forbids the analysis itself, or the steward the script."""
@@ -108,7 +120,14 @@ class Rules:
 
     def _use(self) -> Use:
         sites = len(self._federation.sites)
-        return Use(self._analysis, self._disclose, sites, frozenset(self.columns), self.rows)
+        return Use(
+            self._analysis,
+            self._disclose,
+            sites,
+            frozenset(self.columns),
+            self.rows,
+            dict(self._federation.asked_widths),
+        )
 
     def _asked(self) -> set[str]:
         return {name for names in self._federation.asked_columns.values() for name in names}

@@ -23,19 +23,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats._counts import MOST
+from fedstats._joint import too_few, too_large_a_row, too_large_a_site
 from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.policy import Demands
 from fedstats.results import Cost, Provenance
 from protocols import codec
-from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.floating import SecretFloat, floating
-from protocols.inputs import sum_shares
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
 from protocols.ring import Ring
@@ -52,6 +50,8 @@ _CODES = frozenset(map(int, AbortCode))
 _DECISIONS = {
     "min_pooled_rows": "whether there are fewer rows over all sites than a site's rule asks for",
     "max_parameters": "whether there are more parameters than a site's rule allows",
+    "max_site_share": "whether a site has more of the rows of all than a site's rule allows",
+    "max_row_share": "for each column, whether a row makes up more of it than a site's rule allows",
 }
 
 
@@ -152,10 +152,18 @@ class Analysis:
             message = {"refused": int(error.code)}
         if refusal is None:
             size = len(codec.encode(message))
-            self.federation.log("agree", **self._named, label=label, columns=self._rules.columns, bytes=size)
+            self.federation.log(
+                "agree",
+                **self._named,
+                label=label,
+                columns=self._rules.columns,
+                bytes=size,
+                may_open=sorted(self._declared),
+            )
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
-            with translated():
+            # What may be opened is in the log before all have agreed, which comes before any opening.
+            with self.federation.log_syncing(), translated():
                 replies: Mapping[str, Any] = publish(
                     self.federation.party, self.step(label), message, max_bytes=max_bytes
                 )
@@ -205,7 +213,8 @@ class Analysis:
         part = self._rules.demands.max_parameters
         if part < 1:
             parameters = count()
-            if self._are_fewer("max_parameters", math.ceil(parameters / part)):
+            least = math.ceil(parameters / part)
+            if self._decide("max_parameters", lambda engine: too_few(engine, self._rows(), least)).any():
                 raise self._rules.refusal(
                     "max_parameters",
                     f"allows fewer than {parameters} parameters for so many rows over all sites: leave out "
@@ -213,24 +222,60 @@ class Analysis:
                 )
 
     def _decide_rows(self) -> None:
-        """Refuse, at every site alike, an analysis of fewer rows than a site's rule asks for; once."""
-        rule, least = "min_pooled_rows", self._rules.demands.min_pooled_rows
-        if not least or self._rules.rows is None or rule in self._decided:
+        """Refuse, at every site alike, what a site's rule on the rows of all forbids; each is asked once."""
+        if self._rules.rows is None:
             return
-        if self._are_fewer(rule, least):
+        demands = self._rules.demands
+        if (
+            self._is_due("min_pooled_rows")
+            and self._decide(
+                "min_pooled_rows", lambda engine: too_few(engine, self._rows(), demands.min_pooled_rows)
+            ).any()
+        ):
             raise self._rules.refusal(
-                rule, "asks for more rows over all sites: use more rows, or columns with fewer gaps"
+                "min_pooled_rows",
+                "asks for more rows over all sites: use more rows, or columns with fewer gaps",
             )
+        if (
+            self._is_due("max_site_share")
+            and self._decide(
+                "max_site_share",
+                lambda engine: too_large_a_site(engine, self._rows(), demands.max_site_share),
+            ).any()
+        ):
+            raise self._rules.refusal(
+                "max_site_share",
+                "is exceeded, as one site has more of the rows of all: use more rows of the others",
+            )
+        if self._is_due("max_row_share") and (numbers := self._rules.numbers()):
+            columns = list(numbers)
+            exceeded = self._decide(
+                "max_row_share",
+                lambda engine: too_large_a_row(engine, list(numbers.values()), demands.max_row_share),
+            )
+            if exceeded.any():
+                names = ", ".join(repr(columns[place]) for place in np.flatnonzero(exceeded))
+                raise self._rules.refusal(
+                    "max_row_share",
+                    f"is exceeded, as one row makes up more of {names}: take logarithms in the table, or "
+                    "leave out such rows",
+                )
 
-    def _are_fewer(self, rule: str, least: int) -> bool:
-        """Decide on shares whether fewer rows of all sites take part, and open that alone."""
+    def _rows(self) -> int:
+        return self._rules.rows or 0
+
+    def _is_due(self, rule: str) -> bool:
+        return rule in self._rules.demands.to_wire() and rule not in self._decided
+
+    def _decide(self, rule: str, decision: Callable[[Engine], SecretArray]) -> NDArray[Any]:
+        """Compute on shares whether a rule is broken, and open that alone."""
         self._decided.add(rule)
         self._declared[rule] = _DECISIONS[rule]
         with self.on_shares() as engine:
-            few = negative(sum_shares(engine, np.array([self._rules.rows or 0]), bound=MOST) - least)
-        opened = self.reveal({rule: few})[rule]
+            broken = decision(engine)
+        opened = self.reveal({rule: broken})[rule]
         del self._declared[rule]
-        return bool(opened.item())
+        return opened
 
     def sum(
         self, label: str, values: NDArray[Any], *, ring: Ring | None = None, part: int | None = None
@@ -327,12 +372,13 @@ class Analysis:
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._rules.check_complete(label)
-        if self._rules.demands.min_pooled_rows and "min_pooled_rows" not in self._decided:
-            raise self._rules.refusal(
-                "min_pooled_rows",
-                "cannot be applied, as this analysis has no table of rows: use another, or ask these sites "
-                "to change it",
-            )
+        for rule in ("min_pooled_rows", "max_site_share"):
+            if self._is_due(rule):
+                raise self._rules.refusal(
+                    rule,
+                    "cannot be applied, as this analysis has no table of rows: use another, or ask these "
+                    "sites to change it",
+                )
         self.federation.log("reveal", **self._named, label=label, kind=kind, size=size)
         self._reveals.append(Reveal(label, kind, size, self._declared[label]))
 

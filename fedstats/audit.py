@@ -5,8 +5,10 @@ line before it, so that the last entry, the *head*, vouches for all. At a sessio
 tell each other their heads, and countersign those of the others: a log that was cut off, or put back from an
 older copy, is noticed by the sites that have seen more of it.
 
-An entry is on the disk before what it tells of happens: an opening that is not in the log did not take
-place. Entries hold names, labels, modes and sizes; never a value, a count of rows, or a key.
+What an analysis may open is on the disk before it opens anything; what it then opens is written before it
+does, and on the disk by the next such entry. So a process that is killed loses nothing, and a machine that
+stops at most how far the last analysis came. Entries hold names, labels, modes and sizes; never a value or a
+key, and no count of rows but how many were left out for want of consent.
 """
 
 from __future__ import annotations
@@ -89,20 +91,35 @@ class Audit:
         self._size = -1
 
     def append(self, event: str, **body: Any) -> Head:
-        """Write an entry, and return when it is on the disk.
+        """Write an entry, and return when it and all before it are on the disk.
 
         Raises
         ------
         DataError
             The file cannot be written, or does not end in an entry.
         """
+        head = self.note(event, **body)
+        self.sync()
+        return head
+
+    def note(self, event: str, **body: Any) -> Head:
+        """Write an entry, which outlives this process, but not yet a machine that stops; see `sync`."""
+        with self._reporting(), self._locked() as file:
+            if file.seek(0, os.SEEK_END) != self._size:
+                self._catch_up(file)
+            if not self._head.number:
+                self._write(file, "log.begin", self._opening())
+            return self._write(file, event, body)
+
+    def sync(self) -> None:
+        """Return when all entries are on the disk."""
+        with self._reporting(), self.path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
         try:
-            with self._locked() as file:
-                if file.seek(0, os.SEEK_END) != self._size:
-                    self._catch_up(file)
-                if not self._head.number:
-                    self._write(file, "log.begin", self._opening())
-                return self._write(file, event, body)
+            yield
         except OSError as error:
             raise DataError(
                 f"cannot write the audit log {self.path} ({error.strerror}), and nothing is opened without "
@@ -166,12 +183,14 @@ class Audit:
             "body": body,
             "previous": self._head.digest,
         }
-        entry["signature"] = self.identity.sign(_ENTRY, canonical(entry)).hex()
-        line = canonical(entry)
+        signed = canonical(entry)
+        signature = self.identity.sign(_ENTRY, signed).hex()
+        # In canonical JSON the signature stands before the time, the last of the keys.
+        before, after = signed.rsplit(b',"time":', 1)
+        line = before + f',"signature":"{signature}","time":'.encode() + after
         file.seek(0, os.SEEK_END)
         file.write(line + b"\n")
         file.flush()
-        os.fsync(file.fileno())
         self._size = file.tell()
         self._head = Head(entry["number"], hashlib.sha256(line).hexdigest())
         return self._head

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class Cohort:
         Identifier of each row, or None.
     declared_levels
         The levels that were declared, by column.
+    source
+        The file that its rows were read from; None if the script gave them.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class Cohort:
         schema: Schema,
         ids: NDArray[np.object_] | None,
         declared_levels: Mapping[str, tuple[str, ...]],
+        source: Path | None = None,
     ) -> None:
         self.federation = federation
         self.schema = replace(schema, asked=partial(federation.asked, self))
         self.ids = ids
         self.declared_levels = declared_levels
+        self.source = source
         self._frame = frame
 
     @classmethod
@@ -109,7 +114,8 @@ class Cohort:
         [(frame, ids, declared)] = mine
         for name in declared:
             schema.require(name)
-        return cls(federation, frame, schema, ids, declared)
+        file = None if isinstance(source, pd.DataFrame) else federation.locate(source)
+        return cls(federation, frame, schema, ids, declared, file)
 
     def __len__(self) -> int:
         """Return the number of rows of this site."""
@@ -155,7 +161,10 @@ class Cohort:
 
     def texts(self, name: str) -> NDArray[np.object_]:
         """Return this site's values of a categorical column as levels, None where missing."""
-        return to_texts(self._frame[name], name, self.schema.require(name))
+        kind = self.schema.require(name)
+        if kind.is_numeric:
+            self.federation.divided(name, 0.0)
+        return to_texts(self._frame[name], name, kind)
 
     def days(self, name: str) -> NDArray[np.float64]:
         """Return this site's values of a column of dates as days since 1970, NaN where missing."""
@@ -241,6 +250,10 @@ def _load(
         path = federation.locate(source)
         frame, where = read_table(path, {*declared, *([id_column] if id_column else [])}), str(path)
     check_names(frame.columns.tolist(), where)
+    if federation.consent is not None:
+        given = federation.consent.kept(frame, id_column)
+        federation.log("consent", excluded=len(frame) - len(given))
+        frame = given
     ids = None
     if id_column is not None:
         ids = _ids(frame, id_column, where)

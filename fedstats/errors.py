@@ -6,7 +6,8 @@
     ├── DataError          this site's input; nothing of it was sent
     ├── RemoteError        another site refused its own input and said so; all sites stopped together
     ├── PolicyError        refused before anything was opened; says which rule
-    │   └── DisclosureError    this analysis does not offer that disclosure mode
+    │   ├── DisclosureError    this analysis does not offer that disclosure mode
+    │   └── BudgetError        this site's privacy budget does not suffice
     ├── EstimationError    the pooled data do not determine the estimate
     ├── ProtocolError      a protocol failed: malformed or inconsistent messages
     └── TransportError     the mesh failed: a peer is gone, silent, or not who it must be
@@ -63,6 +64,10 @@ class PolicyError(FedStatsError):
 
 class DisclosureError(PolicyError):
     """The analysis does not offer the disclosure mode that was asked for."""
+
+
+class BudgetError(PolicyError):
+    """The privacy budget of a site does not suffice; no noise was drawn."""
 
 
 class EstimationError(FedStatsError):

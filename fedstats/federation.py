@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from fedstats.analysis import Analysis
+from fedstats.consent import Consent
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import FedStatsError
 from fedstats.policy import FederationPolicy, SitePolicy
@@ -50,6 +51,8 @@ class Federation:
         Whether long work draws a progress bar on standard error.
     records
         What this site keeps of its sessions; None at a simulated site.
+    consent
+        Where it is written whose rows may be used; None if all may.
 
     Attributes
     ----------
@@ -69,6 +72,7 @@ class Federation:
         data: Mapping[str, Path] | None = None,
         show_progress: bool = False,
         records: Records | None = None,
+        consent: Consent | None = None,
     ) -> None:
         self.site = mesh.me
         self.sites = mesh.roster
@@ -77,8 +81,11 @@ class Federation:
         self.shared_policy = shared or FederationPolicy()
         self.show_progress = show_progress
         self.records = records
+        self.consent = consent
         #: Columns that the present analysis has asked each cohort for; what rules look at.
         self.asked_columns: dict[Cohort, set[str]] = {}
+        #: Columns of numbers whose values it counts, and the narrowest bins.
+        self.asked_widths: dict[str, float] = {}
         self._row_sets: RowSets | None = None
         self._mesh = mesh
         self._data = dict(data or {})
@@ -120,6 +127,8 @@ class Federation:
 
         Notes
         -----
+        Rows of people who have withdrawn consent are left out first, see `fedstats.consent`.
+
         **Leakage.** Every site learns every other site's column names and types. Levels of a
         categorical column are exchanged only when an analysis uses it.
         """
@@ -215,6 +224,10 @@ class Federation:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
 
+    def divided(self, name: str, width: float) -> None:
+        """Note that values of a column of numbers are counted, by bins of a width; 0 for each value apart."""
+        self.asked_widths[name] = min(width, self.asked_widths.get(name, width))
+
     @property
     def row_sets(self) -> RowSets:
         """Which rows were analysed before, see `fedstats.rowsets`; opened when a rule first asks for it."""
@@ -225,7 +238,11 @@ class Federation:
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
         if self.records is not None:
-            self.records.log(event, **body)
+            self.records.note(event, **body)
+
+    def log_syncing(self) -> AbstractContextManager[None]:
+        """Bring the audit log to the disk while a block runs, see `Records.syncing`."""
+        return nullcontext() if self.records is None else self.records.syncing()
 
     def record(self, reveals: Iterable[Reveal]) -> None:
         """Add what an analysis revealed to the session's account; called by the gate."""

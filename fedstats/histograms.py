@@ -110,6 +110,7 @@ def histogram(
             _check_edges(bins)
         if not isinstance(column, str) or not isinstance(by, str | None):
             raise DataError("column and by are the names of one column each")
+        cohort.federation.divided(column, float(np.diff(bins).min()) if number is None else 0.0)
         return Wanted([column], [] if by is None else [by])
 
     declaration = GIVEN if number is None or disclose == "aggregate" else DERIVED

@@ -4,7 +4,7 @@ The federation's rules stand in its manifest, signed by every site, and are the 
 A site's own rules stand in its `site.toml`; no other site needs to hold them, because each site
 enforces its own before it contributes. A rule that stands in both places holds as the stricter has it.
 
-Most rules a site decides alone, and refuses by itself: then all sites stop, and nothing was opened. Three
+Most rules a site decides alone, and refuses by itself: then all sites stop, and nothing was opened. Some
 concern what only all sites have together, see `Demands`: those are told to the other sites with the
 agreement of each analysis, and all sites act on the strictest.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Self
 
@@ -31,6 +31,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "min_rows": (0, 1 << 40),
     "min_pooled_rows": (0, 1 << 40),
     "max_parameters": (1e-6, 1.0),
+    "max_site_share": (0.001, 1.0),
+    "max_row_share": (0.001, 1.0),
     "max_digits": (3, 17),
     "min_cell": (1, 1 << 40),
     "max_quasi_identifiers": (0, 1000),
@@ -41,6 +43,7 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     tuple: "a list of texts",
+    dict: "a table of positive numbers by column",
     str: "a text",
 }
 
@@ -61,6 +64,9 @@ class Use:
         The columns that it uses.
     rows
         How many rows of this site take part; None where it uses no table.
+    widths
+        Columns of numbers whose values it counts, by bins of this width; 0 where it counts each value apart,
+        and where nobody knows the width beforehand.
     """
 
     analysis: str
@@ -68,6 +74,7 @@ class Use:
     sites: int
     columns: frozenset[str] = frozenset()
     rows: int | None = None
+    widths: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,23 +88,33 @@ class Demands:
         the number.
     max_parameters
         Models with more parameters than this part of the rows over all sites are refused, likewise.
+    max_site_share
+        Analyses in which a site has more than this part of the rows of all are refused, likewise: what is
+        opened would be little else than that site's. In thousandths.
+    max_row_share
+        Columns of numbers in which a row makes up more than this part of the sum of all magnitudes are
+        refused, likewise: what is opened would tell about that row. In thousandths.
     max_digits
         Significant decimal digits to which results are rounded before they are opened.
     """
 
     min_pooled_rows: int = 0
     max_parameters: float = 1.0
+    max_site_share: float = 1.0
+    max_row_share: float = 1.0
     max_digits: int = 17
 
     @classmethod
     def strictest(cls, demands: Iterable[Demands]) -> Demands:
         """Return what satisfies all of several."""
-        several = list(demands)
-        return cls(
-            max((its.min_pooled_rows for its in several), default=cls.min_pooled_rows),
-            min((its.max_parameters for its in several), default=cls.max_parameters),
-            min((its.max_digits for its in several), default=cls.max_digits),
-        )
+        several = [cls(), *demands]
+        strict = {
+            rule.name: (max if rule.name.startswith("min") else min)(
+                getattr(its, rule.name) for its in several
+            )
+            for rule in fields(cls)
+        }
+        return cls(**strict)
 
     @property
     def bits(self) -> int:
@@ -123,12 +140,16 @@ class Demands:
 class _Rules:
     """The rules that sites can hold together or alone."""
 
+    allow_result: bool = True
+    allow_gated: bool = True
     allow_aggregate: bool = True
     min_sites: int = 3
     colluders: int = 1
     min_rows: int = 0
     min_pooled_rows: int = 0
     max_parameters: float = 1.0
+    max_site_share: float = 1.0
+    max_row_share: float = 1.0
     max_digits: int = 17
 
     _whose: ClassVar[str]
@@ -136,7 +157,7 @@ class _Rules:
 
     def __post_init__(self) -> None:
         for rule in fields(self):
-            if why := _unfit(rule.name, getattr(self, rule.name), type(rule.default)):
+            if why := _unfit(rule.name, getattr(self, rule.name), _kind(rule)):
                 raise PolicyError(f"rule {rule.name!r} {why}")
 
     @classmethod
@@ -157,7 +178,7 @@ class _Rules:
         PolicyError
             Naming the file, the line, the rule and the remedy.
         """
-        known = {rule.name: type(rule.default) for rule in fields(cls)}
+        known = {rule.name: _kind(rule) for rule in fields(cls)}
         for key, value in table.items():
             at = place(where, text, key, "policy")
             if key not in known:
@@ -179,15 +200,15 @@ class _Rules:
     @property
     def demands(self) -> Demands:
         """What the other sites must act on too."""
-        return Demands(self.min_pooled_rows, self.max_parameters, self.max_digits)
+        return Demands(**{rule.name: getattr(self, rule.name) for rule in fields(Demands)})
 
     def check_call(self, use: Use) -> None:
         """Raise PolicyError unless the analysis may run at all, whatever it is given."""
         if use.disclose is None:
             return
-        if use.disclose == "aggregate" and not self.allow_aggregate:
+        if not getattr(self, rule := f"allow_{use.disclose}"):
             raise self.refusal(
-                use, "allow_aggregate", "forbids disclose='aggregate': use another mode of disclosure"
+                use, rule, f"forbids disclose={use.disclose!r}: use another mode of disclosure"
             )
         if use.disclose == "aggregate" and self.max_digits < 17:
             raise self.refusal(
@@ -195,9 +216,9 @@ class _Rules:
                 "max_digits",
                 "rounds what is opened, and disclose='aggregate' opens exact sums: use another mode",
             )
-        if use.sites == 2 and (rule := self._decided_on_shares()):
+        if use.sites == 2 and (pooled := self._decided_on_shares()):
             raise self.refusal(
-                use, rule, "is decided on shares, which hide nothing between two sites: invite a third"
+                use, pooled, "is decided on shares, which hide nothing between two sites: invite a third"
             )
         if not self._enough_sites(use):
             raise self.refusal(use, "min_sites", f"asks for more sites than {use.sites}: invite others")
@@ -219,9 +240,7 @@ class _Rules:
 
     def _decided_on_shares(self) -> str | None:
         """Return a rule that takes three sites, if this policy has one."""
-        return next(
-            (rule for rule in ("min_pooled_rows", "max_parameters") if rule in self.demands.to_wire()), None
-        )
+        return next((rule for rule in self.demands.to_wire() if rule != "max_digits"), None)
 
     def _enough_sites(self, use: Use) -> bool:
         return use.sites >= self.min_sites
@@ -234,7 +253,7 @@ class _Rules:
         """Return the error that says which rule forbids it, why, and what to do."""
         value = getattr(self, rule)
         return PolicyError(
-            f"{use.analysis}: {self._whose} rule {rule} = {_as_toml(value)} {why}; or {self._remedy}"
+            f"{use.analysis}: {self._whose} rule {rule} = {as_toml(value)} {why}; or {self._remedy}"
         )
 
 
@@ -244,7 +263,8 @@ class FederationPolicy(_Rules):
 
     Attributes
     ----------
-    allow_aggregate, min_sites, colluders, min_rows, min_pooled_rows, max_parameters, max_digits
+    allow_result, allow_gated, allow_aggregate, min_sites, colluders, min_rows, min_pooled_rows, \
+    max_parameters, max_site_share, max_row_share, max_digits
         As for `SitePolicy`, whose defaults for the number of sites are the stricter ones.
     min_cell
         Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
@@ -266,9 +286,8 @@ class SitePolicy(_Rules):
 
     Attributes
     ----------
-    allow_aggregate
-        Whether pooled sufficient statistics may be opened to all sites
-        (``disclose="aggregate"``).
+    allow_result, allow_gated, allow_aggregate
+        Which modes of disclosure may be used. The last one opens pooled sufficient statistics to all sites.
     min_sites
         Analyses over fewer sites are refused.
     colluders
@@ -278,8 +297,8 @@ class SitePolicy(_Rules):
     min_rows
         Analyses in which fewer rows of this site take part are refused. With a formula, rows that miss a
         value of one of its columns do not count.
-    min_pooled_rows, max_parameters, max_digits
-        What all sites act on, see `Demands`. The first two take three sites or more. The third concerns
+    min_pooled_rows, max_parameters, max_site_share, max_row_share, max_digits
+        What all sites act on, see `Demands`. All but the last take three sites or more. The last concerns
         fractions: counts, ranks and quantiles, which are values of rows, are opened as they are. It forbids
         ``disclose="aggregate"``; with few digits, a fit by iterations may not converge.
     allow_two_site_sums
@@ -297,6 +316,9 @@ class SitePolicy(_Rules):
         Columns (or patterns) that say who a row is: no analysis may use them, but as the ``id`` of a cohort.
     quasi_identifiers, max_quasi_identifiers
         Columns that together may say who a row is, and of how many one analysis may use.
+    min_bin_width
+        Column of numbers → width that bins of a histogram must have at least. Neither may such a column be
+        used as a category, nor its histogram's bins be derived from the rows.
     sensitive
         Columns that only analyses may use that open results, not sums (``disclose="aggregate"``).
     min_cell
@@ -318,6 +340,7 @@ class SitePolicy(_Rules):
     identifiers: tuple[str, ...] = ()
     quasi_identifiers: tuple[str, ...] = ()
     max_quasi_identifiers: int = 3
+    min_bin_width: Mapping[str, float] = field(default_factory=dict)
     sensitive: tuple[str, ...] = ()
     min_cell: int = 1
     approval: str = "open"
@@ -389,6 +412,11 @@ class SitePolicy(_Rules):
                 "sensitive",
                 f"lets nobody open sums of {_names(wrong)}: use another mode than 'aggregate'",
             )
+        for name, width in sorted(use.widths.items()):
+            if width < self.min_bin_width.get(name, 0):
+                raise self.refusal(
+                    use, "min_bin_width", f"asks for bins of {name!r} that wide: give a histogram such edges"
+                )
         quasi = _matches(self.quasi_identifiers, use.columns)
         if len(quasi) > self.max_quasi_identifiers:
             raise self.refusal(
@@ -426,9 +454,17 @@ class SitePolicy(_Rules):
         return 2 if use.sites == 2 and self.allow_two_site_sums else super()._needed(use)
 
 
+def _kind(rule: Field[Any]) -> type:
+    return dict if rule.default is MISSING else type(rule.default)
+
+
 def _unfit(rule: str, value: object, kind: type) -> str:
     """Return why a value does not fit a rule of a kind, or "" if it does."""
-    if kind is tuple:
+    if kind is dict:
+        fits = isinstance(value, Mapping) and all(
+            type(its) in (int, float) and 0 < its < math.inf for its in value.values()
+        )
+    elif kind is tuple:
         fits = isinstance(value, list | tuple) and all(isinstance(its, str) and its for its in value)
     else:
         fits = type(value) is kind or (kind is float and type(value) is int)
@@ -453,7 +489,12 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _as_toml(value: object) -> str:
+def as_toml(value: object) -> str:
+    """Return a rule's value as it stands in a file."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {its:g}" for key, its in value.items()) + "}"
     if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{its}"' for its in value) + "]"
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    if isinstance(value, str):
+        return f'"{value}"'
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,7 +7,9 @@ readable by its owner alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
@@ -16,6 +18,7 @@ from typing import Any
 from fedstats.approval import Approvals, Spec
 from fedstats.audit import Audit, exchange_heads
 from fedstats.errors import FedStatsError, PolicyError
+from fedstats.ledger import Ledger
 from fedstats.policy import SitePolicy
 from fedstats.rowsets import RowSets
 from fedstats.site import Site
@@ -65,9 +68,25 @@ class Records:
         """Return what the site remembers of its row sets."""
         return RowSets.open(self.site.row_sets, self.site.keys / "rowsets.key")
 
+    def ledger(self) -> Ledger:
+        """Return what was spent of the site's privacy budget."""
+        return Ledger(self.site.ledger, self.site.budget)
+
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log; returns when it is on the disk."""
         self.audit.append(event, **body)
+
+    def note(self, event: str, **body: Any) -> None:
+        """Write to the audit log; on the disk after the next `log`, or `syncing`."""
+        self.audit.note(event, **body)
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Bring the audit log to the disk while a block runs, which ends when both are done."""
+        with ThreadPoolExecutor(1, "fedstats-audit") as worker:
+            synced = worker.submit(self.audit.sync)
+            yield
+        synced.result()
 
     def check_approval(self, *, today: date | None = None) -> None:
         """Raise PolicyError unless the steward lets the script run; asked again before every analysis."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats.errors import DataError
+from fedstats._database import Database
 from transport.identity import read_private, write_private
 
 _TABLES = """
@@ -71,15 +70,8 @@ class RowSets:
     """
 
     def __init__(self, path: Path | None, key: bytes) -> None:
-        self._path = path
         self._key = key
-        if path is not None and not path.exists():
-            write_private(path, b"")
-        try:
-            self._base = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
-            self._base.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {_TABLES}")
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        self._base = Database(path, _TABLES, "what it remembers of its row sets")
 
     @classmethod
     def open(cls, path: Path, key_file: Path) -> RowSets:
@@ -108,7 +100,7 @@ class RowSets:
         least
             How many rows must differ, where any do.
         """
-        try:
+        with self._base.usable():
             earlier = self._base.execute(
                 "SELECT time, members FROM analyses JOIN row_sets USING (fingerprint) "
                 "WHERE name = ? AND columns = ? AND fingerprint != ? ORDER BY time DESC",
@@ -117,36 +109,22 @@ class RowSets:
             for time, members in earlier:
                 if _difference(row_set.members, np.frombuffer(members, "<u8")) < least:
                     return str(time)
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
         return None
 
     def remember(self, row_set: RowSet) -> None:
         """Note that a row set is analysed; returns when it is on the disk."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         members = row_set.members.astype("<u8").tobytes()
-        try:
-            with self._base:
-                self._base.execute("BEGIN IMMEDIATE")
-                self._base.execute(
-                    "INSERT OR IGNORE INTO row_sets VALUES (?, ?)", (row_set.fingerprint, members)
-                )
-                self._base.execute(
-                    "INSERT OR IGNORE INTO analyses VALUES (?, ?, ?, ?)",
-                    (row_set.analysis, _text(row_set.columns), row_set.fingerprint, now),
-                )
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        with self._base.alone():
+            self._base.execute("INSERT OR IGNORE INTO row_sets VALUES (?, ?)", (row_set.fingerprint, members))
+            self._base.execute(
+                "INSERT OR IGNORE INTO analyses VALUES (?, ?, ?, ?)",
+                (row_set.analysis, _text(row_set.columns), row_set.fingerprint, now),
+            )
 
     def close(self) -> None:
         """Close the file."""
         self._base.close()
-
-    def _unusable(self, error: sqlite3.Error) -> DataError:
-        return DataError(
-            f"cannot use {self._path}, in which this site remembers its row sets ({error}): close whatever "
-            "else uses it, make room, or put back a copy that is sound"
-        )
 
 
 def _difference(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> int:

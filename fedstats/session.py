@@ -105,6 +105,7 @@ def join(site: str | os.PathLike[str] | None = None, *, timeout: float | None = 
         data=config.data,
         show_progress=somebody_watches(),
         records=records,
+        consent=config.consent,
     )
     try:
         records.begin(federation.party)

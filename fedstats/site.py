@@ -15,8 +15,15 @@
     min_rows = 20
     approval = "approve"               # scripts wait for `fedstats approve`
 
-Beside it a site keeps its audit log (`audit.jsonl`), its steward's approvals (`approvals.json`) and, where
-the rule `min_difference` asks for it, which rows were analysed before (`rowsets.sqlite`).
+    [consent]                          # rows that no analysis sees, see fedstats.consent
+    withdrawn = "withdrawn.txt"
+
+    [budget]                           # rho that differentially private releases may take of a data set
+    patients = 0.5
+
+Beside it a site keeps its audit log (`audit.jsonl`), its steward's approvals (`approvals.json`), what was
+spent of its privacy budget (`budget.sqlite`) and, where the rule `min_difference` asks for it, which rows
+were analysed before (`rowsets.sqlite`).
 
 Paths are relative to the file's own folder. Whatever the file says that is not understood is an
 error: a misspelt rule must not be a rule that does not apply.
@@ -27,15 +34,17 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from fedstats._toml import place
-from fedstats.errors import DataError, translated
-from fedstats.policy import SitePolicy
+from fedstats.consent import Consent
+from fedstats.errors import DataError, PolicyError, translated
+from fedstats.policy import SitePolicy, as_toml
 from transport.card import split_endpoint
 from transport.certificate import DEFAULT_DAYS
 from transport.errors import IdentityError
@@ -51,6 +60,8 @@ _SCHEMA = {
     "timeout": "a number",
     "data": "a table",
     "policy": "a table",
+    "consent": "a table",
+    "budget": "a table",
 }
 _REQUIRED = ("name", "keys", "federation")
 
@@ -77,6 +88,10 @@ class Site:
         Registered name → file.
     policy
         Its own rules.
+    consent
+        Where it is written whose rows may be used; None if all may.
+    budget
+        Registered name → ρ that may be spent of it in all, see `fedstats.ledger`.
     """
 
     path: Path
@@ -87,6 +102,8 @@ class Site:
     timeout: float | None = None
     data: Mapping[str, Path] = field(default_factory=dict)
     policy: SitePolicy = field(default_factory=SitePolicy)
+    consent: Consent | None = None
+    budget: Mapping[str, Fraction] = field(default_factory=dict)
 
     @property
     def card(self) -> Path:
@@ -107,6 +124,11 @@ class Site:
     def row_sets(self) -> Path:
         """Which of its rows were analysed before."""
         return self.path.with_name("rowsets.sqlite")
+
+    @property
+    def ledger(self) -> Path:
+        """What was spent of its privacy budget."""
+        return self.path.with_name("budget.sqlite")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Site:
@@ -143,6 +165,10 @@ class Site:
             timeout=table.get("timeout"),
             data={name: _resolve(folder, value) for name, value in table.get("data", {}).items()},
             policy=SitePolicy.from_table(table.get("policy", {}), str(file), text),
+            consent=Consent.from_table(table["consent"], folder, str(file), text)
+            if "consent" in table
+            else None,
+            budget={name: Fraction(str(rho)) for name, rho in table.get("budget", {}).items()},
         )
 
 
@@ -192,14 +218,19 @@ def _template(name: str, listen: str | None) -> str:
     head = {"name": name, "keys": "keys", "federation": "federation.toml"}
     if listen is not None:
         head["listen"] = listen
-    rules = {rule.name: rule.default for rule in fields(SitePolicy)}
+    rules = "".join(f"{rule} = {as_toml(value)}\n" for rule, value in asdict(SitePolicy()).items())
     return (
         f"# Site {name}. Paths are relative to this file's folder.\n"
         + tomli_w.dumps(head)
         + "\n# Names that scripts may use for this site's files:\n"
         + '[data]\n# patients = "patients.parquet"\n'
         + "\n# This site's own rules on what may leave it; fedstats.policy.SitePolicy explains each.\n"
-        + tomli_w.dumps({"policy": rules})
+        + "[policy]\n"
+        + rules
+        + "\n# Rows that no analysis sees, see fedstats.consent:\n"
+        + '# [consent]\n# withdrawn = "withdrawn.txt"\n'
+        + "\n# Privacy budgets: the rho that releases with noise may take of registered data, in all:\n"
+        + "# [budget]\n# patients = 0.5\n"
     )
 
 
@@ -222,6 +253,12 @@ def _check(table: Mapping[str, Any], text: str, file: Path) -> None:
         if not isinstance(value, str):
             where = place(file, text, name, "data")
             raise DataError(f"{where}: {name!r} in [data] must be the path of a file, as a text")
+    for name, rho in table.get("budget", {}).items():
+        where = place(file, text, name, "budget")
+        if type(rho) not in (int, float) or not 0 <= rho < float("inf"):
+            raise PolicyError(f"{where}: {name!r} in [budget] must be a number, the rho that may be spent")
+        if name not in table.get("data", {}):
+            raise PolicyError(f"{where}: [budget] names {name!r}, and [data] registers nothing of that name")
     if "timeout" in table and not 0 < table["timeout"] < float("inf"):
         raise DataError(f"{place(file, text, 'timeout')}: 'timeout' must be a positive number of seconds")
     try:

@@ -42,7 +42,7 @@ def session(
 
     def run(federation: fs.Federation, site: str) -> Returned:
         config = Site.load(sites[site].path)
-        federation.policy = config.policy
+        federation.policy, federation.consent = config.policy, config.consent
         federation.records = Records(
             config,
             SiteKeys.load(config.keys).identity,

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fedstats.cli import approve, audit, demo, doctor, federation, keys, run, verify
+from fedstats.cli import approve, audit, budget, demo, doctor, federation, keys, run, verify
 from fedstats.cli._output import console, reporting
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command(
 )(run.run)
 app.command("approve", rich_help_panel="Stewardship")(approve.approve)
 app.add_typer(audit.app, name="audit", rich_help_panel="Stewardship")
+app.add_typer(budget.app, name="budget", rich_help_panel="Stewardship")
 app.add_typer(verify.app, name="verify", rich_help_panel="Stewardship")
 app.command("demo", rich_help_panel="Running")(demo.demo)
 

@@ -13,7 +13,8 @@ import pytest
 from site_helpers import federate, session
 
 import fedstats as fs
-from fedstats.audit import Audit, missing_heads, read, seen
+from fedstats.audit import Audit, Head, missing_heads, read, seen
+from fedstats.records import Records
 from fedstats.site import Site
 from transport.identity import Identity
 
@@ -185,7 +186,9 @@ def test_a_session_is_logged_without_a_value(tmp_path: Path) -> None:
             ("central powers", "pooled", 4),
         ]
         assert {its["call"] for its in reveals} == {"describe#2"}
-        assert next(body for event, body in events[6:] if event == "agree")["columns"] == ["x"]
+        agreed = next(body for event, body in events[6:] if event == "agree")
+        assert agreed["columns"] == ["x"]
+        assert set(agreed["may_open"]) >= {its["label"] for its in reveals}
         start = events[1][1]
         assert start["roster"] == ["a", "b", "c"]
         assert start["epoch"] == 1
@@ -195,26 +198,44 @@ def test_a_session_is_logged_without_a_value(tmp_path: Path) -> None:
         assert not any(value in site.audit.read_text() for value in values)
 
 
-def test_an_opening_is_on_the_disk_before_it_takes_place(tmp_path: Path) -> None:
+def failing(records: Records, event: str) -> None:
+    """Let the log take no entry of a kind, nor reach the disk after it."""
+    note, sync = records.audit.note, records.audit.sync
+    stuck: list[str] = []
+
+    def fail(its: str, **body: object) -> Head:
+        if its == event == "reveal":
+            raise fs.DataError("the disk is full")
+        stuck.extend([its] if its == event == "agree" and body["columns"] else [])
+        return note(its, **body)
+
+    def fail_after() -> None:
+        if stuck:
+            raise fs.DataError("the disk is full")
+        sync()
+
+    records.audit.note, records.audit.sync = fail, fail_after  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("event", ["agree", "reveal"])
+def test_nothing_is_opened_that_the_log_does_not_hold(tmp_path: Path, event: str) -> None:
     sites = federate(tmp_path, "a", "b", "c")
+    opened = []
 
     def full(federation: fs.Federation, site: str) -> None:
+        assert federation.records is not None
         if site == "b":
-            assert federation.records is not None
-            log = federation.records.log
+            failing(federation.records, event)
+        try:
+            analyse(federation, site)
+        finally:
+            if site == "b":
+                opened.extend(reveal for reveal in federation.leakage if reveal.kind != "published")
 
-            def fail(event: str, **body: object) -> None:
-                if event == "reveal":
-                    raise fs.DataError("the disk is full")
-                log(event, **body)
-
-            federation.records.log = fail  # type: ignore[method-assign]
-        analyse(federation, site)
-
-    with pytest.raises(fs.DataError, match="the disk is full"):
+    with pytest.raises(fs.FedStatsError, match=r"the disk is full"):
         session(sites, full)
-    assert [event for event, _ in entries(sites["b"])][-3:] == ["refusal", "analysis.end", "session.end"]
-    assert not any(event == "reveal" for event, _ in entries(sites["b"]))
+    assert "reveal" not in [event for event, _ in entries(sites["b"])]
+    assert not opened
 
 
 def test_a_log_that_was_cut_off_is_refused_by_all(tmp_path: Path) -> None:

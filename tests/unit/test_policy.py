@@ -34,7 +34,7 @@ def test_every_rule_is_read(tmp_path: Path) -> None:
     policy = load(
         tmp_path,
         'functions = ["describe", "gwas.*"]\nsensitive = ["hiv"]\nmin_rows = 20\nmax_parameters = 0.1\n'
-        'approval = "approve"\nallow_aggregate = false\n',
+        'approval = "approve"\nallow_aggregate = false\nmin_bin_width = { age = 5, bmi = 0.5 }\n',
     )
     assert policy == SitePolicy(
         functions=("describe", "gwas.*"),
@@ -43,6 +43,7 @@ def test_every_rule_is_read(tmp_path: Path) -> None:
         max_parameters=0.1,
         approval="approve",
         allow_aggregate=False,
+        min_bin_width={"age": 5, "bmi": 0.5},
     )
 
 
@@ -56,6 +57,9 @@ def test_every_rule_is_read(tmp_path: Path) -> None:
         ("max_parameters = 0", r"line 6: rule 'max_parameters' must be between 1e-06 and 1.0"),
         ("max_parameters = nan", r"line 6: rule 'max_parameters' must be between"),
         ("max_digits = 2", r"line 6: rule 'max_digits' must be between 3 and 17"),
+        ("max_site_share = 2", r"line 6: rule 'max_site_share' must be between 0.001 and 1.0"),
+        ("min_bin_width = 5", r"line 6: rule 'min_bin_width' must be a table of positive numbers by column"),
+        ("min_bin_width = { age = 0 }", r"line 6: rule 'min_bin_width' must be a table of positive numbers"),
         ('columns = "age"', r"line 6: rule 'columns' must be a list of texts"),
         ("columns = [1]", r"line 6: rule 'columns' must be a list of texts"),
         ("allow_aggregate = 1", r"line 6: rule 'allow_aggregate' must be true or false"),
@@ -93,10 +97,16 @@ AGGREGATE = {"disclose": "aggregate"}
 def rows(seed: int, many: int) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(random.normal(size=(many, 4)), columns=["y", "a", "b", "c"])
-    return frame.assign(name=[f"p{seed}" for _ in range(many)], arm=random.choice(["x", "z"], many))
+    return frame.assign(
+        k=np.arange(many) % 3, name=[f"p{seed}" for _ in range(many)], arm=random.choice(["x", "z"], many)
+    )
 
 
 PARTS = [rows(1, 30), rows(2, 12), rows(3, 25)]
+
+
+#: The part of the largest magnitude of column a in all of them, rounded down to thousandths.
+LARGEST = float(pd.concat(PARTS)["a"].abs().pipe(lambda a: a.max() / a.sum() * 1000 // 1 / 1000))
 
 
 def attempt(
@@ -122,6 +132,14 @@ def attempt(
 
 def describe(*columns: str) -> Callable[[Cohort], object]:
     return lambda cohort: fs.describe(cohort, list(columns) or None, **AGGREGATE)
+
+
+def counts(column: str) -> Callable[[Cohort], object]:
+    return lambda cohort: fs.value_counts(cohort, column)
+
+
+def bins(column: str, edges: int | list[float]) -> Callable[[Cohort], object]:
+    return lambda cohort: fs.histogram(cohort, column, edges)
 
 
 def ols(formula: str) -> Callable[[Cohort], object]:
@@ -151,7 +169,16 @@ def ols(formula: str) -> Callable[[Cohort], object]:
         ({"min_cell": 5}, describe("a"), None, ""),
         ({"min_cell": 6}, None, describe("a"), "min_cell = 6 is more than the federation's 5"),
         ({"max_digits": 6}, None, describe("a"), "max_digits = 6 .*opens exact sums: use another mode"),
-        ({"allow_aggregate": False}, None, describe("a"), "allow_aggregate = false forbids"),
+        ({"allow_aggregate": False}, counts("arm"), describe("a"), "allow_aggregate = false forbids"),
+        (
+            {"allow_result": False},
+            describe("a"),
+            counts("arm"),
+            "allow_result = false forbids disclose='resu",
+        ),
+        ({"min_bin_width": {"a": 2}}, bins("b", [0, 1, 2]), bins("a", [0, 1, 3]), r"\{a = 2\} asks for bins"),
+        ({"min_bin_width": {"a": 1}}, bins("a", [0, 1, 3]), bins("a", 3), "bins of 'a' that wide"),
+        ({"min_bin_width": {"k": 1}}, counts("arm"), counts("k"), "bins of 'k' that wide: give a histogram"),
     ],
 )
 def test_a_rule_of_one_site_stops_all_before_anything_is_opened(
@@ -192,6 +219,15 @@ def test_rows_that_miss_a_value_do_not_count_in_a_model() -> None:
     [
         ({"min_pooled_rows": 67}, describe("a"), "min_pooled_rows", None),
         ({"min_pooled_rows": 68}, describe("a"), "min_pooled_rows", "asks for more rows over all sites"),
+        ({"max_site_share": 0.448}, describe("a"), "max_site_share", None),  # 30 of 67 are 0.4478
+        ({"max_site_share": 0.447}, describe("a"), "max_site_share", "one site has more of the rows of all"),
+        ({"max_row_share": LARGEST + 0.001}, describe("a"), "max_row_share", None),
+        (
+            {"max_row_share": LARGEST},
+            describe("a"),
+            "max_row_share",
+            "one row makes up more of 'a': take logarithms",
+        ),
         ({"max_parameters": 4 / 67}, ols("y ~ a + b + C(arm)"), "max_parameters", None),
         (
             {"max_parameters": 4 / 68},
@@ -298,6 +334,6 @@ def test_demands_of_a_peer_are_read_strictly(told: object) -> None:
 
 
 def test_demands_survive_the_wire() -> None:
-    asked = Demands(min_pooled_rows=7, max_digits=5)
+    asked = Demands(min_pooled_rows=7, max_row_share=0.25, max_digits=5)
     assert Demands.from_wire(asked.to_wire()) == asked
     assert Demands().to_wire() == {}

@@ -162,5 +162,5 @@ def test_an_analysis_that_others_refused_is_not_remembered() -> None:
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rowsets.sqlite"
     path.write_bytes(b"not a data base at all" * 99)
-    with pytest.raises(fs.DataError, match="remembers its row sets"):
+    with pytest.raises(fs.DataError, match="remembers of its row sets"):
         RowSets.open(path, tmp_path / "rowsets.key")

@@ -1,0 +1,69 @@
+"""Small databases (SQLite) that a site keeps beside its `site.toml`: durable, and its owner's alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedstats.errors import DataError
+
+#: Seconds that a process waits for another one of this site to finish with the file.
+_PATIENCE = 30.0
+
+
+class Database:
+    """One file, or one session's memory.
+
+    A commit is on the disk when it returns (WAL, synchronous FULL). Of one session, and so of one thread at a
+    time; other processes of the site may have the same file open.
+
+    Parameters
+    ----------
+    path
+        The file; None for memory.
+    tables
+        SQL that makes the tables where there are none.
+    purpose
+        What it is for, as errors say it.
+    """
+
+    def __init__(self, path: Path | None, tables: str, purpose: str) -> None:
+        self._path = path
+        self._purpose = purpose
+        with self.usable():
+            if path is not None:
+                # Made here, as SQLite would let others read it; never replaced, as others may have it open.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._base = sqlite3.connect(
+                path or ":memory:", check_same_thread=False, isolation_level=None, timeout=_PATIENCE
+            )
+            self._base.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {tables}")
+
+    def execute(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._base.execute(sql, values)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Run a block in one transaction, alone among the processes of this site."""
+        with self.usable(), self._base:
+            self._base.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """Raise what SQLite raises within a block as DataError."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise DataError(
+                f"cannot use {self._path}, in which this site keeps {self._purpose} ({error}): close "
+                "whatever else uses it, make room, or put back a copy that is sound"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
