@@ -84,7 +84,7 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
     -----
     **Leakage.** `AGGREGATE` or `RESULT`.
 
-    **Cost.** Two sums in the aggregate mode, about 45 rounds in the result mode for three parties.
+    **Cost.** Two sums in the aggregate mode, about 43 rounds in the result mode for three parties.
     """
     if run.disclose == "aggregate":
         total, magnitude = run.sum("column sums", location_sums(x))

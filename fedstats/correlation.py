@@ -114,7 +114,7 @@ def corr(
     aggregate mode sums, sums of squares and of products. A coalition of t sites learns the same, and
     can subtract its own rows from sums.
 
-    Cost: 169 rounds for three sites; eight in aggregate mode. By Spearman some 250 rounds for each pair.
+    Cost: 136 rounds for three sites; eight in aggregate mode. By Spearman some 250 rounds for each pair.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def corr(
 def cov(
     cohort: Cohort, columns: Sequence[str] | None = None, *, disclose: Disclose = "result"
 ) -> CovarianceResult:
-    """Compute covariances of columns, with denominator n − 1; see `corr`. 136 rounds for three sites."""
+    """Compute covariances of columns, with denominator n − 1; see `corr`. 103 rounds for three sites."""
     return CovarianceResult(**_computed(cohort, columns, COV, "pearson", disclose))
 
 

@@ -112,7 +112,7 @@ def describe(
     what it learns: exactly so in the aggregate mode, which opens the sums of the first four powers.
     Descriptions of groups that differ by few rows allow such differences too.
 
-    **Cost.** For three sites about 190 rounds, and 40 kB for each column and group. In the aggregate mode
+    **Cost.** For three sites about 135 rounds, and 40 kB for each column and group. In the aggregate mode
     eight rounds; each site sends less than 2 kB for each column and group, and half a kB to each other site.
 
     Examples

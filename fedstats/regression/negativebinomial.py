@@ -224,7 +224,7 @@ def negativebinomial(
     **Leakage.** As of `glm`, of the Poisson models with which the iterations start too; also how much more
     than these explain the response varies.
 
-    Cost: with ``"aggregate"`` about 50 rounds; with ``"result"``, for three sites, about 1,000.
+    Cost: with ``"aggregate"`` about 50 rounds; with ``"result"``, for three sites, about 450.
 
     Examples
     --------

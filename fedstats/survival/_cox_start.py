@@ -19,6 +19,8 @@ from protocols.ring import Ring
 
 #: How many steps a site takes, and after a step of which size, in standard deviations, it takes no more.
 _STEPS, _NEAR = 6, 0.05
+#: A variance is no more than rounding errors if it is less than this part of the largest square.
+_ROUNDING = 1e-10
 
 
 class _Alone:
@@ -58,13 +60,18 @@ def own_expansion(
     for number in range(1, _STEPS + 1):
         step = np.linalg.lstsq(found.information, found.score, rcond=1e-9)[0]
         if np.abs(spread * step).max() < _NEAR:
-            return _parabola(found)
+            return _parabola(rows, found)
         beta = beta + step
         if not np.max(rows.z @ beta) <= largest:
             break
         found = model.evaluate(beta, number)
-    return _parabola(origin)
+    return _parabola(rows, origin)
 
 
-def _parabola(found: Evaluation) -> tuple[Array, Array]:
-    return found.information, found.information @ found.beta + found.score
+def _parabola(rows: Rows, found: Evaluation) -> tuple[Array, Array]:
+    """Return the expansion; of covariates that do not vary here, no rounding errors."""
+    A, b = found.information.copy(), found.information @ found.beta + found.score
+    largest = np.square(rows.z).max(axis=0) * rows.cells.events.sum()
+    empty = np.diag(A) <= _ROUNDING * largest
+    A[empty], A[:, empty], b[empty] = 0.0, 0.0, 0.0
+    return A, b
