@@ -56,6 +56,21 @@ def test_coxph(benchmark: Any, times: pd.DataFrame, disclose: Any) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")
+def test_concordance(benchmark: Any, times: pd.DataFrame) -> None:
+    lifelines = pytest.importorskip("lifelines")
+    table = times[:10_000]
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> fs.ConcordanceResult:
+        return fs.concordance(federation.cohort(data), duration="time", event="event", score="x0")
+
+    def pooled() -> object:
+        return lifelines.utils.concordance_index(table["time"], -table["x0"], table["event"])
+
+    against_pooled(benchmark, program, dealt(table), "lifelines, pooled", pooled)
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("disclose", ["aggregate", "result"])
 def test_curves_and_logrank(benchmark: Any, times: pd.DataFrame, disclose: Any) -> None:
     def program(federation: fs.Federation, data: pd.DataFrame) -> fs.LogRankResult:

@@ -23,7 +23,7 @@ def analysis(federation: fs.Federation, rows: pd.DataFrame) -> list[fs.results.R
         fs.aalen_johansen(
             patients, duration="first", event="kind", censored="none", by="sex", times=[12, 60, 120, 240]
         ),
-        fs.coxph("age + C(sex) + hgb", patients, **death),
+        fs.coxph("age + C(sex) + hgb", patients, concordance=True, **death),
     ]
 
 

@@ -14,12 +14,13 @@ from fedstats._guard import check_siblings
 
 check_siblings()
 
-from fedstats import gwas  # noqa: E402  (nothing may be imported before the check)
+from fedstats import gwas, privacy  # noqa: E402  (nothing may be imported before the check)
 from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
 from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
 from fedstats.describe import DescribeResult, describe  # noqa: E402
 from fedstats.errors import (  # noqa: E402
+    BudgetError,
     DataError,
     DisclosureError,
     EstimationError,
@@ -107,12 +108,14 @@ from fedstats.session import join  # noqa: E402
 from fedstats.simulate import simulate  # noqa: E402
 from fedstats.survival import (  # noqa: E402
     AalenJohansenResult,
+    ConcordanceResult,
     CoxResult,
     KaplanMeierResult,
     LogRankResult,
     NelsonAalenResult,
     RMSTResult,
     aalen_johansen,
+    concordance,
     coxph,
     kaplan_meier,
     logrank,
@@ -127,11 +130,13 @@ __all__ = [
     "AnovaResult",
     "BinomialResult",
     "BrierResult",
+    "BudgetError",
     "CalibrationResult",
     "CheckResult",
     "Chi2Result",
     "Cohort",
     "CombinedPvalues",
+    "ConcordanceResult",
     "ConfidenceInterval",
     "CorrelationResult",
     "CovarianceResult",
@@ -189,6 +194,7 @@ __all__ = [
     "chi2_contingency",
     "cochran_mantel_haenszel",
     "combine_pvalues",
+    "concordance",
     "corr",
     "cov",
     "coxph",
@@ -228,6 +234,7 @@ __all__ = [
     "ordinal",
     "pca",
     "poisson",
+    "privacy",
     "proportions_ztest",
     "quantile",
     "quantreg",

@@ -92,7 +92,7 @@ class Counts:
 
 
 def open_cells(
-    run: Analysis, counts: NDArray[np.int64], lines: Sequence[Line], *, part: int | None = None
+    run: Analysis, counts: NDArray[np.int64] | SecretArray, lines: Sequence[Line], *, part: int | None = None
 ) -> Counts:
     """Open the sums over all sites of counts, but for those that are suppressed.
 
@@ -101,7 +101,7 @@ def open_cells(
     run
         The analysis; its declaration includes `RESULT` and `AGGREGATE`.
     counts
-        This site's counts, totals included, as a vector.
+        This site's counts, totals included, as a vector; or those of all sites, secret.
     lines
         Public: which counts are totals of which others.
     part
@@ -115,12 +115,12 @@ def open_cells(
     Cost: 16 rounds in result mode for three sites, and two in aggregate mode.
     """
     enough = run.federation.shared_policy.min_cell
-    if run.disclose == "aggregate":
+    if run.disclose == "aggregate" and not isinstance(counts, SecretArray):
         pooled = run.sum("counts", counts, part=part)
         hidden = suppress(size_classes(pooled, enough), lines)
         return Counts(np.where(hidden, -1, pooled), hidden)
     with run.on_shares() as engine:
-        secret = sum_shares(engine, counts, bound=MOST)
+        secret = counts if isinstance(counts, SecretArray) else sum_shares(engine, counts, bound=MOST)
         classes = run.reveal({"cell sizes": secret_size_classes(secret, enough)}, part=part)["cell sizes"]
         hidden = suppress(classes, lines)
         shown = np.flatnonzero(~hidden & (classes > ZERO))

@@ -23,7 +23,7 @@ HIDDEN = -1
 def open_counts(
     run: Analysis,
     label: str,
-    counts: NDArray[np.int64],
+    counts: NDArray[np.int64] | SecretArray,
     least: int,
     *,
     along: NDArray[np.int64] | None = None,
@@ -37,11 +37,11 @@ def open_counts(
     label
         What the counts are declared as.
     counts
-        This site's, of any shape.
+        This site's, of any shape; or those of all sites, secret.
     least
         The smallest count that is shown, besides 0.
     along
-        Counts that are shown and hidden together with these, shape ``(k, *shape)``.
+        This site's counts that are shown and hidden together with its `counts`, shape ``(k, *shape)``.
 
     Returns
     -------
@@ -54,6 +54,8 @@ def open_counts(
 
     **Cost.** A sum of integers; or 15 rounds for three parties and 10⁴ counts.
     """
+    if isinstance(counts, SecretArray):
+        return run.reveal({label: select(is_few(counts, least), HIDDEN, counts)})[label]
     everything = counts if along is None else np.concatenate([counts[np.newaxis], along])
     if run.disclose == "aggregate":
         return np.asarray(run.sum(label, everything))

@@ -55,8 +55,10 @@ def padded(rows: int) -> int:
     return max(FEWEST_ROWS, -(-rows // step) * step)
 
 
-def agree_lengths(run: Analysis, rows: int) -> list[int]:
+def agree_lengths(run: Analysis, rows: int, *, label: str = "rows") -> list[int]:
     """Return the rows that each site is going to share, in the order of the roster: its own, padded.
+
+    They are published under `label`, which the declaration has with the meaning of `PUBLISHED`.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def agree_lengths(run: Analysis, rows: int) -> list[int]:
             raise DataError(f"{rows:,} rows of this site are too many to be ranked; {MOST_ROWS:,} are not")
         return {"padded": padded(rows)}
 
-    told = run.agree("rows", local, max_bytes=1 << 10)
+    told = run.agree(label, local, max_bytes=1 << 10)
     lengths: list[int] = []
     for site in run.sites:
         match told[site]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
+from fedstats.cohort import require_rows
 from fedstats.design import check_same_call
 from fedstats.errors import DataError
 from fedstats.expressions import Array
@@ -89,6 +90,7 @@ def select(run: Analysis, cohort: Cohort, call: str, wanted: Callable[[Schema], 
     mine: list[tuple[dict[str, Array], dict[str, NDArray[np.object_]]]] = []
 
     def local() -> Mapping[str, Any]:
+        require_rows(cohort)
         columns = wanted(cohort.schema)
         numbers = {name: cohort.numbers(name) for name in columns.numeric}
         texts = {name: _texts(cohort, name) for name in columns.categorical}

@@ -1,10 +1,10 @@
 """The one gate: every number or name that leaves a site leaves through an `Analysis`.
 
-An analysis function opens one at its start and closes it at its end. It first calls `agree`,
-where each site checks its own input and its own policy, and where all sites stop together if one
-of them must. Then it calls `sum`, which opens sums over all sites and nothing else; or it computes on shares
-of such sums, by its `engine`, and calls `reveal` for what comes out. Either way only what the analysis has
-declared for the disclosure mode passes, and all that passes is recorded.
+An analysis function opens one at its start and closes it at its end. It first calls `agree`, where each site
+checks its own input and its own policy, and where all sites stop together if one of them must. Then it calls
+`sum`, which opens sums over all sites and nothing else; or it computes on shares of such sums, by its
+`engine`, and calls `reveal` for what comes out; or it calls `release`, which opens sums with noise. Either
+way only what the analysis has declared for the disclosure mode passes, and all that passes is recorded.
 
 Rules that a site decides alone are checked in `agree` (`fedstats._rules`). Rules on the rows of all sites
 together are decided on shares, before anything else is opened.
@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
 from math import prod
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -24,16 +27,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats._joint import too_few, too_large_a_row, too_large_a_site
+from fedstats._noised import Loss, Noisy
 from fedstats._rules import Rules
 from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.policy import Demands
 from fedstats.results import Cost, Provenance
 from protocols import codec
+from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
 from protocols.errors import CodecError
 from protocols.floating import SecretFloat, floating
+from protocols.psi.intersection import Universe, universe
 from protocols.publish import MAX_BYTES, publish
 from protocols.reveal import reveal
 from protocols.ring import Ring
@@ -82,6 +88,8 @@ class Analysis:
         self._call: str | None = None
         self._engine: Engine | None = None
         self._decided: set[str] = set()
+        self._joins = False
+        self._loss = Loss(federation, label)
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
@@ -95,6 +103,7 @@ class Analysis:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.federation.record(self._reveals)
+        self._loss.close()
         if isinstance(error, PolicyError | DataError | RemoteError):
             # What a DataError says may hold counts of rows.
             why = str(error) if isinstance(error, PolicyError) else None
@@ -193,6 +202,44 @@ class Analysis:
         self._call = call if isinstance(call, str) else self._call
         return told
 
+    def joins_rows(self) -> None:
+        """Say that rows of several sites are those of one patient; called by what `agree` is given.
+
+        Rules on the rows of all sites then concern the patients that are analysed: `decide_joint`.
+        """
+        self._joins = True
+
+    def decide_joint(self, patients: SecretArray, parameters: int = 0) -> None:
+        """Refuse, at every site alike, what a site's rule on the number of patients forbids.
+
+        Parameters
+        ----------
+        patients
+            The number of those that are analysed, secret.
+        parameters
+            How many parameters a model has, if it is one.
+        """
+        demands = self._rules.demands
+        if self._is_due("max_site_share") or self._is_due("max_row_share"):
+            rule = "max_site_share" if self._is_due("max_site_share") else "max_row_share"
+            raise self._rules.refusal(rule, "cannot be applied to linked columns: ask this site to change it")
+        least = {"min_pooled_rows": demands.min_pooled_rows}
+        if parameters and demands.max_parameters < 1:
+            least["max_parameters"] = math.ceil(parameters / demands.max_parameters)
+        for rule, number in least.items():
+            if number and self._decide(rule, partial(_is_below, patients, number)).any():
+                raise self._rules.refusal(rule, "asks for more patients that all sites have: link more")
+
+    def link(self, label: str, items: Sequence[bytes]) -> Universe:
+        """Agree on random identifiers for the items of all sites, and open how many are common.
+
+        **Leakage** and **Cost**: see `protocols.psi.intersection.universe`.
+        """
+        sites = len(self.sites)
+        self._record(label, "result", sites * (sites + 1) // 2 + 2)
+        with translated():
+            return universe(self.federation.party, self.step(label), items)
+
     def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
         """Tell the rules which rows of this site take part, if not all; called by what `agree` is given."""
         self._rules.takes(cohort, positions)
@@ -223,7 +270,7 @@ class Analysis:
 
     def _decide_rows(self) -> None:
         """Refuse, at every site alike, what a site's rule on the rows of all forbids; each is asked once."""
-        if self._rules.rows is None:
+        if self._rules.rows is None or self._joins:
             return
         demands = self._rules.demands
         if (
@@ -247,7 +294,8 @@ class Analysis:
                 "max_site_share",
                 "is exceeded, as one site has more of the rows of all: use more rows of the others",
             )
-        if self._is_due("max_row_share") and (numbers := self._rules.numbers()):
+        # Where there is noise, values are clipped, and no row makes up more than its bounds allow.
+        if self._is_due("max_row_share") and self.disclose != "noised" and (numbers := self._rules.numbers()):
             columns = list(numbers)
             exceeded = self._decide(
                 "max_row_share",
@@ -303,6 +351,63 @@ class Analysis:
         step = self.step(label if part is None else f"{label} {part}")
         with translated():
             return secure_sum(self.federation.party, step, array, ring=ring)
+
+    def reserve(self, rho: Fraction, *sources: Path | None) -> None:
+        """Set aside what the analysis will cost of this site's budget; called by what `agree` is given.
+
+        Parameters
+        ----------
+        rho
+            The cost.
+        sources
+            The files that its rows come from, see `Cohort.source`: their budgets pay.
+
+        Raises
+        ------
+        BudgetError
+            There is less left.
+        PolicyError
+            This site asks for noise against more colluders than the sites draw it against.
+        """
+        self._loss.reserve(rho, sources)
+
+    def release(
+        self,
+        label: str,
+        values: NDArray[Any],
+        *,
+        squared_sensitivity: Fraction | int,
+        rho: Fraction,
+        part: int | None = None,
+    ) -> Noisy:
+        """Open the sum over all sites of an array of integers, with noise.
+
+        Parameters
+        ----------
+        label
+            A label that the declaration lists as noised.
+        values
+            This site's contribution: int64, the same shape at every site, a sum over its rows.
+        squared_sensitivity
+            The largest squared Euclidean norm of what one row contributes to `values`, exactly.
+        rho
+            What it costs, in ρ of zero-concentrated differential privacy for adding or removing a row; no
+            more than is left of what was reserved.
+        part
+            Number of the block or iteration, where one quantity is opened in several.
+
+        Notes
+        -----
+        **Leakage.** The sum with noise of variance Δ²/(2ρ) and more, whichever sites pool theirs; see
+        `protocols.noise`.
+
+        **Cost.** As for `sum`.
+        """
+        self._record(label, "noised", values.size, rho)
+        summand = self._loss.noise(values, Fraction(squared_sensitivity), rho)
+        step = self.step(label if part is None else f"{label} {part}")
+        with translated():
+            return summand.opened(secure_sum(self.federation.party, step, summand.values))
 
     @property
     def engine(self) -> Engine:
@@ -362,25 +467,29 @@ class Analysis:
         """Let a result pass that the engine is about to open; its label may end in the number of a part."""
         self._record(label.split("/")[0], "result", prod(shape))
 
-    def _record(self, label: str, kind: Literal["pooled", "result"], size: int) -> None:
+    def _record(
+        self, label: str, kind: Literal["pooled", "result", "noised"], size: int, rho: Fraction = Fraction(0)
+    ) -> None:
         """Let one quantity pass, or refuse it: an analysis opens what it has declared, and once all agree.
 
         Recorded before it is opened: should that fail on its way, other sites may hold it already.
         """
-        if label not in self._declared:
+        # With noise nothing else is opened, but for what rules of sites ask.
+        if label not in self._declared or (kind == "noised") != (label in self.declaration.noised):
             raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._rules.check_complete(label)
         for rule in ("min_pooled_rows", "max_site_share"):
-            if self._is_due(rule):
+            if self._is_due(rule) and not self._joins:
                 raise self._rules.refusal(
                     rule,
                     "cannot be applied, as this analysis has no table of rows: use another, or ask these "
                     "sites to change it",
                 )
-        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size)
-        self._reveals.append(Reveal(label, kind, size, self._declared[label]))
+        loss = {"rho": str(rho)} if kind == "noised" else {}
+        self.federation.log("reveal", **self._named, label=label, kind=kind, size=size, **loss)
+        self._reveals.append(Reveal(label, kind, size, self._declared[label], rho))
 
     def step(self, label: str) -> str:
         """Return the full name of a step, unique in the session and the same at every site."""
@@ -407,6 +516,10 @@ class Analysis:
                 time.perf_counter() - self._started,
             ),
         }
+
+
+def _is_below(patients: SecretArray, number: int, _: Engine) -> SecretArray:
+    return negative(patients.reshape(1) - number)
 
 
 def _refusal(site: str, reply: Any) -> AbortCode | None:

@@ -52,7 +52,7 @@ def save(result: Result, path: Path) -> None:
             "numbers": _numbers(result),
             "table": _table(result.to_frame()),
         },
-        "leakage": [asdict(reveal) for reveal in result.leakage],
+        "leakage": [reveal.to_dict() for reveal in result.leakage],
         "cost": asdict(result.cost),
         "session": None if records is None else records.facts(),
         "versions": {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},

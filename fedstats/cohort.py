@@ -195,6 +195,15 @@ class Cohort:
         return [level_sets.canonical(value) for value in dtype.categories]
 
 
+def require_rows(cohort: object) -> None:
+    """Raise DataError unless a cohort has whole rows: linked columns have analyses of their own."""
+    if not isinstance(cohort, Cohort):
+        raise DataError(
+            "this analysis needs whole rows at each site; of linked columns there are describe, corr, cov, "
+            "ttest_ind, crosstab, ols, logit and glm"
+        )
+
+
 def to_numbers(values: pd.Series[Any], name: str, largest: float = LARGEST) -> NDArray[np.float64]:
     """Return a numeric column as float64, NaN where missing, refusing what cannot be summed."""
     try:

@@ -28,8 +28,10 @@ from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.results import Result
 from fedstats.schema import Schema
+from fedstats.vertical import pairs as linked
+from fedstats.vertical.cohort import VerticalCohort
 from protocols.floating import floating, sqrt
-from protocols.long import concatenate, lengthen, multiply, stack, sum_long
+from protocols.long import LongArray, concatenate, lengthen, multiply, stack, sum_long
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +76,7 @@ _CONSTANT = 1e-13
 
 
 def corr(
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     columns: Sequence[str] | None = None,
     *,
     method: Literal["pearson", "spearman"] = "pearson",
@@ -125,16 +127,25 @@ def corr(
 
 
 def cov(
-    cohort: Cohort, columns: Sequence[str] | None = None, *, disclose: Disclose = "result"
+    cohort: Cohort | VerticalCohort,
+    columns: Sequence[str] | None = None,
+    *,
+    disclose: Disclose = "result",
 ) -> CovarianceResult:
     """Compute covariances of columns, with denominator n − 1; see `corr`. 103 rounds for three sites."""
     return CovarianceResult(**_computed(cohort, columns, COV, "pearson", disclose))
 
 
 def _computed(
-    cohort: Cohort, columns: Sequence[str] | None, declaration: Declaration, method: str, disclose: Disclose
+    cohort: Cohort | VerticalCohort,
+    columns: Sequence[str] | None,
+    declaration: Declaration,
+    method: str,
+    disclose: Disclose,
 ) -> dict[str, Any]:
     """Return the fields of the result."""
+    if isinstance(cohort, VerticalCohort):
+        return linked.correlations(cohort, columns, declaration, method, disclose)
 
     def wanted(schema: Schema) -> Wanted:
         if method not in ("pearson", "spearman"):
@@ -212,8 +223,8 @@ def _matrix(run: Analysis, x: Array, n: NDArray[np.int64], *, is_covariance: boo
             )
         ]
     )
-    open_pairs = _opened if run.disclose == "aggregate" else _on_shares
-    found = open_pairs(run, sums, count, is_covariance)
+    opening = _opened if run.disclose == "aggregate" else _on_shares
+    found = opening(run, sums, count, is_covariance)
     if is_covariance:
         found = found * frame.unit[one] * frame.unit[other]
     else:
@@ -235,9 +246,27 @@ def _opened(run: Analysis, sums: Array, n: NDArray[np.int64], is_covariance: boo
 
 
 def _on_shares(run: Analysis, sums: Array, n: NDArray[np.int64], is_covariance: bool) -> Array:
-    count = n.astype(object)
     with run.on_shares() as engine:
         pooled = sum_long(engine, sums, bound=float(MOST) ** 2, fraction=_FRACTION)
+    return open_pairs(run, pooled, n, is_covariance=is_covariance)
+
+
+def open_pairs(run: Analysis, pooled: LongArray, n: NDArray[np.int64], *, is_covariance: bool) -> Array:
+    """Open correlations or covariances of pairs of columns in their frames.
+
+    Parameters
+    ----------
+    run
+        The analysis, in the result mode.
+    pooled
+        Σx, Σy, Σx², Σy² and Σxy over the n rows of each pair, shape ``(5, pairs)``.
+    n
+        Numbers of rows, public.
+    is_covariance
+        Which of both is opened.
+    """
+    count = n.astype(object)
+    with run.on_shares():
         x, y, xx, yy, xy = (pooled[one] for one in range(5))
         squares = multiply(stack([x, x, y]), stack([y, x, y]))
         joint = xy * count - squares[0]

@@ -36,6 +36,8 @@ from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.results import Result
 from fedstats.schema import Kind
+from fedstats.vertical import moments as linked
+from fedstats.vertical.cohort import VerticalCohort
 from protocols.long import sum_long
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ _SHOWN = 3
 
 
 def describe(
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     columns: Sequence[str] | None = None,
     *,
     by: str | None = None,
@@ -119,6 +121,8 @@ def describe(
     --------
     >>> fs.describe(cohort, ["age", "sbp"], by="arm").to_frame()  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        return linked.describe(cohort, columns, by, disclose)
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         mine: list[_Local] = []
 

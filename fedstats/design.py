@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
 from fedstats._moments import Frame, location_sums, moments, power_sums
-from fedstats.cohort import largest, to_numbers, to_texts
+from fedstats.cohort import largest, require_rows, to_numbers, to_texts
 from fedstats.errors import DataError
 from fedstats.expressions import Array, Contrast, Expression, Inputs, MeanStd, translate
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, parse, used_as
@@ -164,6 +164,7 @@ def agree_design(
     mine: list[_Local] = []
 
     def local() -> Mapping[str, Any]:
+        require_rows(cohort)
         selected = None if check is None else check()
         asked = _asked(formula, needs_response, categorical, further or {})
         part = _Local.build(cohort, asked, missing, selected, needed, largest(run.disclose))

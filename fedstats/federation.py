@@ -9,14 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import pandas as pd
 
 from fedstats.analysis import Analysis
 from fedstats.consent import Consent
 from fedstats.disclosure import Declaration, Leakage, Reveal
-from fedstats.errors import FedStatsError
+from fedstats.errors import DataError, FedStatsError
+from fedstats.ledger import Ledger
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
 from fedstats.rowsets import RowSets
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas.genotypes import Genotypes
     from fedstats.records import Records
+    from fedstats.vertical.cohort import VerticalCohort
     from protocols.mpyc_runtime import MeshRuntime
 
 
@@ -83,23 +85,44 @@ class Federation:
         self.records = records
         self.consent = consent
         #: Columns that the present analysis has asked each cohort for; what rules look at.
-        self.asked_columns: dict[Cohort, set[str]] = {}
+        self.asked_columns: dict[Cohort | VerticalCohort, set[str]] = {}
         #: Columns of numbers whose values it counts, and the narrowest bins.
         self.asked_widths: dict[str, float] = {}
         self._row_sets: RowSets | None = None
+        self._ledger: Ledger | None = None
         self._mesh = mesh
         self._data = dict(data or {})
         self._reveals: list[Reveal] = []
         self._calls = count(1)
         self._started = time.perf_counter()
 
+    @overload
     def cohort(
         self,
         source: str | os.PathLike[str] | pd.DataFrame,
         *,
+        id: str | None = None,
+        levels: Mapping[str, Sequence[str]] | None = None,
+    ) -> Cohort: ...
+
+    @overload
+    def cohort(
+        self,
+        source: str | os.PathLike[str] | pd.DataFrame | None,
+        *,
+        partition: Literal["vertical"],
+        on: str | Sequence[str],
+    ) -> VerticalCohort: ...
+
+    def cohort(
+        self,
+        source: str | os.PathLike[str] | pd.DataFrame | None,
+        *,
         id: str | None = None,  # noqa: A002  (the word that the column has in every cohort)
         levels: Mapping[str, Sequence[str]] | None = None,
-    ) -> Cohort:
+        partition: Literal["horizontal", "vertical"] = "horizontal",
+        on: str | Sequence[str] | None = None,
+    ) -> Cohort | VerticalCohort:
         """Agree with the other sites on the columns of their tables.
 
         Parameters
@@ -112,11 +135,20 @@ class Federation:
         levels
             Levels of categorical columns, where they are known beforehand: they are then not
             exchanged, and a site with any other level is refused.
+        partition
+            ``"horizontal"``: each site has other patients, and the same columns. ``"vertical"``: sites have
+            other columns, of patients that several of them may have. These are linked by private set
+            intersection, and nobody learns which they are; see `protocols.psi.intersection`. A site without a
+            table takes part too, with `source` None.
+        on
+            With ``partition="vertical"``, the columns that identify a patient, at every site that has a
+            table, such as ``["name", "birth_date"]``. They are compared without case, accents, punctuation
+            and leading zeros, and must all agree.
 
         Returns
         -------
-        Cohort
-            This site's rows with the agreed schema.
+        Cohort or VerticalCohort
+            This site's rows with the agreed schema; or its columns, linked.
 
         Raises
         ------
@@ -130,10 +162,22 @@ class Federation:
         Rows of people who have withdrawn consent are left out first, see `fedstats.consent`.
 
         **Leakage.** Every site learns every other site's column names and types. Levels of a
-        categorical column are exchanged only when an analysis uses it.
+        categorical column are exchanged only when an analysis uses it. Where patients are linked, every
+        site learns how many each has, and how many any two, and all, have in common.
         """
         from fedstats.cohort import Cohort
+        from fedstats.vertical.cohort import VerticalCohort
 
+        if partition == "vertical":
+            if id is not None or levels:
+                raise DataError(
+                    "with partition='vertical' patients are named by on=, and levels are not declared"
+                )
+            return VerticalCohort.link(self, source, on or ())
+        if partition != "horizontal" or on is not None or source is None:
+            raise DataError(
+                "on= and a source of None go with partition='vertical'; the other one is 'horizontal'"
+            )
         return Cohort.agree(self, source, id=id, levels=levels or {})
 
     def genotypes(self, path: str | os.PathLike[str]) -> Genotypes:
@@ -220,7 +264,7 @@ class Federation:
         """
         return Analysis(self, declaration, disclose, f"{declaration.name}#{next(self._calls)}")
 
-    def asked(self, cohort: Cohort, name: str) -> None:
+    def asked(self, cohort: Cohort | VerticalCohort, name: str) -> None:
         """Note that a column was asked for; called by the cohort's schema."""
         self.asked_columns.setdefault(cohort, set()).add(name)
 
@@ -234,6 +278,19 @@ class Federation:
         if self._row_sets is None:
             self._row_sets = RowSets.in_memory() if self.records is None else self.records.row_sets()
         return self._row_sets
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was spent of this site's privacy budgets; opened when an analysis first asks for it."""
+        if self._ledger is None:
+            self._ledger = Ledger(None) if self.records is None else self.records.ledger()
+        return self._ledger
+
+    def registered(self, path: Path | None) -> str | None:
+        """Return the name under which this site has registered a file, if it has."""
+        if path is None:
+            return None
+        return next((name for name, its in self._data.items() if its.resolve() == path.resolve()), None)
 
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""
@@ -296,6 +353,9 @@ class Federation:
         if self._row_sets is not None:
             self._row_sets.close()
             self._row_sets = None
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
 
     def __enter__(self) -> Self:
         return self

@@ -143,6 +143,7 @@ class _Rules:
     allow_result: bool = True
     allow_gated: bool = True
     allow_aggregate: bool = True
+    allow_noised: bool = True
     min_sites: int = 3
     colluders: int = 1
     min_rows: int = 0
@@ -246,7 +247,12 @@ class _Rules:
         return use.sites >= self.min_sites
 
     def _needed(self, use: Use) -> int:
-        """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1."""
+        """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1.
+
+        Noise of one site alone is enough: n − t ≥ 1.
+        """
+        if use.disclose == "noised":
+            return self.colluders + 1
         return self.colluders + 2 if use.disclose == "aggregate" else 2 * self.colluders + 1
 
     def refusal(self, use: Use, rule: str, why: str) -> PolicyError:
@@ -263,8 +269,8 @@ class FederationPolicy(_Rules):
 
     Attributes
     ----------
-    allow_result, allow_gated, allow_aggregate, min_sites, colluders, min_rows, min_pooled_rows, \
-    max_parameters, max_site_share, max_row_share, max_digits
+    allow_result, allow_gated, allow_aggregate, allow_noised, min_sites, colluders, min_rows, \
+    min_pooled_rows, max_parameters, max_site_share, max_row_share, max_digits
         As for `SitePolicy`, whose defaults for the number of sites are the stricter ones.
     min_cell
         Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
@@ -286,8 +292,9 @@ class SitePolicy(_Rules):
 
     Attributes
     ----------
-    allow_result, allow_gated, allow_aggregate
-        Which modes of disclosure may be used. The last one opens pooled sufficient statistics to all sites.
+    allow_result, allow_gated, allow_aggregate, allow_noised
+        Which modes of disclosure may be used. The third opens pooled sufficient statistics to all sites, and
+        the last sums with noise (`fedstats.privacy`): alone it lets differentially private results pass only.
     min_sites
         Analyses over fewer sites are refused.
     colluders
@@ -436,6 +443,8 @@ class SitePolicy(_Rules):
             )
 
     def _check_two(self, use: Use) -> None:
+        if use.disclose == "noised":
+            return  # whoever subtracts its own rows and noise is left with the other's, and enough noise
         if use.disclose != "aggregate":
             raise PolicyError(
                 f"{use.analysis}: disclose={use.disclose!r} computes on shares, which hide nothing between "
@@ -448,10 +457,13 @@ class SitePolicy(_Rules):
             )
 
     def _enough_sites(self, use: Use) -> bool:
-        return super()._enough_sites(use) or (use.sites == 2 and self.allow_two_site_sums)
+        return super()._enough_sites(use) or (use.sites == 2 and self._allows_two(use))
 
     def _needed(self, use: Use) -> int:
-        return 2 if use.sites == 2 and self.allow_two_site_sums else super()._needed(use)
+        return 2 if use.sites == 2 and self._allows_two(use) else super()._needed(use)
+
+    def _allows_two(self, use: Use) -> bool:
+        return self.allow_two_site_sums or use.disclose == "noised"
 
 
 def _kind(rule: Field[Any]) -> type:

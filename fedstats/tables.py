@@ -20,6 +20,8 @@ from fedstats._selection import PUBLISHED, Wanted, check_distinct, select
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.results import Result
+from fedstats.vertical import tables as linked
+from fedstats.vertical.cohort import VerticalCohort
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +96,9 @@ def value_counts(
         )
 
 
-def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "result") -> CrosstabResult:
+def crosstab(
+    cohort: Cohort | VerticalCohort, columns: Sequence[str], *, disclose: Disclose = "result"
+) -> CrosstabResult:
     """Count the rows of all sites that have each combination of levels, with margins of every order.
 
     Parameters
@@ -131,16 +135,13 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
             raise DataError("a crosstab has two columns at least: for one there is value_counts")
         return Wanted(categorical=names)
 
+    if isinstance(cohort, VerticalCohort):
+        return linked.crosstab(cohort, columns, disclose)
     with cohort.federation.analysis(CROSSTAB, disclose) as run:
         chosen = select(run, cohort, f"columns={columns!r}", wanted)
         names = list(columns)
         levels = tuple(chosen.levels[name] for name in names)
-        shape = tuple(len(its) + 1 for its in levels)
-        if np.prod([float(extent) for extent in shape]) > MAX_CELLS:
-            raise DataError(
-                f"the table of {', '.join(map(repr, names))} has {' × '.join(map(str, shape))} cells, "
-                f"margins included, more than {MAX_CELLS:,}: group levels, or leave out a column"
-            )
+        shape = shape_of(names, levels)
         table = with_margins(chosen.table(names))
         opened = open_cells(run, table.ravel(), lines_of(shape)).reshape(*shape)
         return CrosstabResult(
@@ -150,6 +151,17 @@ def crosstab(cohort: Cohort, columns: Sequence[str], *, disclose: Disclose = "re
             min_cell=run.federation.shared_policy.min_cell,
             counts=opened,
         )
+
+
+def shape_of(names: Sequence[str], levels: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Return the shape of a table with its margins, refusing one that is too large."""
+    shape = tuple(len(its) + 1 for its in levels)
+    if np.prod([float(extent) for extent in shape]) > MAX_CELLS:
+        raise DataError(
+            f"the table of {', '.join(map(repr, names))} has {' × '.join(map(str, shape))} cells, "
+            f"margins included, more than {MAX_CELLS:,}: group levels, or leave out a column"
+        )
+    return shape
 
 
 def nullable(counts: Counts) -> pd.arrays.IntegerArray:

@@ -160,7 +160,7 @@ class Figures:
                 for name, comparison in self.comparisons.items()
             },
             "revealed": {
-                name: [asdict(reveal) for reveal in leakage] for name, leakage in self.first.leakage.items()
+                name: [reveal.to_dict() for reveal in leakage] for name, leakage in self.first.leakage.items()
             },
         }
 

@@ -81,7 +81,7 @@ def agree(
     mine: list[Scored] = []
 
     def local() -> Mapping[str, Any]:
-        values = _numbers(cohort, score, largest(run.disclose))
+        values = score_values(cohort, score, largest(run.disclose))
         events = cohort.numbers(outcome)
         complete = ~(np.isnan(values) | np.isnan(events))
         values, events = values[complete], events[complete]
@@ -123,7 +123,7 @@ def check_probabilities(score: Array) -> None:
         raise DataError(f"scores of {outside} rows of this site are no probabilities between 0 and 1")
 
 
-def _numbers(cohort: Cohort, score: Score, most: float) -> Array:
+def score_values(cohort: Cohort, score: Score, most: float) -> Array:
     """Return a score for each row of this site, NaN where missing."""
     if isinstance(score, str):
         return cohort.numbers(score, most)

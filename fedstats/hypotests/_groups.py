@@ -19,6 +19,7 @@ from fedstats.errors import DataError, PolicyError
 from fedstats.expressions import Array
 from fedstats.hypotests._result import Options, call_text, check_options
 from fedstats.schema import Schema
+from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -112,7 +113,7 @@ def agree(
     part = _selection.select(run, cohort, call, wanted)
     levels = part.levels[by]
     labels = levels if chosen is None else tuple(chosen)
-    _check_labels(by, labels, levels, exactly)
+    check_labels(by, labels, levels, exactly)
     x, codes = part.numbers[column], part.codes[by]
     present = ~np.isnan(x)
     values = [x[present & (codes == levels.index(label))] for label in labels]
@@ -154,7 +155,8 @@ def require_numbers(schema: Schema, name: str) -> str:
     return name
 
 
-def _check_labels(by: str, labels: tuple[str, ...], levels: tuple[str, ...], exactly: int | None) -> None:
+def check_labels(by: str, labels: tuple[str, ...], levels: tuple[str, ...], exactly: int | None) -> None:
+    """Refuse groups that are no levels of a column, or not as many as a test needs."""
     unknown = [label for label in labels if label not in levels]
     if unknown:
         raise DataError(
@@ -189,7 +191,7 @@ def open_sizes(run: Analysis, part: Groups) -> pd.Series[int]:
 
 
 def open_enough(
-    run: Analysis, label: str, counts: NDArray[np.int64], names: Sequence[str]
+    run: Analysis, label: str, counts: NDArray[np.int64] | SecretArray, names: Sequence[str]
 ) -> NDArray[np.int64]:
     """Return pooled counts, none below `min_cell`; see `open_sizes`."""
     least = run.federation.shared_policy.min_cell

@@ -19,7 +19,16 @@ from scipy import stats
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.hypotests import _groups, _moments
 from fedstats.hypotests._moments import GroupMoments, Numbers
-from fedstats.hypotests._result import Alternative, ConfidenceInterval, HypothesisTest, interval, tail
+from fedstats.hypotests._result import (
+    Alternative,
+    ConfidenceInterval,
+    HypothesisTest,
+    Options,
+    interval,
+    tail,
+)
+from fedstats.vertical import groups as linked
+from fedstats.vertical.cohort import VerticalCohort
 from protocols.floating import sqrt
 
 if TYPE_CHECKING:
@@ -62,7 +71,7 @@ PAIRED = Declaration("ttest_rel", ONE.aggregate, ONE.result, published=_groups.P
 
 
 def ttest_ind(
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     column: str,
     *,
     by: str,
@@ -122,6 +131,8 @@ def ttest_ind(
     >>> test = fs.ttest_ind(cohort, "sbp", by="arm", equal_var=False)  # doctest: +SKIP
     >>> test.pvalue, test.confidence_interval(0.95)  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        return _of_linked(cohort, column, by, groups, equal_var, alternative, disclose)
     with cohort.federation.analysis(STUDENT if equal_var else WELCH, disclose) as run:
         part = _groups.agree(
             run,
@@ -236,6 +247,31 @@ def ttest_rel(
             run, cohort, column, other, options={"alternative": (alternative, Alternative)}, is_shared=True
         )
         return _one_sample(run, part, 0.0, f"Paired t-test of {part.labels[0]}", alternative)
+
+
+def _of_linked(
+    cohort: VerticalCohort,
+    column: str,
+    by: str,
+    groups: Sequence[str] | None,
+    equal_var: bool,
+    alternative: Alternative,
+    disclose: Disclose,
+) -> TTestResult:
+    """Compare two groups of linked patients."""
+    declared = STUDENT if equal_var else WELCH
+    declaration = Declaration("vertical.ttest_ind", result=declared.result, published=linked.PUBLISHED)
+    with cohort.federation.analysis(declaration, disclose) as run:
+        options: Options = {"equal_var": (equal_var, bool), "alternative": (alternative, Alternative)}
+        part, sizes, found = linked.grouped(run, cohort, column, by, groups, options)
+        results = {
+            "difference": found.distance[0] - found.distance[1],
+            **(_student if equal_var else _welch)(found),
+        }
+        name = "Student's t-test" if equal_var else "Welch's t-test"
+        return _finished(
+            run, part, sizes, found, results, title=f"{name} of {column} by {by}", alternative=alternative
+        )
 
 
 def _one_sample(

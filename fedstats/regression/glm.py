@@ -36,6 +36,8 @@ from fedstats.regression._glm_results import FittedModel, GLMResult
 from fedstats.regression._glm_rows import GLMRows, check_mean, maximise_from, units
 from fedstats.regression._links import Link
 from fedstats.regression._rows import Clusters, CovType
+from fedstats.vertical import generalised as linked
+from fedstats.vertical.cohort import VerticalCohort
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -65,7 +67,7 @@ _EXACT = 1e-18
 
 def glm(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     family: str = "gaussian",
     link: str | None = None,
@@ -160,6 +162,11 @@ def glm(
     >>> fit = fs.glm("deaths ~ age + C(sex)", cohort, family="poisson", exposure="years")  # doctest: +SKIP
     >>> fit.ratios()  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        given = {"offset": offset, "exposure": exposure, "weights": weights, "groups": groups}
+        if cov_type != "nonrobust" or any(its is not None for its in given.values()):
+            raise DataError(f"models of linked columns have no {', '.join(given)}, and cov_type='nonrobust'")
+        return linked.glm(formula, cohort, family, link, missing, maxiter, disclose)
     declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
     chosen: list[tuple[Family, Link]] = []
 

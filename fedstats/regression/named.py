@@ -12,11 +12,12 @@ from fedstats.regression.glm import glm
 
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
+    from fedstats.vertical.cohort import VerticalCohort
 
 
 def logit(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     offset: str | None = None,
     cov_type: CovType = "nonrobust",
@@ -59,7 +60,7 @@ def logit(
 
 def poisson(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     offset: str | None = None,
     exposure: str | None = None,

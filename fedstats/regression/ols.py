@@ -30,6 +30,8 @@ from fedstats.expressions import Array
 from fedstats.regression import _equations, _on_shares, _orthonormal, _rows, _weights
 from fedstats.regression._results import CovType, OLSResult
 from fedstats.regression._weights import Weighting
+from fedstats.vertical import linear as linked
+from fedstats.vertical.cohort import VerticalCohort
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -70,7 +72,7 @@ _SPANNED = 1e-16
 
 def ols(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     cov_type: CovType = "nonrobust",
     groups: str | None = None,
@@ -143,6 +145,8 @@ def ols(
     >>> fit = fs.ols("ltg ~ age + bmi", cohort)  # doctest: +SKIP
     >>> fit.params, fit.conf_int()  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        return linked.ols(formula, cohort, cov_type, missing, disclose)
     return least_squares(formula, cohort, None, cov_type, groups, missing, disclose)
 
 

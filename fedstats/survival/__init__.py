@@ -2,6 +2,7 @@
 
 from fedstats.survival._cox_results import CoxResult
 from fedstats.survival.aalen_johansen import AalenJohansenResult, aalen_johansen
+from fedstats.survival.concordance import ConcordanceResult, concordance
 from fedstats.survival.coxph import coxph
 from fedstats.survival.kaplan_meier import KaplanMeierResult, kaplan_meier
 from fedstats.survival.logrank import LogRankResult, logrank
@@ -10,12 +11,14 @@ from fedstats.survival.rmst import RMSTResult, rmst
 
 __all__ = [
     "AalenJohansenResult",
+    "ConcordanceResult",
     "CoxResult",
     "KaplanMeierResult",
     "LogRankResult",
     "NelsonAalenResult",
     "RMSTResult",
     "aalen_johansen",
+    "concordance",
     "coxph",
     "kaplan_meier",
     "logrank",

@@ -13,6 +13,7 @@ from fedstats import _table, design
 from fedstats._normal_tests import NormalTests
 from fedstats.expressions import Array
 from fedstats.formula import Coding
+from fedstats.levels import canonical
 from fedstats.results import Result
 
 if TYPE_CHECKING:
@@ -40,9 +41,14 @@ class CoxResult(NormalTests, Result):
     ph_test
         Tests of proportional hazards by term, and of all together: ``statistic, df, pvalue``; None unless
         asked for.
+    concordance, concordance_std_err
+        Harrell's, of the linear predictor; NaN unless asked for.
     baseline
-        Cumulative baseline hazard at the pooled mean covariates, by stratum and time; None in the result
-        mode.
+        By stratum and time ``cumulative_hazard, survival`` of rows with the covariates `reference`: at all
+        times of events, or in the result mode at the declared times, None without, with ``at_risk``, and
+        missing where too few are.
+    reference
+        The pooled mean of each covariate; in the result mode near it.
     coding
         How rows are coded, for `predict`.
     """
@@ -63,7 +69,10 @@ class CoxResult(NormalTests, Result):
     llf: float
     llnull: float
     ph_test: pd.DataFrame | None = field(repr=False)
+    concordance: float
+    concordance_std_err: float
     baseline: pd.DataFrame | None = field(repr=False)
+    reference: pd.Series[float] = field(repr=False)
     coding: Coding = field(repr=False)
 
     @property
@@ -125,6 +134,43 @@ class CoxResult(NormalTests, Result):
         predicted[positions] = X[:, X.shape[1] - len(self.params) :] @ self.params.to_numpy()
         return pd.Series(predicted, index=frame.index, name="log hazard ratio")
 
+    def predict_survival(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return survival of rows of this site at the times of `baseline`; nothing is sent.
+
+        Parameters
+        ----------
+        frame
+            Has every column of the formula, and that of the strata.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each time and a column for each row of the frame: exp(−H·e^((x − reference)'β)), missing
+            where a column is, where the baseline is not told, or for a stratum that the fit did not have.
+
+        Raises
+        ------
+        DataError
+            As of `predict`.
+        ValueError
+            The baseline hazard was not opened.
+        """
+        if self.baseline is None:
+            raise ValueError("the baseline hazard was not opened: give times to coxph")
+        at_reference = self.reference.to_numpy() @ self.params.to_numpy()
+        ratio = np.exp(self.predict(frame).to_numpy() - at_reference)
+        hazard = self.baseline["cumulative_hazard"]
+        if self.strata is None:
+            of_rows = pd.DataFrame(dict.fromkeys(range(len(frame)), hazard))
+        else:
+            wide = hazard.reset_index().pivot_table("cumulative_hazard", "time", self.strata, dropna=False)
+            if "at_risk" not in self.baseline:  # steps at the events of each stratum
+                wide = wide.ffill().fillna(0.0)
+            levels = [None if pd.isna(value) else canonical(value) for value in frame[self.strata]]
+            of_rows = wide.reindex(columns=levels)
+        survival = np.exp(-of_rows.to_numpy(float) * ratio)
+        return pd.DataFrame(survival, index=of_rows.index, columns=frame.index)
+
     def to_frame(self) -> pd.DataFrame:
         """Return the coefficients: estimate, hazard ratio, standard error, statistic, p-value, interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
@@ -147,6 +193,9 @@ class CoxResult(NormalTests, Result):
             ("df", len(self.params)),
             ("P(χ²)", self.llr_pvalue),
         ]
+        if not np.isnan(self.concordance):
+            pairs.append(("Concordance", self.concordance))
+            pairs.append(("Its standard error", self.concordance_std_err))
         strata = f", stratified by {self.strata}" if self.strata else ""
         lines = [f"Proportional hazards: {self.formula}{strata}", "", *_table.pair_lines(pairs, digits=5)]
         lines += ["", *_table.frame_lines(self.to_frame(), digits=5)]

@@ -317,11 +317,11 @@ class SharedModel:
             secret = coefficients(self._inverse.times(self._found.score.reshape(-1, 1))[:, 0])
         return self.run.reveal({"steps": secret}, part=number)["steps"]
 
-    def finish(self) -> Estimates:
-        """Open variances and likelihoods at the last β."""
+    def finish(self, meat: LongArray | None = None) -> Estimates:
+        """Open variances and likelihoods at the last β; given Σ rr' of score residuals, a sandwich's."""
         p, rows = len(self.names), self.rows
         with self.run.on_shares():
-            matrix = self._inverse.sandwich(L=np.eye(p))
+            matrix = self._inverse.sandwich(meat, L=np.eye(p))
             ones = np.ones((1, len(rows.z)))
             counts = np.concatenate([rows.at_risk(ones), rows.dying(ones)[:, self._tied]], axis=1)
             at_null = np.zeros(p), self._shared_sums(counts)[0]

@@ -20,7 +20,9 @@ from fedstats.expressions import Array
 from fedstats.survival._prefix import Numbers
 from fedstats.survival._risk import Counts, RiskTable, shared_table
 from fedstats.survival._times import Codes, Times
-from protocols.secret import SecretArray, stack
+from protocols.floating import SecretFloat, floating, where
+from protocols.long import LongArray, lengthen, stack
+from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -34,9 +36,12 @@ CURVES: Mapping[str, str] = {
 
 
 class Estimator(Protocol):
-    """Value and variance at positions of the grid, of shape ``(groups, curves, positions)`` each."""
+    """Value and variance at positions of the grid, of shape ``(groups, curves, positions)`` each.
 
-    def __call__(self, table: RiskTable[Numbers], at: Codes) -> tuple[Numbers, Numbers]: ...
+    On shares a `SecretArray` and, of sums of products, a `LongArray`.
+    """
+
+    def __call__(self, table: RiskTable[Numbers], at: Codes) -> tuple[Numbers, Any]: ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -134,10 +139,9 @@ def at_times(
     if kept.any():
         with run.on_shares():
             table = shared_table(run, times, kept)
-            estimates = stack(estimator(table, at))
-            visible = 1 - (table.n[:, at] < enough)
-            shown = {"curve": visible[:, np.newaxis] * estimates, "at risk": visible * table.n[:, at]}
-            opened = run.reveal(shown | more(table))
+            few = table.n[:, at] < enough
+            curve = visible_floats(few[:, np.newaxis], *estimator(table, at))
+            opened = run.reveal({"curve": curve, "at risk": (1 - few) * table.n[:, at], **more(table)})
         at_risk[kept] = np.where(opened["at risk"] == 0, np.nan, opened["at risk"])
         values[:, kept] = opened["curve"]
         values[:, np.isnan(at_risk)[:, np.newaxis].repeat(curves, axis=1)] = np.nan
@@ -148,6 +152,15 @@ def at_times(
         for number in range(curves)
     ]
     return found, at_risk, opened
+
+
+def visible_floats(few: SecretArray, value: SecretArray, variance: LongArray) -> SecretFloat:
+    """Return values and variances, stacked, as they are opened: to so many digits, however small they are.
+
+    Where a secret bit says that few are at risk they are 0.
+    """
+    shown: SecretFloat = where(few, 0.0, floating(stack([lengthen(value), variance])))
+    return shown
 
 
 def log_log_interval(probability: Array, variance: Array, alpha: float) -> tuple[Array, Array]:

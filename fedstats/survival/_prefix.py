@@ -5,13 +5,16 @@ The estimators of this package are written once, on these and on ``+ - *``.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fedstats.expressions import Array
 from fedstats.survival._times import Codes
 from protocols import field
+from protocols.engine import Engine
+from protocols.fixed import Format
+from protocols.long import lengthen
 from protocols.secret import SecretArray, concatenate, inner, public
 
 #: Public numbers, or shares of them.
@@ -19,6 +22,13 @@ Numbers = TypeVar("Numbers", Array, SecretArray)
 
 #: Fractional bits of shared probabilities: products of two still fit, for up to ten parties.
 FRACTION = 37
+
+
+def finest(engine: Engine) -> int:
+    """Return the most fractional bits of probabilities of which products can be masked."""
+    return (engine.room - 5) // 2
+
+
 #: Room for the last places of numbers that are 1 at most.
 ONE = 1.0 + 2.0**-16
 
@@ -57,8 +67,15 @@ def remaining_sum(x: Numbers) -> Numbers:
     return cumulative_sum(x[..., ::-1])[..., ::-1]
 
 
-def sums_of_products(x: Numbers, y: Numbers, at: Codes, *, bound: float) -> Numbers:
-    """Return Σ x·y over the entries up to each of some positions, along the last axis.
+def exact(x: Numbers) -> Any:
+    """Return public numbers as they are, and shared ones as a `LongArray`, whose products are not rounded."""
+    return lengthen(x) if isinstance(x, SecretArray) else x
+
+
+def sums_of_products(x: Numbers, y: Numbers, at: Codes, *, bound: float) -> Any:
+    """Return Σ x·y over the entries up to each of some positions, along the last axis; of shares, `exact`.
+
+    Variances are such sums. Those of rare events are small, and rounded products would be too coarse.
 
     Parameters
     ----------
@@ -71,7 +88,7 @@ def sums_of_products(x: Numbers, y: Numbers, at: Codes, *, bound: float) -> Numb
 
     Notes
     -----
-    Shares take one round and one element a position: every stretch between two positions is one inner
+    Shares take two rounds and two elements a position: every stretch between two positions is one inner
     product.
     """
     if not isinstance(x, SecretArray):
@@ -81,8 +98,11 @@ def sums_of_products(x: Numbers, y: Numbers, at: Codes, *, bound: float) -> Numb
     cells = edges[:-1, np.newaxis] + np.arange(longest)
     size = x.shape[-1]
     cells = np.where(cells < edges[1:, np.newaxis], cells, size)  # the entry of zeros
-    stretches = inner(_with_zero(x)[..., cells], _with_zero(y)[..., cells], bound=bound)
-    return cumulative_sum(stretches)
+    fraction = x.format.fraction + y.format.fraction
+    # As integers: the products are exact, and need no mask.
+    left, right = (SecretArray(z.engine, _with_zero(z).shares) for z in (x, y))
+    stretches = cumulative_sum(inner(left[..., cells], right[..., cells]))
+    return lengthen(SecretArray(x.engine, stretches.shares, Format.of(bound, fraction)))
 
 
 def before(x: Numbers, first: int) -> Numbers:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats.survival._prefix import FRACTION, ONE, Numbers
+from fedstats.survival._prefix import ONE, Numbers, finest
 from fedstats.survival._times import Codes, Times
 from protocols.compare import is_zero
 from protocols.divide import reciprocal
@@ -131,6 +131,6 @@ def shared_table(run: Analysis, times: Times, kept: NDArray[np.bool_]) -> RiskTa
     inverse = reciprocal((parts + is_zero(parts)).assume(rows), least=1)
     # Whole numbers times reciprocals are exact: where there is no event, d/n is 0 without a rounding.
     exact = d * inverse[0][:, np.newaxis]
-    hazard = exact.assume(ONE).rescale(FRACTION)
-    short = inverse.assume(ONE).rescale(FRACTION)
+    hazard = exact.assume(ONE).rescale(finest(engine))
+    short = inverse.assume(ONE).rescale(finest(engine))
     return RiskTable(n, d, hazard, short[0], short[1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ def nelson_aalen(
     -----
     **Leakage.** As for `kaplan_meier`, without quantiles; variances are those of the hazard.
 
-    Cost: 10 rounds with ``"aggregate"``, about 65 with ``"result"``; bytes as for `kaplan_meier`.
+    Cost: 10 rounds with ``"aggregate"``, 85 to 100 with ``"result"``; bytes as for `kaplan_meier`.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def nelson_aalen(
         )
 
 
-def estimate(table: RiskTable[Numbers], at: Codes) -> tuple[Numbers, Numbers]:
+def estimate(table: RiskTable[Numbers], at: Codes) -> tuple[Numbers, Any]:
     """Return Σ d/n and Σ d/n² up to positions, see `Estimator`."""
     hazard = table.all_hazard
     variance = sums_of_products(hazard, table.per_row, at, bound=3)

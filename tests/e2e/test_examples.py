@@ -28,8 +28,18 @@ def test_every_example_is_tested() -> None:
         "gwas_pipeline.py",
         "trial.py",
         "table1.py",
+        "linked_registries.py",
         "risk_model.py",
+        "private_registry.py",
     }
+
+
+def test_private_registry() -> None:
+    printed = run("private_registry.py")
+    assert "mean: ρ = 0.05, (ε, δ) = (1.47, 1e-06)" in printed
+    assert "Kaplan–Meier curve of time over 3 sites, by sex" in printed
+    assert "Left of the budget: 0.05" in printed
+    assert "Refused: privacy.crosstab#6 costs rho = 0.1" in printed
 
 
 def test_three_hospitals() -> None:
@@ -75,6 +85,17 @@ def test_trial_prints_what_its_docstring_says() -> None:
     assert run("trial.py").strip() == textwrap.dedent(shown).strip()
 
 
+def test_linked_registries() -> None:
+    shown = (
+        (EXAMPLES / "linked_registries.py")
+        .read_text(encoding="utf-8")
+        .split("It prints::")[1]
+        .split('"""')[0]
+    )
+    printed = re.sub(r"Cost: .*", "Cost: …", run("linked_registries.py"))
+    assert printed.strip() == textwrap.dedent(shown).strip()
+
+
 def test_table1() -> None:
     shown = (EXAMPLES / "table1.py").read_text(encoding="utf-8").split("It prints::")[1].split('"""')[0]
     printed = re.sub(r"Cost: .*", "Cost: …", run("table1.py")).splitlines()
@@ -96,6 +117,8 @@ def test_cancer_registry() -> None:
     assert "F 0.5   108" in printed  # median survival of women in months
     assert re.search(r"120.0\s+0.48049\s+0.073886\s+0.57518\s+0.05531\n", printed)
     assert "C(sex)[T.M]  0.49287      1.637   0.067562" in printed
+    # concordance(coxph(Surv(pmax(futime, 1), death) ~ age + sex + hgb, mgus2))
+    assert re.search(r"Concordance\s+0\.69155\n", printed)
 
 
 def test_multicentre(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def frame(rows: int = 80) -> pd.DataFrame:
             "time": chance.integers(1, 30, rows),
             "status": chance.integers(0, 2, rows),
             "cause": chance.integers(0, 3, rows),
+            "patient": np.arange(rows) // 2,
             "arm": [*"ab"] * (rows // 2),
             "x": np.round(chance.uniform(1e5, 9e5, rows), 4),
         }
@@ -63,13 +64,27 @@ def test_recorded_reveals_are_the_declared_ones(function, options, declared: Dec
 
 @pytest.mark.parametrize(
     ("mode", "options"),
-    [("result", {}), ("result", {"ph_test": "rank"}), ("aggregate", {"ph_test": "rank", "robust": True})],
+    [
+        ("result", {}),
+        ("result", {"ph_test": "rank"}),
+        ("result", {"concordance": True, "times": [5, 10, 15]}),
+        ("result", {"robust": True}),
+        ("result", {"cluster": "patient", "robust": True}),
+        ("aggregate", {"ph_test": "rank", "robust": True}),
+        ("aggregate", {"concordance": True}),
+    ],
 )
 def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
     def run(federation: fs.Federation, data: pd.DataFrame) -> fs.CoxResult:
         return fs.coxph("center(x) + arm", federation.cohort(data), disclose=mode, **TIMES, **options)
 
-    declared = declaration(robust="robust" in options, tested="ph_test" in options)
+    declared = declaration(
+        robust="robust" in options,
+        tested="ph_test" in options,
+        concordance="concordance" in options,
+        baseline="times" in options,
+        clusters="cluster" in options,
+    )
     [first, *_] = fs.simulate(run, split(frame(), [5, 20]))
     assert first.leakage.labels == {*declared.opened(mode), *declared.published}
     assert {*design.AGGREGATE} < first.leakage.labels
@@ -78,6 +93,10 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
         assert sizes["steps"] == 2 * first.steps
         assert (sizes["variances"], sizes["log-likelihood"]) == (2, 2)
         assert "risk sets" not in sizes
+        if "times" in options:
+            assert (sizes["baseline"], sizes["at risk"]) == (3, 3)
+    if "concordance" in options:
+        assert sizes["concordance"] == 2
 
 
 def test_nothing_but_the_statistic_is_opened_by_a_log_rank_test() -> None:
@@ -100,4 +119,4 @@ def test_rounds() -> None:
 
 
 #: Kaplan–Meier and log-rank, aggregate and result mode; those on shares grow with the logarithm of the grid.
-ROUNDS = [10, 88, 10, 80]
+ROUNDS = [10, 124, 10, 80]

@@ -5,6 +5,8 @@ Figures of R were printed with ``options(digits=12)`` by the commands that are q
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,39 +126,132 @@ def test_intervals_strata_and_tests_of_proportionality(sites: int) -> None:
 
 def test_robust_errors_by_cluster() -> None:
     # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex) + cluster(id), cgd); summary(f)$coef
-    found = pooled(
-        lambda c: fs.coxph(
-            "treat + age",
-            c,
-            duration="tstop",
-            event="status",
-            entry="tstart",
-            strata="sex",
-            cluster="id",
-            disclose="aggregate",
-        ),
-        cgd(3),
-    )
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}
+    found, result = in_both_modes("treat + age", cgd(3), cluster="id", **options)
     assert found.bse.tolist() == pytest.approx([0.3167624483588, 0.0141173788172], rel=EXACT)
     assert found.pvalues.tolist() == pytest.approx([0.000365752484519, 0.041199855695994], rel=EXACT)
     assert found.robust
-    with pytest.raises(fs.DisclosureError, match="robust standard errors knows no disclosure mode 'result'"):
-        pooled(lambda c: fs.coxph("age", c, duration="tstop", event="status", robust=True), cgd(3))
+    assert result.cost.rounds < 300 + 250 * result.steps
+
+
+def test_robust_errors_of_strata_and_ties() -> None:
+    """A stratum of one row; rows that leave before the first event of their stratum; a site without any."""
+    frame = cancer().dropna().assign(time=lambda f: np.ceil(f.time / 60))
+    for ties in ("efron", "breslow"):
+        options = {"duration": "time", "event": "status", "strata": "ecog", "ties": ties}
+        in_both_modes("age", split(frame, [0, 60]), robust=True, **options)
+
+
+def test_robust_errors_with_late_entry() -> None:
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "robust": True}
+    in_both_modes("treat + age", cgd(3), **options)
 
 
 def test_robust_errors_and_baseline_hazard() -> None:
     # f <- coxph(Surv(time, status) ~ age + sex + ph.ecog, lung, robust = TRUE); summary(f)$coef; basehaz(f)
-    found = pooled(
-        lambda c: fs.coxph(
-            "age + sex + ecog", c, duration="time", event="status", robust=True, disclose="aggregate"
-        ),
-        split(cancer(), [2, 90]),
+    found, result = in_both_modes(
+        "age + sex + ecog", split(cancer(), [2, 90]), duration="time", event="status", robust=True
     )
     errors = [0.00988139278009, 0.16474842795208, 0.12415884861318]
     assert found.bse.tolist() == pytest.approx(errors, rel=EXACT)
     assert found.cov_params().loc["age", "ecog"] == pytest.approx(-2.09360415669e-04, rel=EXACT)
+    assert result.cost.rounds < 300 + 250 * result.steps
     hazard = found.baseline["cumulative_hazard"].loc[[11, 310, 883]]
     assert hazard.tolist() == pytest.approx([0.0159480841071, 0.6856421458062, 2.9801799047535], rel=EXACT)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_baseline_hazard_and_concordance(ties: str) -> None:
+    # f <- coxph(Surv(time, status) ~ age + sex + ph.ecog, lung, ties = ties)
+    # x <- data.frame(age = 60, sex = 1, ph.ecog = 1)
+    # summary(survfit(f, newdata = x), times = c(100, 300, 500))$cumhaz; f$concordance
+    expected = {
+        "efron": [0.1614150833470, 0.7607268082767, 1.5054128620969],
+        "breslow": [0.161101175655, 0.759530012054, 1.503121363743],
+    }[ties]
+    rows = pd.DataFrame({"age": [60, 60], "sex": [1, 1], "ecog": [1, np.nan]})
+    times = [100, 300, 500, 1020]
+
+    def run(mode: str) -> tuple[fs.CoxResult, pd.DataFrame]:
+        def program(federation: fs.Federation, data: pd.DataFrame) -> tuple[fs.CoxResult, pd.DataFrame]:
+            fit = fs.coxph(
+                "age + sex + ecog",
+                federation.cohort(data),
+                duration="time",
+                event="status",
+                ties=ties,
+                times=times,
+                concordance=ties == "efron",
+                disclose=mode,
+            )
+            return fit, fit.predict_survival(rows)
+
+        return fs.simulate(program, split(cancer(), [2, 90]))[0]
+
+    aggregate, curve = run("aggregate")
+    every = curve.reindex(sorted({*curve.index, *times})).ffill().loc[times[:3]]
+    np.testing.assert_allclose(-np.log(every[0]), expected, rtol=EXACT)
+    result, shown = run("result")
+    np.testing.assert_allclose(-np.log(shown[0].iloc[:3]), expected, rtol=RTOL)
+    assert shown[1].isna().all()
+    assert curve[1].isna().all()
+    # One row is at risk at the last time: nothing of it is told.
+    assert result.baseline["at_risk"].iloc[:3].tolist() == [196, 92, 41]
+    assert result.baseline.iloc[3].isna().all()
+    assert result.reference["sex"] != aggregate.reference["sex"]
+    if ties == "efron":
+        for fit in (aggregate, result):
+            assert fit.concordance == pytest.approx(0.637135493, rel=1e-8)
+            assert fit.concordance_std_err == pytest.approx(0.0250679738531, rel=1e-8)
+        assert "Concordance" in result.summary()
+    else:
+        assert np.isnan(aggregate.concordance)
+
+
+def test_baseline_hazards_of_strata() -> None:
+    # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex), cgd); concordance(f), sqrt(var)
+    # x <- data.frame(treat = "placebo", age = 10, sex = c("male", "female"))
+    # summary(survfit(f, newdata = x[i, ]), times = c(100, 200, 300))$cumhaz
+    expected = np.array(
+        [
+            [0.251381118392, 0.464769994485, 1.000199919869],
+            [0.149857252961, 0.529507560457, 0.807859418166],
+        ]
+    )
+    rows = pd.DataFrame({"treat": "placebo", "age": 10, "sex": ["male", "female", "unknown"]})
+    times = [100, 200, 300]
+
+    def program(
+        mode: str, federation: fs.Federation, data: pd.DataFrame
+    ) -> tuple[fs.CoxResult, pd.DataFrame]:
+        fit = fs.coxph(
+            "treat + age",
+            federation.cohort(data),
+            duration="tstop",
+            event="status",
+            entry="tstart",
+            strata="sex",
+            times=times,
+            concordance=mode == "result",
+            disclose=mode,
+        )
+        return fit, fit.predict_survival(rows)
+
+    for mode, rtol in (("aggregate", EXACT), ("result", RTOL)):
+        [(fit, curves), *_] = fs.simulate(partial(program, mode), cgd(3))
+        found = curves.reindex(sorted({*curves.index, *times})).ffill().loc[times]
+        np.testing.assert_allclose(-np.log(found[[0, 1]].to_numpy().T), expected, rtol=rtol)
+        assert curves[2].isna().all()
+    assert fit.baseline.index.names == ["sex", "time"]
+    found = [fit.concordance, fit.concordance_std_err]
+    assert found == pytest.approx([0.6587125416204, 0.0377062830463], rel=1e-8)
+
+
+def test_no_baseline_unless_asked_for() -> None:
+    fit = pooled(lambda c: fs.coxph("age", c, duration="time", event="status"), split(cancer(), [50, 60]))
+    assert fit.baseline is None
+    with pytest.raises(ValueError, match="give times to coxph"):
+        fit.predict_survival(cancer())
 
 
 def test_far_and_large_covariates_and_an_outlier() -> None:
@@ -221,4 +316,11 @@ def test_few_values_stand_for_many_ties() -> None:
 @pytest.mark.slow
 def test_seven_sites_and_many_ties() -> None:
     frame = veteran().assign(time=lambda f: np.ceil(f.time / 100))
-    in_both_modes("age + karno", split(frame, [12] * 6), duration="time", event="status")
+    options = {"duration": "time", "event": "status", "robust": True, "times": [1, 2], "concordance": True}
+    aggregate, result = in_both_modes("age + karno", split(frame, [12] * 6), **options)
+    np.testing.assert_allclose(
+        np.log(result.baseline["cumulative_hazard"]) - result.reference @ result.params,
+        np.log(aggregate.baseline["cumulative_hazard"].iloc[:2]) - aggregate.reference @ aggregate.params,
+        rtol=RTOL,
+    )
+    assert result.concordance == pytest.approx(aggregate.concordance, rel=1e-8)

@@ -8,6 +8,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 import fedstats as fs
+from fedstats.meta import ITERATED, RELEASED
 
 #: Log odds ratios of five trials of the BCG vaccine, and their standard errors.
 TRIALS = list(
@@ -53,20 +54,131 @@ def test_hartung_and_knapp() -> None:
         assert found.pvalue == pytest.approx(2 * stats.t.sf(abs(found.statistic), 2), rel=1e-12)
 
 
-def test_restricted_likelihood_is_at_its_largest() -> None:
-    found = combined(TRIALS, model="REML", release=True)
-    y, se = (np.array(column) for column in zip(*TRIALS, strict=True))
+@pytest.mark.parametrize(
+    ("model", "hartung_knapp", "release", "expected"),
+    [
+        # r <- rma(yi = y, sei = se, method = m, test = t, control = list(threshold = 1e-14)); p <- predict(r)
+        # c(r$beta, r$se, r$tau2, r$QE, r$I2 / 100, r$pval, p$pi.lb, p$pi.ub), metafor 3.8-1
+        (
+            "REML",
+            False,
+            True,
+            [
+                -1.058592175715031,
+                0.301073701540303,
+                0.298434384432212,
+                22.466580738138482,
+                0.76512822204272297,
+                0.000438007596043,
+                -2.281144370534486,
+                0.163960019104425,
+            ],
+        ),
+        (
+            "REML",
+            True,
+            True,
+            [
+                -1.0585921757150,
+                0.2697178172126,
+                0.2984343844322,
+                22.4665807381385,
+                0.765128222042723,
+                0.0171778615201,
+                -2.7501334330964,
+                0.6329490816663,
+            ],
+        ),
+        (
+            "ML",
+            True,
+            True,
+            [
+                -1.0527157078674,
+                0.2725753002079,
+                0.2271014162643,
+                22.4665807381385,
+                0.712560063253342,
+                0.0181146812764,
+                -2.5769782814127,
+                0.4715468656778,
+            ],
+        ),
+        # Of the last three.
+        (
+            "REML",
+            False,
+            False,
+            [
+                -0.9586179085010,
+                0.4369588312387,
+                0.4541837145436,
+                21.1812941551296,
+                0.878333520759645,
+                0.0282468900141,
+                -2.5328445030700,
+                0.6156086860681,
+            ],
+        ),
+        (
+            "ML",
+            False,
+            False,
+            [
+                -0.95015584564429,
+                0.36055937513105,
+                0.28446627390349,
+                21.18129415512955,
+                0.8188915729114677,
+                0.00840810006302,
+                -2.21196680222041,
+                0.31165511093182,
+            ],
+        ),
+    ],
+)
+def test_likelihood_against_metafor(
+    model: str, hartung_knapp: bool, release: bool, expected: list[float]
+) -> None:
+    trials = TRIALS if release else TRIALS[2:]
+    found = combined(trials, model=model, hartung_knapp=hartung_knapp, release=release)
+    numbers = [found.estimate, found.std_err, found.tau2, found.Q, found.I2, found.pvalue]
+    rtol = 1e-8 if release else RTOL
+    assert [*numbers, *found.prediction_interval()] == pytest.approx(expected, rel=rtol)
+    sizes = {reveal.label: reveal.size for reveal in found.leakage}
+    if release:
+        assert set(sizes) == {*RELEASED.published}
+        assert found.cost.rounds == 2
+    else:
+        assert set(sizes) == {*ITERATED.result, *ITERATED.published}
+        assert sizes["converged"] <= 8
+        assert found.cost.rounds < 650 + 200 * sizes["converged"]
 
-    def loglik(tau2: float) -> float:
-        w = 1 / (se**2 + tau2)
-        mean = w @ y / w.sum()
-        return float(np.log(w).sum() - np.log(w.sum()) - w @ (y - mean) ** 2) / 2
 
-    around = [loglik(found.tau2 * factor) for factor in (0.999, 1, 1.001)]
-    assert around[1] == max(around)
-    slope = (loglik(found.tau2 + 1e-5) - loglik(found.tau2 - 1e-5)) / 2e-5
-    assert slope == pytest.approx(0.0, abs=1e-8)
-    assert found.prediction_interval()[0] < found.conf_int()[0]
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["REML", "ML"])
+def test_hidden_estimates_of_many_sites_are_combined_as_released_ones(model: str) -> None:
+    hidden, released = (
+        combined(TRIALS, model=model, hartung_knapp=True, release=release) for release in (False, True)
+    )
+    assert hidden.tau2 == pytest.approx(released.tau2, rel=RTOL)
+    assert hidden.std_err == pytest.approx(released.std_err, rel=RTOL)
+
+
+def test_no_variance_between_sites() -> None:
+    """Far from 0 and close together: the likelihood is largest at the edge."""
+    trials = [(1e6, 1.0), (1e6 + 0.5, 1.1), (1e6 + 0.1, 0.9)]
+    hidden, released = (combined(trials, model="REML", release=release) for release in (False, True))
+    assert hidden.tau2 == released.tau2 == 0
+    assert hidden.std_err == pytest.approx(released.std_err, rel=RTOL)
+
+
+def test_variance_that_dwarfs_those_within_sites() -> None:
+    """In units of these it is 10^10; the same for estimates in other units."""
+    trials = [(-2e5, 1.0), (1e5, 3.0), (0.0, 2.0)]
+    y, se = (np.array(column) for column in zip(*trials, strict=True))
+    found = combined([(own[0] * 1e9, own[1] * 1e9) for own in trials], model="REML")
+    assert found.tau2 == pytest.approx(1e18 * (y.var(ddof=1) - np.mean(se**2)), rel=RTOL)
 
 
 def test_forest_plot_needs_released_estimates() -> None:
@@ -98,8 +210,7 @@ def test_combined_pvalues(method: str) -> None:
     [
         ((np.nan, 1.0), {}, "estimate is not a finite number"),
         ((1.0, 0.0), {}, "standard error is not a positive"),
-        ((1.0, 1.0), {"model": "PM"}, "model must be one of fixed, DL, REML"),
-        ((1.0, 1.0), {"model": "REML"}, "needs released estimates"),
+        ((1.0, 1.0), {"model": "PM"}, "model must be one of fixed, DL, ML, REML"),
         ((1.0, 1.0), {"model": "fixed", "hartung_knapp": True}, "effects that vary"),
     ],
 )

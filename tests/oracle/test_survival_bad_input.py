@@ -91,6 +91,9 @@ test.__test__ = False
         ),
         (cox("x", ties="exact"), fs.DataError, "ties must be one of efron, breslow"),
         (cox("x", ph_test="km"), fs.DataError, "ph_test must be one of rank, identity, log"),
+        (cox("x", cluster="blank"), fs.EstimationError, "no site has a row without missing values"),
+        (cox("x", cluster="absent", disclose="result"), fs.DataError, "'absent'"),
+        (cox("x", times=[3, 1]), fs.DataError, "times is a list of times"),
         (cox("time ~ x"), fs.DataError, "must have no response"),
         (cox("1"), fs.DataError, "has no covariates"),
         (cox("x", entry="late"), fs.DataError, "rows enter .'late'. when they leave"),
@@ -99,7 +102,7 @@ test.__test__ = False
         (cox("x + twice"), fs.EstimationError, "'twice' is a combination of 'x'"),
         (cox("x + twice", disclose="result"), fs.EstimationError, "'twice' is a combination of 'x'"),
         (cox("marks"), fs.EstimationError, "'marks' may separate events"),
-        (cox("marks", disclose="result"), fs.EstimationError, "'marks' may separate events|singular"),
+        (cox("marks", disclose="result"), fs.EstimationError, "'marks' may separate|say nothing of 'marks'"),
         (cox("x", missing="raise", duration="gaps"), fs.DataError, "'gaps' has .* missing values"),
     ],
 )
@@ -135,6 +138,14 @@ def test_refused_by_one_site(change: dict[str, object], program: Program, messag
     for other in (first, third):
         assert isinstance(other, fs.RemoteError)
         assert "site2" in str(other)
+
+
+def test_too_many_clusters_on_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedstats.survival._cox_robust.MOST_WEIGHTS", 1000)
+    program = cox("x", disclose="result", cluster="arm")
+    for raised in refused(program, split(base(), [10, 40])):
+        assert isinstance(raised, fs.EstimationError)
+        assert "use disclose='aggregate'" in str(raised)
 
 
 def test_all_missing_at_one_site() -> None:

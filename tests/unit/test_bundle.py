@@ -62,7 +62,7 @@ def test_the_table_comes_back_bit_for_bit(saved) -> None:
         pd.testing.assert_frame_equal(
             loaded.to_frame(), expected, check_exact=True, check_index_type=False, check_names=True
         )
-        assert loaded.content["leakage"] == json.loads(json.dumps([vars(its) for its in result.leakage]))
+        assert loaded.content["leakage"] == [its.to_dict() for its in result.leakage]
         assert loaded.content["cost"]["rounds"] == result.cost.rounds
     ols = bundle.load(folder / "a0.json").content
     assert ols["result"]["numbers"]["nobs"] == 75

@@ -1,0 +1,154 @@
+"""What noise costs: losses of privacy as exact fractions, and what they say in the language of ε and δ.
+
+A release that is ρ-zCDP costs ρ; several cost the sum of theirs, whatever is decided between them [1]_.
+Fractions add up without error, so budgets neither leak nor drift. ρ implies (ε, δ) for every δ at once: for
+all α > 1
+
+    δ ≤ exp((α − 1)(αρ − ε)) / (α − 1) · (1 − 1/α)^α,
+
+and the least of these is what is reported [2]_. Any α gives a valid bound, so that searching for the best one
+in floating point may cost a little, and risks nothing but rounding, which is taken up.
+
+References
+----------
+.. [1] M. Bun and T. Steinke, "Concentrated Differential Privacy: Simplifications, Extensions, and Lower
+   Bounds",
+   TCC 2016.
+.. [2] C. Canonne, G. Kamath and T. Steinke, "The Discrete Gaussian for Differential Privacy", NeurIPS 2020,
+   proposition 12.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Rational
+from typing import TypeAlias
+
+from scipy import optimize
+
+from fedstats.errors import DataError
+
+#: A privacy parameter: what is written, as in 0.1 or "1/3", is what is meant.
+Number: TypeAlias = float | int | str | Decimal | Fraction
+
+#: Largest ρ that is accepted: beyond it there is no privacy to speak of.
+MOST_RHO = 100
+#: ρ that follows from ε and δ is rounded down to a multiple of this.
+_UNIT = Fraction(1, 1 << 60)
+#: What rounding in floating point may take away from a bound.
+_SLACK = 1e-9
+
+
+def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number | None = None) -> Fraction:
+    """Return what a call may cost as ρ, from what its caller has given.
+
+    Parameters
+    ----------
+    rho
+        ρ of zero-concentrated differential privacy. A float counts as the decimal number that it is written
+        as.
+    epsilon, delta
+        Instead of ρ: the largest ρ that implies (ε, δ)-differential privacy.
+
+    Raises
+    ------
+    DataError
+        Neither or both are given, or they are not positive numbers.
+    """
+    if (rho is None) == (epsilon is None) or (epsilon is None) != (delta is None):
+        raise DataError("say what it may cost: rho=, or epsilon= with delta=")
+    if rho is not None:
+        found = _positive(rho, "rho")
+        if found > MOST_RHO:
+            raise DataError(f"rho is {MOST_RHO} at most: nothing is private beyond")
+        return found
+    assert epsilon is not None  # noqa: S101  (for the type checker)
+    assert delta is not None  # noqa: S101
+    return rho_for(float(_positive(epsilon, "epsilon")), _probability(delta))
+
+
+def epsilon_for(rho: Fraction | float, delta: float) -> float:
+    """Return the least ε for which ρ-zCDP is known to imply (ε, δ)-differential privacy.
+
+    Raises
+    ------
+    DataError
+        δ is not between 0 and 1.
+    """
+    bound, its = _probability(delta), float(rho)
+    if its <= 0:
+        return 0.0
+
+    def at(log_excess: float) -> float:
+        excess = math.exp(log_excess)  # α − 1
+        alpha = 1 + excess
+        # log(1 − 1/α) = log(α − 1) − log α.
+        return its * alpha + (math.log(1 / bound) - math.log(alpha)) / excess + log_excess - math.log(alpha)
+
+    best = optimize.minimize_scalar(at, bounds=(-30.0, 60.0), method="bounded", options={"xatol": 1e-10})
+    starts = [at(math.log(max(math.sqrt(math.log(1 / bound) / its), 1e-12))), float(best.fun)]
+    return max(0.0, min(starts)) * (1 + _SLACK)
+
+
+def delta_for(rho: Fraction | float, epsilon: float) -> float:
+    """Return the least δ for which ρ-zCDP is known to imply (ε, δ)-differential privacy."""
+    its = float(rho)
+    if its <= 0:
+        return 0.0
+
+    def at(log_excess: float) -> float:
+        excess = math.exp(log_excess)
+        alpha = 1 + excess
+        return (
+            excess * (its * alpha - epsilon) - log_excess + alpha * (log_excess - math.log(alpha))
+        )  # its logarithm
+
+    best = optimize.minimize_scalar(at, bounds=(-30.0, 60.0), method="bounded", options={"xatol": 1e-10})
+    start = max((epsilon + its) / (2 * its) - 1, 1e-12)  # the best for large ε
+    logarithm = min(float(best.fun), at(math.log(start)))
+    return min(1.0, math.exp(min(logarithm, 0.0)) * (1 + _SLACK))
+
+
+def rho_for(epsilon: float, delta: float) -> Fraction:
+    """Return the largest ρ, a multiple of 2^−60, for which ρ-zCDP is known to imply (ε, δ).
+
+    Raises
+    ------
+    DataError
+        There is none, or δ is not between 0 and 1.
+    """
+    low, high = 0, int(MOST_RHO / _UNIT)
+    if epsilon_for(high * _UNIT, delta) <= epsilon:
+        return Fraction(MOST_RHO)
+    while high - low > max(1, low >> 40):
+        middle = (low + high) // 2
+        if epsilon_for(middle * _UNIT, delta) <= epsilon:
+            low = middle
+        else:
+            high = middle
+    if not low:
+        raise DataError(
+            f"epsilon = {epsilon:g} with delta = {delta:g} leaves room for no answer: ask for more"
+        )
+    return low * _UNIT
+
+
+def _positive(value: Number, name: str) -> Fraction:
+    """Return a number as the fraction that is written."""
+    try:
+        text = repr(value) if isinstance(value, float) else value
+        found = Fraction(value) if isinstance(value, Rational | Decimal) else Fraction(str(text))
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        found = Fraction(0)
+    if found <= 0 or isinstance(value, bool):
+        raise DataError(f"{name} is a positive number, as 0.1 or '1/10', not {value!r}")
+    return found
+
+
+def _probability(delta: Number) -> float:
+    found = float(_positive(delta, "delta"))
+    if not 0 < found < 1:
+        raise DataError("delta lies between 0 and 1: far below one part of the number of rows, as 1e-6")
+    return found

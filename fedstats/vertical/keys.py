@@ -1,0 +1,71 @@
+"""What makes two rows of different sites those of one patient: identifiers, written alike everywhere.
+
+Two sites seldom write a name in the same way. Texts lose case, accents, blanks and punctuation, numbers
+their leading zeros, and dates become those of ISO 8601. Of several columns all must agree. A row that misses
+one of them is of nobody.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedstats.errors import DataError
+from fedstats.levels import canonical
+from fedstats.schema import Kind, kind_of
+
+#: Letters that are written as two where they cannot be typed, or that are no letter with an accent.
+_SPELT = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "oe", "å": "aa", "œ": "oe", "ł": "l", "đ": "d"}
+)
+
+
+def normalised(text: str) -> str:
+    """Return a text as it is compared: small letters and digits alone, without accents or leading zeros."""
+    lower = unicodedata.normalize("NFC", text).casefold().translate(_SPELT)
+    bare = unicodedata.normalize("NFKD", lower)
+    return "".join(one for one in bare if one.isalnum()).lstrip("0")
+
+
+def link_keys(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[bytes], NDArray[np.intp]]:
+    """Return the key of each row that has one, and the positions of these rows.
+
+    Parameters
+    ----------
+    frame
+        This site's rows.
+    columns
+        What identifies a patient.
+
+    Raises
+    ------
+    DataError
+        A column does not exist, or a key is there twice. No key is named.
+    """
+    absent = [name for name in columns if name not in frame]
+    if absent:
+        raise DataError(
+            f"there is no column {', '.join(map(repr, absent))} by which patients could be linked"
+        )
+    parts = [_written(frame[name]) for name in columns]
+    there = np.flatnonzero(np.logical_and.reduce([[bool(text) for text in part] for part in parts]))
+    keys = ["\x1f".join(part[row] for part in parts).encode() for row in there.tolist()]
+    repeated = len(keys) - len(set(keys))
+    if repeated:
+        raise DataError(
+            f"{repeated} rows have the identifiers of a row before, as they are compared "
+            f"({', '.join(columns)}): merge or leave out such rows, or name more columns in on="
+        )
+    return keys, there.astype(np.intp)
+
+
+def _written(values: pd.Series) -> list[str]:
+    """Return values as they are compared; "" where they are missing."""
+    if kind_of(values) is Kind.DATETIME:
+        moments = pd.to_datetime(values, errors="coerce", utc=True)
+        return ["" if pd.isna(moment) else moment.strftime("%Y%m%d") for moment in moments]
+    return ["" if pd.isna(value) else normalised(canonical(value)) for value in values]

@@ -1,0 +1,116 @@
+"""Losses of privacy, against what OpenDP and dp-accounting make of them."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dp_accounting import GaussianDpEvent, SelfComposedDpEvent
+from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
+
+import fedstats as fs
+from fedstats.privacy.accounting import MOST_RHO, delta_for, epsilon_for, loss, rho_for
+
+#: Made by tests/vectors/make_zcdp.py.
+CASES = json.loads((Path(__file__).parent.parent / "vectors" / "zcdp.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['rho']}-{case['delta']}")
+def test_epsilon_is_that_of_opendp(case: dict[str, float]) -> None:
+    rho, delta, epsilon = case["rho"], case["delta"], case["epsilon"]
+    found = epsilon_for(rho, delta)
+    assert epsilon <= found <= epsilon * (1 + 1e-8) + 1e-12
+    if epsilon:
+        assert delta * (1 - 1e-6) <= delta_for(rho, epsilon) <= delta * (1 + 1e-6)
+        back = float(rho_for(found, delta))
+        assert rho * (1 - 1e-7) <= back <= rho * (1 + 1e-7)
+        assert epsilon_for(back, delta) <= found
+
+
+@pytest.mark.parametrize(("sigma", "queries"), [(10.0, 20), (30.0, 1), (2.0, 3)])
+def test_epsilon_lies_between_dp_accountings_bounds(sigma: float, queries: int) -> None:
+    """Not below what composed Gaussians cost exactly, nor above what divergences of some orders say."""
+    delta = 1e-6
+    event = SelfComposedDpEvent(GaussianDpEvent(sigma), queries)
+    exact = PLDAccountant().compose(event).get_epsilon(delta)
+    by_orders = RdpAccountant(orders=[1 + k / 10 for k in range(1, 2000)]).compose(event).get_epsilon(delta)
+    found = epsilon_for(queries * Fraction(1) / (2 * Fraction(sigma) ** 2), delta)
+    assert exact <= found <= by_orders * (1 + 1e-9)
+    assert found == pytest.approx(by_orders, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (0.1, Fraction(1, 10)),
+        ("1/3", Fraction(1, 3)),
+        (2, Fraction(2)),
+        (Decimal("0.25"), Fraction(1, 4)),
+        (Fraction(5, 7), Fraction(5, 7)),
+        (1e-3, Fraction(1, 1000)),
+    ],
+    ids=str,
+)
+def test_losses_are_the_fractions_that_are_written(given: Any, meant: Fraction) -> None:
+    assert loss(rho=given) == meant
+
+
+def test_losses_add_up_without_error() -> None:
+    assert sum((loss(rho=0.1) for _ in range(10)), Fraction(0)) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"rho": 1, "epsilon": 1},
+        {"rho": 1, "delta": 1e-6},
+        {"epsilon": 1},
+        {"delta": 1e-6},
+        {"rho": 0},
+        {"rho": -1},
+        {"rho": float("nan")},
+        {"rho": float("inf")},
+        {"rho": "much"},
+        {"rho": True},
+        {"rho": None, "epsilon": 1, "delta": 1},
+        {"rho": None, "epsilon": 1, "delta": 0},
+        {"rho": None, "epsilon": -1, "delta": 1e-6},
+        {"rho": MOST_RHO + 1},
+        {"epsilon": 1e-30, "delta": 1e-300},
+    ],
+    ids=str,
+)
+def test_what_is_no_loss_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(fs.DataError):
+        loss(**given)
+
+
+def test_nothing_costs_nothing() -> None:
+    assert epsilon_for(0, 1e-6) == 0 == delta_for(0, 1.0)
+    assert rho_for(1e9, 1e-6) == MOST_RHO
+
+
+def test_a_plan_tells_the_noise_of_the_gate() -> None:
+    planned = fs.privacy.plan("mean", 1000, bounds=(0, 120), rho=0.1)
+    assert planned.errors["count"] == pytest.approx((2.25 / 0.2 * 3 / 2) ** 0.5)
+    assert planned.errors["mean, at a bound"] == pytest.approx(planned.errors["count"] * 2**0.5 * 60 / 1000)
+    assert planned.rho == Fraction(1, 10)
+    assert "ρ = 0.1, (ε, δ) = (2.14, 1e-06)" in str(planned)
+    with pytest.raises(fs.DataError, match="no private analysis is called 'men'"):
+        fs.privacy.plan("men", 1000, rho=1)
+    with pytest.raises(fs.DataError, match="positive"):
+        fs.privacy.plan("mean", 1000, rho=1, sites=3, colluders=3)
+
+
+def test_every_private_analysis_has_a_plan() -> None:
+    functions = {name for name in fs.privacy.__all__ if name[0].islower()} - {"plan"}
+    functions -= {"delta_for", "epsilon_for", "rho_for"}
+    for name in functions:
+        frame = fs.privacy.plan(name, 1000, epsilon=1, delta=1e-6).to_frame()
+        assert (frame["margin"] > frame["noise"]).all()
