@@ -401,9 +401,10 @@ class Analysis:
         **Leakage.** The sum with noise of variance Δ²/(2ρ) and more, whichever sites pool theirs; see
         `protocols.noise`.
 
-        **Cost.** As for `sum`.
+        **Cost.** As for `sum`; before the first, two rounds in which sites that keep a log countersign it.
         """
         self._record(label, "noised", values.size, rho)
+        self._loss.witness()
         summand = self._loss.noise(values, Fraction(squared_sensitivity), rho)
         step = self.step(label if part is None else f"{label} {part}")
         with translated():
