@@ -207,12 +207,15 @@ class Analysis:
         self._call = call if isinstance(call, str) else self._call
         return told
 
-    def joins_rows(self) -> None:
+    def joins_rows(self, keys: Sequence[bytes] | None = None) -> None:
         """Say that rows of several sites are those of one patient; called by what `agree` is given.
 
-        Rules on the rows of all sites then concern the patients that are analysed: `decide_joint`.
+        Rules on the rows of all sites then concern the patients that are analysed: `decide_joint`. Where rows
+        are linked, `keys` are their identifiers: a site's rule `min_difference` looks at them.
         """
         self._joins = True
+        if keys is not None:
+            self._rules.links(keys)
 
     def decide_joint(self, patients: SecretArray, parameters: int = 0) -> None:
         """Refuse, at every site alike, what a site's rule on the number of patients forbids.
@@ -240,8 +243,7 @@ class Analysis:
 
         **Leakage** and **Cost**: see `protocols.psi.intersection.universe`.
         """
-        sites = len(self.sites)
-        self._record(label, "result", sites * (sites + 1) // 2 + 2)
+        self._record(label, "result", 2 ** len(self.sites))  # of each selection of sites, and of all together
         with translated():
             return universe(self.federation.party, self.step(label), items)
 

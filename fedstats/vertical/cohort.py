@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 DECLARATION = Declaration(
     "link",
     result={
-        "set sizes": "how many patients each site has, how many any two sites have in common, how many all, "
-        "and how many there are"
+        "set sizes": "how many patients each site has, how many any selection of sites has in common, and "
+        "how many there are"
     },
     published={"schema": "names and kinds of the columns of each site's table, and which identify patients"},
 )
@@ -89,17 +89,22 @@ class VerticalCohort:
     ) -> VerticalCohort:
         """Link this site's rows with those of the others; see `Federation.cohort`.
 
-        Cost: 3·n + 2 rounds for n sites.
+        Cost: 3·n + 3 rounds for n sites.
         """
         names = [on] if isinstance(on, str) else list(on)
         mine: list[tuple[pd.DataFrame, list[bytes]]] = []
 
         def local() -> Mapping[str, Any]:
-            run.joins_rows()
             if not names or not all(isinstance(name, str) and name for name in names):
                 raise DataError("on= names the column that identifies patients, or several")
             frame, keys = (pd.DataFrame(), []) if source is None else _load(federation, source, names)
             mine.append((frame, keys))
+            run.joins_rows(keys)
+            if 0 < len(keys) < federation.shared_policy.min_cell:
+                raise DataError(
+                    f"a table of fewer than {federation.shared_policy.min_cell} patients (min_cell) is not "
+                    "linked, as the sizes would tell whom others have: use more rows"
+                )
             kinds = {name: schemas.kind_of(frame[name]) for name in frame.columns}
             digest = hashlib.sha256(repr(names).encode()).hexdigest()
             return {**schemas.to_metadata(kinds), "call": digest, "holds": source is not None}
@@ -116,6 +121,8 @@ class VerticalCohort:
             if len(holders) < 2:
                 raise DataError("columns are linked where two sites have a table at least")
             universe = run.link("set sizes", keys)
+            if not universe.size:
+                raise DataError("no table has a row with identifiers: look at the columns that on= names")
             run.finish()
         return cls(federation, frame, owners, schema, holders, universe, keys)
 
