@@ -17,7 +17,9 @@ BLOCK: Final = 2048
 T = TypeVar("T")
 
 
-def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterator[tuple[int, slice, T]]:
+def blocks(
+    run: Analysis, variants: int, local: Callable[[slice], T], most: int | None = None
+) -> Iterator[tuple[int, slice, T]]:
     """Compute on blocks of variants one ahead of the caller, who opens sums meanwhile.
 
     Parameters
@@ -29,13 +31,16 @@ def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterato
     local
         What to compute of a block, given its place among the variants. Runs in another thread, releases
         the GIL for most of its time, and sends nothing.
+    most
+        How many variants a block may have, if that is less than `BLOCK`.
 
     Yields
     ------
     number, part, result
         The block's number and place, and what `local` returned.
     """
-    parts = [slice(start, min(start + BLOCK, variants)) for start in range(0, variants, BLOCK)]
+    length = BLOCK if most is None else min(BLOCK, most)
+    parts = [slice(start, min(start + length, variants)) for start in range(0, variants, length)]
     with (
         ThreadPoolExecutor(1) as ahead,
         progress(run.federation, run.declaration.name, len(parts)) as advance,

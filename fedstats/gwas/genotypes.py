@@ -24,6 +24,7 @@ from fedstats.gwas.vcf import open_vcf
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.federation import Federation
+    from fedstats.vertical.cohort import VerticalCohort
 
 Block: TypeAlias = PackedBlock | DosageBlock
 
@@ -39,10 +40,11 @@ class Genotypes:
     federation
         The session.
     path
-        The .bed file or its prefix, or a .pgen, .vcf, .vcf.gz, .bcf or .bgen file.
+        The .bed file or its prefix, or a .pgen, .vcf, .vcf.gz, .bcf or .bgen file; None if this site has no
+        genotypes.
     """
 
-    def __init__(self, federation: Federation, path: Path) -> None:
+    def __init__(self, federation: Federation, path: Path | None) -> None:
         self.federation = federation
         self.path = path
 
@@ -52,6 +54,10 @@ class Genotypes:
     @cached_property
     def file(self) -> BedFile | DosageFile:
         """The files, validated; DataError if they are not in order."""
+        if self.path is None:
+            raise DataError(
+                "this site has no genotypes, fed.genotypes(None): it can take part where columns are linked"
+            )
         name = self.path.name
         if name.endswith((".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")):
             return open_vcf(self.path)
@@ -98,7 +104,7 @@ class Genotypes:
             shared.index[site][part], members, flip=shared.flip[site][part], ploidy=ploidy.astype(np.int8)
         )
 
-    def match(self, cohort: Cohort) -> NDArray[np.int64]:
+    def match(self, cohort: Cohort | VerticalCohort) -> NDArray[np.int64]:
         """Return, for each of this site's rows of a cohort, its sample in the files, or -1.
 
         Raises

@@ -115,7 +115,7 @@ def associations(
     with run.on_shares() as engine:
         shared = _Shared.of(engine, mine, model)
         opened = run.reveal({"associations": shared.rounded()}, part=number)["associations"]
-    return _scan(opened, model), np.ones((len(opened), model.traits), np.bool_)
+    return regressions(opened, model), np.ones((len(opened), model.traits), np.bool_)
 
 
 def passing(
@@ -144,7 +144,7 @@ def passing(
             numbers = run.reveal({"associations": pairs}, part=number)["associations"]
             opened[chosen, 0] = numbers[: chosen.size]
             opened[variant, 1 + trait] = numbers[chosen.size :]
-    return _scan(opened, model), passes
+    return regressions(opened, model), passes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,8 +190,8 @@ class _Shared:
         return bits * self.whole.reshape(-1, 1)
 
 
-def _scan(opened: Floats, model: Model) -> Scan:
-    """Return the regressions that follow from what was opened."""
+def regressions(opened: Floats, model: Model) -> Scan:
+    """Return the regressions that follow from `left` and g'r / √n, shape ``(variants, 1 + traits)``."""
     left, slope = opened[:, :1], opened[:, 1:] * np.sqrt(model.n)
     left = np.where(left > LEAST, left, np.nan)
     size = np.full(len(opened), float(model.n))

@@ -10,7 +10,7 @@ likelihood, and Firth's penalised likelihood where that has no finite maximum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from scipy import special, stats
 from scipy.linalg import solve_triangular
 
 from fedstats import design
-from fedstats.disclosure import Declaration
+from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.gwas import _traits, _variants
@@ -31,6 +31,8 @@ from fedstats.gwas.members import Members
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
 from fedstats.regression import _orthonormal
+from fedstats.vertical import gwas as linked
+from fedstats.vertical.cohort import VerticalCohort
 from protocols.ring import FIXED128
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ Integers: TypeAlias = NDArray[np.int64]
 
 #: |z| beyond which the P value of a score comes from a saddle point.
 SPA_ABOVE: Final = 2.0
+#: P value of the score below which a variant is regressed, by default.
+REFIT: Final = 1e-4
 #: Genotypes, variants times samples of a site, that saddle points and refits hold as float64 at a time.
 HELD: Final = 1 << 22
 #: Newton's steps of the null model, of saddle points and of refits.
@@ -80,14 +84,14 @@ DECLARATION = Declaration(
 
 def logistic(
     genotypes: Genotypes,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     trait: str,
     covariates: Sequence[str] = (),
-    refit: float = 1e-4,
+    refit: float | None = None,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Literal["aggregate"] = "aggregate",
+    disclose: Disclose | None = None,
 ) -> GWASResult:
     """Test every variant that the sites share for association with a binary trait.
 
@@ -97,21 +101,23 @@ def logistic(
         See `Federation.genotypes`.
     cohort
         Trait and covariates, with an ``id`` column that holds the .fam files' individual ids.
-        Rows without genotypes, and rows with a missing trait or covariate, are left out and counted.
+        Rows without genotypes, and rows with a missing trait or covariate, are left out and counted. Or
+        linked columns, as in `linear`: each variant then has its score test alone.
     trait
         A column of 0 (control) and 1 (case), or a condition on others that gives these.
     covariates
         Terms as in the formula of `ols`; an intercept is added.
     refit
-        P value of the score test below which a variant is regressed in full. 1 regresses every
-        variant.
+        P value of the score test below which a variant is regressed in full, 1e-4 by default. 1 regresses
+        every variant. Not of linked columns.
     variants
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
         flagged, or dropped.
     disclose
-        ``"aggregate"``: each variant's pooled sums are opened to every site.
+        ``"aggregate"``, by default: each variant's pooled sums are opened to every site. ``"result"``, which
+        linked columns have instead: its score, and the variance of it.
 
     Returns
     -------
@@ -135,29 +141,40 @@ def logistic(
     Notes
     -----
     Score tests set missing calls to the variant's mean; regressions leave them out, as PLINK does.
-    Sex chromosomes are read as in `linear`.
+    Sex chromosomes are read as in `linear`. P values of linked columns are those of the normal distribution
+    throughout: do not trust the small ones of rare variants where cases are few.
 
     **Leakage.** Every site learns, of all sites together, the sums that `DECLARATION` lists, from
     which allele frequencies follow; see `linear` for what these tell. Of each single site it learns the
     list of variants. A coalition of t sites learns the same sums over the other n − t sites; all but one
-    learn the remaining site's.
+    learn the remaining site's. Of linked columns: the coefficients of the covariates at each iteration, the
+    number of cases, and each variant's score and the variance of it; a coalition of t < n/2 nothing more.
 
     **Cost.** Some thirty rounds for the null model, four for each block of 2,048 variants, about ten for
     each batch of saddle points, and as many of refits. For k terms with the intercept a variant has 5 + k
-    sums, and one that lacks calls 2 + k more.
+    sums, and one that lacks calls 2 + k more. Linked columns: as `glm` for the null model, then as `linear`.
 
     Examples
     --------
     >>> hits = fs.gwas.logistic(geno, cohort, trait="case", covariates=["age", "pc1"])  # doctest: +SKIP
     >>> hits.top()  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        if refit is not None:
+            raise DataError(
+                "refit= is not there for linked columns, of which variants have score tests alone"
+            )
+        return linked.logistic(
+            genotypes, cohort, trait, covariates, variants, ambiguous, disclose or "result"
+        )
+    below = REFIT if refit is None else refit
 
     def check() -> None:
         _traits.check_traits([trait], covariates)
-        if not 0 <= refit <= 1:
+        if not 0 <= below <= 1:
             raise DataError(f"refit={refit}: a P value between 0 and 1")
 
-    with cohort.federation.analysis(DECLARATION, disclose) as run:
+    with cohort.federation.analysis(DECLARATION, disclose or "aggregate") as run:
         samples, shared = _variants.agree_variants(
             run, genotypes, cohort, ambiguous, variants=variants, check=check
         )
@@ -165,7 +182,7 @@ def logistic(
             run,
             cohort,
             " + ".join([f"{trait} ~ 1", *covariates]),
-            call=f"refit={refit}, ambiguous={ambiguous!r}",
+            call=f"refit={below}, ambiguous={ambiguous!r}",
             needs_response=True,
             check=lambda: samples >= 0,
         )
@@ -183,13 +200,13 @@ def logistic(
         null, cases = _fit_null(run, basis, y, trait)
         members = genotypes.members(samples[part.rows])
         scores = _score(run, genotypes, shared, members, null)
-        frame = _frame(shared, scores, null.n)
+        frame = table_of(shared, scores, null.n)
         _find_saddles(run, genotypes, shared, members, null, scores, frame)
-        _refit(run, genotypes, shared, members, null, frame, refit)
+        _refit(run, genotypes, shared, members, null, frame, below)
         return GWASResult(
             **run.finish(),
             trait=trait,
-            frame=_on_one_copy(frame),
+            frame=on_one_copy(frame),
             nobs=null.n,
             n_cases=cases,
             n_missing=basis.dropped,
@@ -258,7 +275,7 @@ def _score(run: Analysis, genotypes: Genotypes, shared: Reconciled, members: Mem
     return Scores.concatenate(found)
 
 
-def _frame(shared: Reconciled, scores: Scores, n: int) -> pd.DataFrame:
+def table_of(shared: Reconciled, scores: Scores, n: int) -> pd.DataFrame:
     """Return what the score tests say, by the columns of a result."""
     known = shared.variants
     return pd.DataFrame(
@@ -367,7 +384,7 @@ def _neg_log10_p(z: Floats) -> Floats:
     return np.asarray(-(stats.norm.logsf(np.abs(z)) + np.log(2)) / np.log(10))
 
 
-def _on_one_copy(frame: pd.DataFrame) -> pd.DataFrame:
+def on_one_copy(frame: pd.DataFrame) -> pd.DataFrame:
     """Fill in P values, and count the one copy of a haploid chromosome as one."""
     frame["p_value"] = 10.0 ** -frame["neg_log10_p"]
     haploid = frame["chromosome"].isin(_variants.HAPLOID)
