@@ -120,6 +120,11 @@ class Analysis:
         """Names of all sites of the session."""
         return self.federation.sites
 
+    @property
+    def call(self) -> str | None:
+        """What all sites have agreed to ask for, as text."""
+        return self._call
+
     def agree(
         self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = MAX_BYTES
     ) -> dict[str, Any]:
@@ -401,9 +406,10 @@ class Analysis:
         **Leakage.** The sum with noise of variance Δ²/(2ρ) and more, whichever sites pool theirs; see
         `protocols.noise`.
 
-        **Cost.** As for `sum`.
+        **Cost.** As for `sum`; before the first, two rounds in which sites that keep a log countersign it.
         """
         self._record(label, "noised", values.size, rho)
+        self._loss.witness()
         summand = self._loss.noise(values, Fraction(squared_sensitivity), rho)
         step = self.step(label if part is None else f"{label} {part}")
         with translated():
@@ -411,9 +417,12 @@ class Analysis:
 
     @property
     def engine(self) -> Engine:
-        """What computes on shares. Making it takes three sites, and one round."""
+        """What computes on shares. Making it takes three sites, and one round; or a dishonest majority."""
         if self._engine is None:
-            self._engine = Engine(self.federation.party, self.step("engine"), gate=self._admit)
+            triples = self.federation.triples
+            self._engine = Engine(
+                self.federation.party, self.step("engine"), gate=self._admit, triples=triples
+            )
         return self._engine
 
     @contextmanager
@@ -427,7 +436,7 @@ class Analysis:
         results: Mapping[str, SecretArray | SecretFloat],
         *,
         part: int | None = None,
-        digits: int = 30,
+        digits: int | Mapping[str, int] = 30,
     ) -> dict[str, NDArray[Any]]:
         """Open results that were computed on shares, all in one go.
 
@@ -438,8 +447,8 @@ class Analysis:
         part
             Number of the block or iteration, where one quantity is opened in several.
         digits
-            Bits to which the mantissas of `SecretFloat` are rounded; fewer where a site's `max_digits` asks
-            for it.
+            Bits to which the mantissas of `SecretFloat` are rounded, by label if they differ; fewer where a
+            site's `max_digits` asks for it.
 
         Returns
         -------
@@ -447,10 +456,14 @@ class Analysis:
             Numbers by label, bit for bit the same at every site; see `protocols.reveal`.
         """
         suffix = "" if part is None else f"/{part}"
-        digits = min(digits, self._rules.demands.bits)
+        most = self._rules.demands.bits
+        bits = {
+            f"{label}{suffix}": min(digits if isinstance(digits, int) else digits[label], most)
+            for label in results
+        }
         with translated():
             labelled = {f"{label}{suffix}": self._to_round(secret) for label, secret in results.items()}
-            opened = reveal(self.engine, labelled, digits=digits)
+            opened = reveal(self.engine, labelled, digits=bits)
         return {label: opened[f"{label}{suffix}"] for label in results}
 
     def _to_round(self, secret: SecretArray | SecretFloat) -> SecretArray | SecretFloat:

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from operator import index
 from typing import Any, NoReturn, SupportsIndex, TypeAlias
 
@@ -36,7 +37,17 @@ from protocols.errors import PrecisionError, RangeError
 from protocols.fixed import Format
 from protocols.masked import addends, length_of
 from protocols.secret import SecretArray
-from protocols.wide import Masked, Modulo, Pending, Round, capacity, lift, open_masked
+from protocols.wide import (
+    Masked,
+    Modulo,
+    Pending,
+    Round,
+    capacity,
+    lift,
+    multiplied,
+    multiplied_matrices,
+    open_masked,
+)
 
 #: The ring of numbers that are shared as long ones: Q has 21 primes.
 LONG: Ring = ring(1200)
@@ -196,7 +207,9 @@ class LongArray:
         **Accuracy.** Rounding is unbiased, with an error below (C(n, t) + 1)/2 units in the last place.
         **Leakage.** Nothing; see `wide.open_masked`. **Cost.** One round to round.
         """
-        if fraction >= self.format.fraction:
+        if fraction == self.format.fraction:
+            return self
+        if fraction > self.format.fraction:
             return self._with(
                 self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction)
             )
@@ -350,7 +363,7 @@ def share_several(
     values = on.residues(np.concatenate(integers))
     size = values.shape[1]
     dealt = deal(engine, engine.step("share"), range(engine.n), values, size, Modulo(on))()
-    engine.party.mesh.traffic.rounds += size > 0
+    engine.party.mesh.traffic.rounds += size > 0 and not engine.full
     shares = np.split(dealt.swapaxes(0, 1), np.cumsum([array.size for array in arrays])[:-1], axis=2)
     return [
         LongArray(engine, part.reshape(len(on), engine.n, *array.shape), reading, on)
@@ -387,9 +400,15 @@ def encode(array: NDArray[Any], bound: float, fraction: int) -> NDArray[np.objec
 
 def _nearest(value: float | Fraction, fraction: int) -> int:
     """Return round(value·2^fraction) of a float, a fraction or an integer."""
-    if isinstance(value, float | Fraction):
+    if isinstance(value, Fraction):
+        return round(value * (1 << fraction))
+    if isinstance(value, float):
         numerator, denominator = value.as_integer_ratio()
-        return round(Fraction(numerator << fraction, denominator))
+        drop = denominator.bit_length() - 1 - fraction  # the denominator is a power of two
+        if drop <= 0:
+            return numerator << -drop
+        quotient, twice_rest = numerator >> drop, (numerator & ((1 << drop) - 1)) << 1
+        return quotient + (twice_rest > 1 << drop or (twice_rest == 1 << drop and quotient & 1))
     return index(value) << fraction
 
 
@@ -403,10 +422,10 @@ def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
             "secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)"
         )
     array = np.asarray(values)
-    fractions = [Fraction(value) for value in array.ravel().tolist()]
-    fraction = max((one.denominator.bit_length() - 1 for one in fractions), default=0)
-    integers = np.empty(len(fractions), object)
-    integers[:] = [int(one * (1 << fraction)) for one in fractions]
+    ratios = [value.as_integer_ratio() for value in array.ravel().tolist()]
+    fraction = max((denominator.bit_length() - 1 for _, denominator in ratios), default=0)
+    integers = np.empty(len(ratios), object)
+    integers[:] = [(numerator << fraction) // denominator for numerator, denominator in ratios]
     largest = max((abs(integer) for integer in integers), default=0)
     format_ = LongFormat(fraction, largest)
     require_room(engine, on, format_)
@@ -444,8 +463,9 @@ def jointly(operation: str, *wanted: Products) -> list[LongArray]:
     """
     first = wanted[0][0][0][0]
     engine, step = first.engine, Round(first.engine, operation)
+    products = iter(_products(engine, operation, [pair for pairs, _ in wanted for pair in pairs]))
     finish: list[Callable[[], LongArray]] = [
-        _pending(step, engine, [_product(x, y) for x, y in pairs], fraction) for pairs, fraction in wanted
+        _pending(step, engine, [next(products) for _ in pairs], fraction) for pairs, fraction in wanted
     ]
     step.run()
     return [settle() for settle in finish]
@@ -468,27 +488,39 @@ def _pending(
     return lambda: LongArray(engine, masked.value.shifted(engine, on, drop), reading, on)
 
 
-def _product(x: LongArray, y: LongArray) -> LongArray:
-    """Return a product whose shares are of degree 2t: not to be computed with before it is reshared."""
-    _same_engine(x, y)
-    return x._with(x.on.mul(*_spread(x, y)), x.format.times(y.format))
+def _products(
+    engine: Engine, operation: str, pairs: Sequence[tuple[LongArray, LongArray]]
+) -> list[LongArray]:
+    """Return products whose shares are of degree 2t: not to be computed with before they are reshared."""
+    found: dict[int, LongArray] = {}
+    for on in dict.fromkeys(x.on for x, _ in pairs):
+        at = [number for number, (x, _) in enumerate(pairs) if x.on is on]
+        for number in at:
+            _same_engine(*pairs[number])
+        made = multiplied(engine, operation, on, [_spread(*pairs[number]) for number in at])
+        for number, shares in zip(at, made, strict=True):
+            x, y = pairs[number]
+            found[number] = x._with(shares, x.format.times(y.format))
+    return [found[number] for number in range(len(pairs))]
 
 
-def matmul(x: LongArray, y: LongArray) -> LongArray:
-    """Return x @ y, by the rules of `numpy.matmul`, exact.
+def matmul(x: LongArray, y: LongArray, fraction: int | None = None) -> LongArray:
+    """Return x @ y, by the rules of `numpy.matmul`: exact, or rounded to so many fractional bits.
 
     **Leakage.** Nothing; see `wide.Round`. **Cost.** One round; a number an entry of the result to each peer,
     whatever the length of the inner products.
     """
     _same_engine(x, y)
-    product = _matrix_product(x, y)
+    product = _matrix_product(x, y, partial(multiplied_matrices, x.engine, "matmul", x.on))
     step = Round(x.engine, "matmul")
-    reshared = step.reshare(product.on, product.shares)
+    settle = _pending(step, x.engine, [product], fraction)
     step.run()
-    return product._with(reshared.value)
+    return settle()
 
 
-def _matrix_product(x: LongArray, y: LongArray) -> LongArray:
+def _matrix_product(
+    x: LongArray, y: LongArray, by: Callable[[Residues, Residues], Residues] | None = None
+) -> LongArray:
     if not x.ndim or not y.ndim:
         raise ValueError("matmul has no meaning for scalars")
     left = x if x.ndim > 1 else x.reshape(1, -1)
@@ -497,7 +529,7 @@ def _matrix_product(x: LongArray, y: LongArray) -> LongArray:
         raise ValueError(f"cannot multiply matrices of shapes {x.shape} and {y.shape}")
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     left, right = (z.broadcast_to((*stack, *z.shape[-2:])) for z in (left, right))
-    shares = x.on.matmul(left.shares, right.shares)
+    shares = (by or x.on.matmul)(left.shares, right.shares)
     shape = (*stack, *left.shape[-2:-1][: x.ndim > 1], *right.shape[-1:][: y.ndim > 1])
     format_ = x.format.times(y.format, left.shape[-1])
     return LongArray(x.engine, shares.reshape(len(x.on), *shape), format_, x.on)
@@ -661,6 +693,8 @@ def spread(shares: Residues, shape: tuple[int, ...]) -> Residues:
 
 
 def _spread(x: LongArray, y: LongArray) -> tuple[Residues, Residues]:
+    if x.shape == y.shape:
+        return x.shares, y.shares
     shape = np.broadcast_shapes(x.shape, y.shape)
     return spread(x.shares, shape), spread(y.shares, shape)
 

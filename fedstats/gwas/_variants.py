@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.vertical.cohort import VerticalCohort
 
-Ambiguous: TypeAlias = Literal["keep", "drop"]
+Ambiguous: TypeAlias = Literal["keep", "drop", "frequency"]
 
 #: Columns that tell one variant from another; alleles in the order of the results.
 KEY: Final = ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
@@ -60,7 +60,7 @@ def agree_variants(
     genotypes, cohort
         Of the same federation.
     ambiguous
-        Whether A/T and C/G variants are kept.
+        Whether A/T and C/G variants are kept; see `_strands` for ``"frequency"``.
     variants
         Only these: columns `KEY`, as a result has them.
     options
@@ -105,11 +105,12 @@ def agree_variants(
     refuse_differing(told, run.federation.site)
     if all(its == told[run.federation.site] for its in told.values()):
         tables = dict.fromkeys(run.sites, genotypes.table)
+        shared = reconcile(tables, ambiguous=ambiguous)
     else:
         lists = run.agree("variants", genotypes.table.to_wire, max_bytes=MAX_LISTING)
         tables = {site: VariantTable.from_wire(its, site=site) for site, its in lists.items()}
-    shared = reconcile(tables, ambiguous=ambiguous)
-    _refuse_other_build(tables, len(shared))
+        shared = reconcile(tables, ambiguous=ambiguous)
+        _refuse_other_build(tables, len(shared))
     if not len(shared):
         reasons = ", ".join(f"{count} {reason}" for reason, count in shared.counts.items() if count)
         raise DataError(
@@ -122,8 +123,8 @@ def check_call(genotypes: Genotypes, cohort: Cohort | VerticalCohort, ambiguous:
     """Raise DataError for a call that no site could answer."""
     if genotypes.federation is not cohort.federation:
         raise DataError("genotypes and cohort belong to different federations: open both with the same one")
-    if ambiguous not in ("keep", "drop"):
-        raise DataError(f"ambiguous={ambiguous!r}: 'keep' or 'drop'")
+    if ambiguous not in get_args(Ambiguous):
+        raise DataError(f"ambiguous={ambiguous!r}: {', '.join(map(repr, get_args(Ambiguous)))}")
 
 
 def chosen(shared: Reconciled, variants: pd.DataFrame | None) -> Reconciled:

@@ -71,8 +71,9 @@ def linear(
     disclose: DiscloseGated,
 ) -> GWASResult:
     """Regress a trait of linked columns on each variant; see `fedstats.gwas.linear`."""
+    from fedstats.gwas._linear_model import Model
+    from fedstats.gwas.imputed_shares import regressions
     from fedstats.gwas.linear import table_of
-    from fedstats.gwas.linear_shares import Model, regressions
     from fedstats.gwas.results import GWASResult
 
     formula = _formula(trait, covariates)
@@ -105,7 +106,7 @@ def linear(
         # By Cauchy and Schwarz, with n the sum of squares of the residual in units of its spread.
         opened = _open(run, cohort, panel, null, 1 / (spread * np.sqrt(n)), n)
         known = Model(n, p - 1, 1, within=False, df=n - p - 1)
-        scan = regressions(opened, known)
+        scan = regressions(opened[:, 0], opened[:, 1:], known)
         unit = spread * float(part.variables.frame.unit[-1])
         return GWASResult(
             **run.finish(),
@@ -128,8 +129,8 @@ def logistic(
     disclose: DiscloseGated,
 ) -> GWASResult:
     """Test each variant for association with cases, by scores; see `fedstats.gwas.logistic`."""
-    from fedstats.gwas.linear_shares import LEAST
-    from fedstats.gwas.logistic import on_one_copy, table_of
+    from fedstats.gwas._linear_model import LEAST
+    from fedstats.gwas.logistic import on_one_copy, table_of, take_for_binomial
     from fedstats.gwas.logistic_kernel import Scores
     from fedstats.gwas.results import GWASResult
 
@@ -145,14 +146,14 @@ def logistic(
         opened = _open(
             run, cohort, panel, Null(columns, found.weights, found.inverse, found.step), 1.0, fit.n
         )
-        unknown = np.full(len(opened), np.nan)
         variance = np.where(opened[:, 0] > LEAST, opened[:, 0], np.nan)
-        score = np.where(opened[:, 0] > LEAST, opened[:, 1], np.nan)
-        scores = Scores(unknown, unknown, score, variance, np.zeros((len(opened), 0)))
+        scores = Scores.opened(opened[:, 1] / variance, variance**-0.5)
+        frame = table_of(panel.shared, scores, fit.n)
+        take_for_binomial(frame, scores, fit.total / fit.n)
         return GWASResult(
             **run.finish(),
             trait=part.response_name,
-            frame=on_one_copy(table_of(panel.shared, scores, fit.n)),
+            frame=on_one_copy(frame),
             nobs=fit.n,
             n_cases=fit.total,
             n_missing=cohort.size - fit.n,

@@ -97,7 +97,7 @@ def agree_variants(
     def local() -> Mapping[str, Any]:
         run.joins_rows()
         _variants.check_call(genotypes, cohort, ambiguous)
-        its = {"call": f"{ambiguous=}", "only": _variants.fingerprint_of(variants)}
+        its = {"call": f"ambiguous={ambiguous!r}", "only": _variants.fingerprint_of(variants)}
         if genotypes.path is None:
             return its
         matched.append(genotypes.match(cohort))
@@ -164,7 +164,7 @@ def associations(
     terms = len(null.columns) - 1
     weights, columns = null.weights.reshape(-1, 1), null.columns.T
     most = max(1, HELD // max(cohort.size, 1))
-    for number, part, mine in blocks(run, len(panel.shared), _about_whole(cohort, panel), most):
+    for number, part, mine in blocks(run, len(panel.shared), _about_whole(cohort, panel), most=most):
         with run.on_shares() as engine:
             g, squares = _share(engine, cohort, panel, mine, part.stop - part.start, null)
             products = lengthen(matmul(g, columns))

@@ -14,7 +14,7 @@ import statsmodels.formula.api as smf
 from gwas_helpers import Panel, make_panel, swapped
 
 import fedstats as fs
-from fedstats.gwas.linear_shares import LEAST
+from fedstats.gwas._linear_model import LEAST
 from fedstats.gwas.plink import write_bed
 from fedstats.vertical import gwas, variants
 
@@ -71,12 +71,12 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         rows, path = data
         cohort = federation.cohort(rows, partition="vertical", on="name", id="iid")
         genotypes = federation.genotypes(path)
-        linear = fs.gwas.linear(genotypes, cohort, trait="ldl", covariates=COVARIATES)
+        linear = fs.gwas.linear(genotypes, cohort, trait="ldl", missing="impute", covariates=COVARIATES)
         some = linear.to_frame().iloc[[3, 5, 50]]
         return {
             "cohort": cohort,
             "linear": linear,
-            "alone": fs.gwas.linear(genotypes, cohort, trait="log(ldl)", variants=some),
+            "alone": fs.gwas.linear(genotypes, cohort, trait="log(ldl)", missing="impute", variants=some),
             "logistic": fs.gwas.logistic(genotypes, cohort, trait="case", covariates=COVARIATES),
         }
 
@@ -170,7 +170,7 @@ def test_logistic_is_the_score_test_of_the_joined_rows(case: Case) -> None:
     assert table["p_value"].notna().tolist() == varies.tolist()
     np.testing.assert_allclose(table["standard_error"][varies], variance[varies] ** -0.5, rtol=CLOSE)
     assert np.abs(table["z"][varies] - score[varies] / np.sqrt(variance[varies])).max() < CLOSE
-    assert set(table["test"][varies]) == {"score"}
+    assert set(table["test"][varies]) == {"score", "binomial"}
     assert table["p_value"].iloc[5] < 0.01
 
 
@@ -200,14 +200,23 @@ def test_cost(case: Case) -> None:
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        (lambda g, c: fs.gwas.linear(g, c, trait="ldl", missing="exact"), "have missing='impute'"),
-        (lambda g, c: fs.gwas.linear(g, c, trait="ldl", site_intercepts=True), "no intercepts of sites"),
-        (lambda g, c: fs.gwas.linear(g, c, trait=["ldl", "age"]), "has one trait"),
-        (lambda g, c: fs.gwas.linear(g, c, trait="ldl", disclose="aggregate"), "it offers 'result'"),
-        (lambda g, c: fs.gwas.linear(g, c, trait="sex"), "is categorical"),
-        (lambda g, c: fs.gwas.linear(g, c, trait="age", covariates=["I(2 * age)"]), "explain the trait"),
+        (lambda g, c: fs.gwas.linear(g, c, trait="ldl"), "have missing='impute'"),
+        (
+            lambda g, c: fs.gwas.linear(g, c, trait="ldl", missing="impute", site_intercepts=True),
+            "no intercepts of sites",
+        ),
+        (lambda g, c: fs.gwas.linear(g, c, trait=["ldl", "age"], missing="impute"), "has one trait"),
+        (
+            lambda g, c: fs.gwas.linear(g, c, trait="ldl", missing="impute", disclose="aggregate"),
+            "it offers 'result'",
+        ),
+        (lambda g, c: fs.gwas.linear(g, c, trait="sex", missing="impute"), "is categorical"),
+        (
+            lambda g, c: fs.gwas.linear(g, c, trait="age", missing="impute", covariates=["I(2 * age)"]),
+            "explain the trait",
+        ),
         (lambda g, c: fs.gwas.logistic(g, c, trait="ldl"), "is 0 or 1"),
-        (lambda g, c: fs.gwas.logistic(g, c, trait="case", refit=0.1), "refit= is not there"),
+        (lambda g, c: fs.gwas.logistic(g, c, trait="case", refit=0.1), "have score tests alone"),
         (lambda g, c: fs.gwas.qc(g, c), "needs whole rows"),
     ],
 )
@@ -217,7 +226,7 @@ def test_what_is_refused(case: Case, program: Callable[[Any, Any], object], mess
 
 def test_genotypes_are_at_one_site(case: Case) -> None:
     (clinic, _), laboratory, (biobank, path) = case.sites
-    scan = lambda g, c: fs.gwas.linear(g, c, trait="age")  # noqa: E731
+    scan = lambda g, c: fs.gwas.linear(g, c, trait="age", missing="impute")  # noqa: E731
     assert all(
         "no site has genotypes" in said
         for said in refused([(clinic, None), laboratory, (biobank, None)], scan)
