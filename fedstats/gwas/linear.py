@@ -237,9 +237,9 @@ def linear(
     rounds; and as much for (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and for some
     (k + 1)(12 + 7m) + 20m to each.
 
-    Linked columns take some 150 rounds, and twenty for each block of 2 million genotypes: 32 bytes for each
-    variant and patient of the list from the genotypes' site to half of the others, and some 300 megabytes of
-    memory at each.
+    Linked columns take some 120 rounds, and ten for each block of 2 million genotypes; 32 bytes for each
+    variant and patient of the list from the genotypes' site to half of the others, some 4 kB for each variant
+    and covariate from every site, and 300 megabytes of memory.
 
     References
     ----------

@@ -105,7 +105,7 @@ def agree_variants(
 
     told = run.agree("variants", local, max_bytes=_variants.MAX_LISTING)
     _variants.refuse_differing(told, run.federation.site)
-    lists = {site: its["listed"] for site, its in told.items() if "listed" in its}
+    lists = {site: its["listed"] for site, its in told.items() if isinstance(its.get("listed"), dict)}
     if len(lists) != 1:
         raise DataError(
             f"{', '.join(lists) or 'no site'} has genotypes: of linked columns one site has them, and the "

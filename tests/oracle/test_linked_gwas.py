@@ -240,6 +240,28 @@ def test_genotypes_are_at_one_site(case: Case) -> None:
     assert "has no id" in refused([(clinic, None), laboratory, (biobank.drop(columns="iid"), path)], scan)[2]
 
 
+def test_rows_without_genotypes_are_for_linked_columns(case: Case) -> None:
+    def run(federation: fs.Federation, rows: pd.DataFrame) -> str:
+        with pytest.raises(fs.DataError) as caught:
+            fs.gwas.linear(federation.genotypes(None), federation.cohort(rows, id="iid"), trait="ldl")
+        return str(caught.value)
+
+    rows = case.panel.rows[["iid", "ldl"]]
+    assert all(
+        "this site has no genotypes" in said for said in fs.simulate(run, [rows[k::3] for k in range(3)])
+    )
+
+
+def test_patients_may_be_linked_by_what_names_their_genotypes() -> None:
+    def run(federation: fs.Federation, rows: pd.DataFrame | None) -> tuple[Any, list[str]]:
+        cohort = federation.cohort(rows, partition="vertical", on="iid", id="iid")
+        return cohort.ids, list(cohort.schema.kinds)
+
+    tables = [pd.DataFrame({"iid": ["01", "02"], name: [1.0, 2.0]}) for name in ("x", "y")]
+    (ids, columns), _, (nobody, _) = fs.simulate(run, [*tables, None])
+    assert (ids.tolist(), columns, nobody) == (["01", "02"], ["x", "y"], None)
+
+
 def refused(
     sites: list[tuple[pd.DataFrame, Path | None]], program: Callable[[Any, Any], object]
 ) -> list[str]:
