@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
 from fedstats._counts import HIDDEN, is_few
@@ -291,7 +292,11 @@ def spread(
 
 
 def counting(
-    engine: Engine, cohort: VerticalCohort, variables: Variables, sets: Sequence[Sequence[int]]
+    engine: Engine,
+    cohort: VerticalCohort,
+    variables: Variables,
+    sets: Sequence[Sequence[int]],
+    among: NDArray[np.bool_] | None = None,
 ) -> SecretArray:
     """Find out which patients count: those that all sites with a table have, without missing values.
 
@@ -301,6 +306,8 @@ def counting(
         The computation, the linked columns, and what is used of them.
     sets
         Positions of the variables that must not be missing, for each way of counting.
+    among
+        Which of this site's rows may count at all; all by default.
 
     Returns
     -------
@@ -314,7 +321,7 @@ def counting(
     bits = np.zeros((len(sets), cohort.size), np.int64)
     if cohort.is_holder:
         for place, its in enumerate(sets):
-            there = np.ones(len(cohort), np.bool_)
+            there = np.ones(len(cohort), np.bool_) if among is None else among.copy()
             for position in its:
                 if position in variables.mine:
                     there &= ~np.isnan(variables.mine[position])

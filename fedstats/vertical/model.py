@@ -281,12 +281,17 @@ class Terms:
     member: SecretArray
 
 
-def terms_on_shares(engine: Engine, cohort: VerticalCohort, model: Model) -> Terms:
-    """Bring the terms and the response onto shares. Four rounds for three parties, two with tables."""
+def terms_on_shares(
+    engine: Engine, cohort: VerticalCohort, model: Model, among: NDArray[np.bool_] | None = None
+) -> Terms:
+    """Bring the terms and the response onto shares; for `among` see `joined.counting`.
+
+    **Cost.** Four rounds for three parties, two with tables.
+    """
     fraction = joined.fraction_of_products(engine, cohort)
     variables = model.variables
     values = joined.spread(engine, cohort, variables, bound=LARGEST, fraction=fraction)
-    member = joined.counting(engine, cohort, variables, [range(len(variables.names))])
+    member = joined.counting(engine, cohort, variables, [range(len(variables.names))], among)
     kept = joined.masked(values, member)
     constant = member.rescale(fraction).assume(LARGEST)
     return Terms(concatenated(constant, kept[:-1]), kept[-1], member[0])
