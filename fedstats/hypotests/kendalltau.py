@@ -174,8 +174,8 @@ def _open_pairs(run: Analysis, lengths: list[int], x: Array, y: Array, count: in
         if run.declaration is TAU_C:
             opened["levels"] = stack([one.last_of_block.sum() for one in (by_x, by_y)]).min()
     found = {label: values.tolist() for label, values in run.reveal(opened).items()}
-    squares, cubes = map(tuple, found["ties"])
-    return _Pairs(count, found["statistic"] // 2, squares, cubes, found.get("levels"))
+    ties = [tuple(sums) for sums in found["ties"]]
+    return _Pairs(count, found["statistic"] // 2, ties[0], ties[1], found.get("levels"))
 
 
 @dataclass(frozen=True)
