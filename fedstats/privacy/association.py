@@ -6,9 +6,9 @@ alone: scores are compared on shares with noise, and names of the winners opened
 
 The score of a variant is |Σ (g − 1)(y − m)| over the people with a call, for g copies of an allele and a
 trait y that is clipped to its bounds: the numerator of the regression's slope, and of the trend test for
-cases and controls. A person adds |y − m| to it at most, whatever the genotypes are. The mean m is estimated first,
-with a tenth of the loss: of a rare variant nearly all have the same g − 1, and about any other number than
-the mean its score would be high.
+cases and controls. A person adds |y − m| to it at most, whatever the genotypes are. The mean m is estimated
+first, with a tenth of the loss: of a rare variant nearly all have the same g − 1, and about any other number
+than the mean its score would be high.
 
 References
 ----------
