@@ -89,7 +89,8 @@ def test_curves_and_logrank(benchmark: Any, times: pd.DataFrame, disclose: Any) 
 
 
 @pytest.mark.timeout(600)
-def test_lmm(benchmark: Any) -> None:
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_lmm(benchmark: Any, disclose: Any) -> None:
     random = np.random.default_rng(1)
     ward = np.repeat(np.arange(CLUSTERS), 10)
     x = random.normal(size=(len(ward), 3))
@@ -100,7 +101,8 @@ def test_lmm(benchmark: Any) -> None:
     parts = [table[table.ward.isin(site)] for site in sites]
 
     def program(federation: fs.Federation, data: pd.DataFrame) -> fs.LMMResult:
-        return fs.lmm("y ~ x0 + x1 + x2", federation.cohort(data), groups="ward", slopes=["x0"])
+        cohort = federation.cohort(data)
+        return fs.lmm("y ~ x0 + x1 + x2", cohort, groups="ward", slopes=["x0"], disclose=disclose)
 
     def pooled() -> object:
         return smf.mixedlm("y ~ x0 + x1 + x2", table, groups=table.ward, re_formula="~x0").fit().bse

@@ -33,9 +33,11 @@ from fedstats.errors import (  # noqa: E402
 from fedstats.evaluation import (  # noqa: E402
     BrierResult,
     CalibrationResult,
+    OperatingPointsResult,
     ROCResult,
     brier,
     calibration,
+    operating_points,
     roc,
 )
 from fedstats.federation import Federation  # noqa: E402
@@ -55,6 +57,7 @@ from fedstats.hypotests import (  # noqa: E402
     anova,
     anova_welch,
     binomtest,
+    breslow_day,
     chi2_contingency,
     cochran_mantel_haenszel,
     f_oneway,
@@ -167,6 +170,7 @@ __all__ = [
     "NegativeBinomialResult",
     "NelsonAalenResult",
     "OLSResult",
+    "OperatingPointsResult",
     "OrdinalResult",
     "PCAResult",
     "PenalizedResult",
@@ -188,6 +192,7 @@ __all__ = [
     "anova",
     "anova_welch",
     "binomtest",
+    "breslow_day",
     "brier",
     "calibration",
     "check",
@@ -231,6 +236,7 @@ __all__ = [
     "nelson_aalen",
     "odds_ratio",
     "ols",
+    "operating_points",
     "ordinal",
     "pca",
     "poisson",

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fedstats.expressions import Array
-
-#: The χ² approximation is held to be good where no count is expected to be below this.
-EXPECTED = 5
+from fedstats.hypotests._moments import GroupMoments
+from fedstats.hypotests.contingency import FEW, chi2
+from fedstats.hypotests.kruskal import h_statistic
+from fedstats.hypotests.oneway import fisher
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ def analysis_of_variance(n: Array, mean: Array, var: Array) -> Comparison:
     """Return the one-way analysis of variance; for two groups Student's t-test, which is the same."""
     count, centre, _ = pooled(n, mean, var)
     groups = len(n)
-    within = float(((n - 1) * var).sum()) / (count - groups)
-    if not within > 0:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f = float(fisher(GroupMoments(n, mean, mean - centre, var))["statistic"])
+    if not np.isfinite(f):
         return NONE
-    f = float((n * (mean - centre) ** 2).sum()) / (groups - 1) / within
     pvalue = float(stats.f.sf(f, groups - 1, count - groups))
     if groups > 2:
         return Comparison("ANOVA", f, pvalue)
@@ -51,18 +52,12 @@ def analysis_of_variance(n: Array, mean: Array, var: Array) -> Comparison:
 
 
 def kruskal_wallis(n: Array, rank_sums: Array, ties: float) -> Comparison:
-    """Return the Kruskal–Wallis test of groups with these sums of ranks, but for the last one's.
+    """Return the Kruskal–Wallis test, of what `h_statistic` takes.
 
-    `ties` is Σ(t³ − t) over blocks of t equal values. For two groups it is the Mann–Whitney test without a
-    correction for continuity.
+    For two groups it is the Mann–Whitney test without a correction for continuity.
     """
-    count = float(n.sum())
-    unequal = 1 - ties / (count**3 - count)
-    if not unequal > 0:
-        return NONE
-    sums = np.append(rank_sums, count * (count + 1) / 2 - rank_sums.sum())
-    h = 12 / (count * (count + 1)) * float((sums**2 / n).sum()) - 3 * (count + 1)
-    return Comparison("Kruskal–Wallis", h / unequal, float(stats.chi2.sf(h / unequal, len(n) - 1)))
+    h, _ = h_statistic(n, rank_sums, ties)
+    return Comparison("Kruskal–Wallis", h, float(stats.chi2.sf(h, len(n) - 1))) if np.isfinite(h) else NONE
 
 
 def chi_squared(table: NDArray[np.int64]) -> Comparison:
@@ -70,10 +65,12 @@ def chi_squared(table: NDArray[np.int64]) -> Comparison:
     used = table[table.any(axis=1)][:, table.any(axis=0)]
     if min(used.shape) < 2:
         return NONE
-    found = stats.chi2_contingency(used)
-    is_rough = found.expected_freq.min() < EXPECTED
-    name = f"chi-squared, counts below {EXPECTED} expected" if is_rough else "chi-squared"
-    return Comparison(name, float(found.statistic), float(found.pvalue))
+    n, df = int(used.sum()), (used.shape[0] - 1) * (used.shape[1] - 1)
+    independent = np.outer(used.sum(axis=1), used.sum(axis=0))
+    statistic = float(chi2(n * used - independent, independent, n, yates=df == 1))
+    is_rough = independent.min() < FEW * n
+    name = f"chi-squared, counts below {FEW} expected" if is_rough else "chi-squared"
+    return Comparison(name, statistic, float(stats.chi2.sf(statistic, df)))
 
 
 def difference_of_means(mean: Array, var: Array) -> float:

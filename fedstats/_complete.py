@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
 
 
-def complete_rows(
-    cohort: Cohort, names: Sequence[str | None], missing: Missing, *, numeric: Sequence[str] = ()
-) -> NDArray[np.bool_]:
+def complete_rows(cohort: Cohort, names: Sequence[str | None], missing: Missing) -> NDArray[np.bool_]:
     """Return which rows have no missing value in some columns besides those of the formula, or refuse them.
 
     Parameters
@@ -28,16 +26,12 @@ def complete_rows(
         The columns; None stands for none.
     missing
         As for `design.agree_design`.
-    numeric
-        Those that must be numeric.
 
     Raises
     ------
     DataError
-        A column does not exist or is not numeric, or has missing values that are to be refused.
+        A column does not exist, or has missing values that are to be refused.
     """
-    for column in numeric:
-        cohort.schema.require_numeric(column)
     taken = np.ones(len(cohort), dtype=bool)
     for name in names:
         if name is None:

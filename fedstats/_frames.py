@@ -19,9 +19,11 @@ from fedstats._moments import Frame, location_sums
 from fedstats.cohort import LARGEST_ON_SHARES
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
+from protocols.decompose import bits
 from protocols.engine import Engine
 from protocols.floating import floating
-from protocols.long import LongArray, multiply, share_long
+from protocols.long import LongArray, multiply, narrow, share_long
+from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -45,6 +47,8 @@ RESOLUTION = 200
 
 #: A column is constant if its standard deviation is less than this part of its magnitude.
 CONSTANT = 1e-13
+#: Largest mean in units, and fractional bits by which the nearest integer is told.
+_LARGEST_MULTIPLE, _NEAR = 2.0**46, 12
 
 
 def open_rows(run: Analysis, complete: int, dropped: int) -> tuple[int, int]:
@@ -79,7 +83,7 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
     -----
     **Leakage.** `AGGREGATE` or `RESULT`.
 
-    **Cost.** Two sums in the aggregate mode, about 45 rounds in the result mode for three parties.
+    **Cost.** Two sums in the aggregate mode, about 55 rounds in the result mode for three parties.
     """
     if run.disclose == "aggregate":
         total, magnitude = run.sum("column sums", location_sums(x))
@@ -119,9 +123,18 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
     constant = roughly == 0
     unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
     with run.on_shares():
-        multiple = (total * (1 / (n * unit))).rescale(0)
+        multiple = _nearest_integers(total * (1 / (n * unit)))
     centre = run.reveal({"column centres": floating(multiple)})["column centres"] * unit
     return Frame(centre, unit), constant
+
+
+def _nearest_integers(x: LongArray) -> SecretArray:
+    """Return numbers to the nearest integer, which `rescale` may miss by as much as there are masks."""
+    near = narrow(x, bound=_LARGEST_MULTIPLE, fraction=_NEAR) + 0.5
+    planes = bits(near)[..., _NEAR:]
+    weights = 1 << np.arange(planes.shape[-1])
+    weights[-1] *= -1  # two's complement
+    return planes @ weights
 
 
 def secret_location(

@@ -35,6 +35,11 @@ def program(federation: Federation, security: int | None) -> Iterator[MeshRuntim
     """Run a program of MPyC; see `Federation.mpyc`."""
 
     def local() -> Mapping[str, Any]:
+        if federation.shared_policy.full:
+            raise PolicyError(
+                'mpyc: the federation\'s rule security = "dishonest-majority" asks for more than MPyC gives, '
+                "whose shares hide from fewer than half of the sites: sign an epoch without it"
+            )
         if not federation.policy.allow_mpyc:
             raise PolicyError(
                 "mpyc: this site's rule allow_mpyc = false forbids programs of MPyC, which open anything: "

@@ -105,6 +105,12 @@ class Loss:
             )
         self._left = rho
 
+    def witness(self) -> None:
+        """Let the other sites countersign the log that holds the reservations, before anything is opened."""
+        records = self._federation.records
+        if records is not None and not self._begun:
+            records.witness(self._federation.party, self._label)
+
     def close(self) -> None:
         """Settle what was reserved, at the end of the analysis however it ends.
 

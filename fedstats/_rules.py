@@ -127,6 +127,7 @@ class Rules:
             frozenset(self.columns),
             self.rows,
             dict(self._federation.asked_widths),
+            self._federation.shared_policy.full,
         )
 
     def _asked(self) -> set[str]:

@@ -122,6 +122,11 @@ class Analysis:
         """Names of all sites of the session."""
         return self.federation.sites
 
+    @property
+    def call(self) -> str | None:
+        """What all sites have agreed to ask for, as text."""
+        return self._call
+
     def agree(
         self, label: str, local: Callable[[], Mapping[str, Any]], *, max_bytes: int = MAX_BYTES
     ) -> dict[str, Any]:
@@ -406,9 +411,10 @@ class Analysis:
         **Leakage.** The sum with noise of variance Δ²/(2ρ) and more, whichever sites pool theirs; see
         `protocols.noise`.
 
-        **Cost.** As for `sum`.
+        **Cost.** As for `sum`; before the first, two rounds in which sites that keep a log countersign it.
         """
         self._record(label, "noised", values.size, rho)
+        self._loss.witness()
         summand = self._loss.noise(values, Fraction(squared_sensitivity), rho)
         step = self.step(label if part is None else f"{label} {part}")
         with translated():
@@ -449,9 +455,12 @@ class Analysis:
 
     @property
     def engine(self) -> Engine:
-        """What computes on shares. Making it takes three sites, and one round."""
+        """What computes on shares. Making it takes three sites, and one round; or a dishonest majority."""
         if self._engine is None:
-            self._engine = Engine(self.federation.party, self.step("engine"), gate=self._admit)
+            triples = self.federation.triples
+            self._engine = Engine(
+                self.federation.party, self.step("engine"), gate=self._admit, triples=triples
+            )
         return self._engine
 
     @contextmanager

@@ -1,9 +1,10 @@
 """The audit log: what a site's sessions did, in a file that cannot be changed without being seen.
 
 One entry a line, canonical JSON (RFC 8785), signed by the site's identity key. Each names the SHA-256 of the
-line before it, so that the last entry, the *head*, vouches for all. At a session's start and end the sites
-tell each other their heads, and countersign those of the others: a log that was cut off, or put back from an
-older copy, is noticed by the sites that have seen more of it.
+line before it, so that the last entry, the *head*, vouches for all. At a session's start and end, and before
+anything is charged to a privacy budget, the sites tell each other their heads, and countersign those of the
+others: a log that was cut off, or put back from an older copy, is noticed by the sites that have seen more
+of it.
 
 What an analysis may open is on the disk before it opens anything; what it then opens is written before it
 does, and on the disk by the next such entry. So a process that is killed loses nothing, and a machine that
@@ -368,7 +369,7 @@ def exchange_heads(party: Party, audit: Audit, when: str, keys: Mapping[str, byt
     audit
         This site's log.
     when
-        ``"start"`` or ``"end"``.
+        ``"start"`` or ``"end"`` of the session, or the analysis that is about to open something.
     keys
         Public identity keys of all sites.
 

@@ -116,7 +116,7 @@ def corr(
     aggregate mode sums, sums of squares and of products. A coalition of t sites learns the same, and
     can subtract its own rows from sums.
 
-    Cost: 169 rounds for three sites; eight in aggregate mode. By Spearman some 250 rounds for each pair.
+    Cost: 180 rounds for three sites; eight in aggregate mode. By Spearman some 250 rounds for each pair.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def cov(
     *,
     disclose: Disclose = "result",
 ) -> CovarianceResult:
-    """Compute covariances of columns, with denominator n − 1; see `corr`. 136 rounds for three sites."""
+    """Compute covariances of columns, with denominator n − 1; see `corr`. 147 rounds for three sites."""
     return CovarianceResult(**_computed(cohort, columns, COV, "pearson", disclose))
 
 

@@ -21,7 +21,9 @@ from fedstats.ledger import Ledger
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
 from fedstats.rowsets import RowSets
+from protocols.oblivious.crossing import Crossing
 from protocols.party import Party
+from protocols.triples.pool import Triples
 from transport.base import Mesh, Traffic
 from transport.errors import AbortCode
 
@@ -89,6 +91,7 @@ class Federation:
         #: Columns of numbers whose values it counts, and the narrowest bins.
         self.asked_widths: dict[str, float] = {}
         self._row_sets: RowSets | None = None
+        self._triples: Triples | None = None
         self._ledger: Ledger | None = None
         self._mesh = mesh
         self._data = dict(data or {})
@@ -271,6 +274,13 @@ class Federation:
     def divided(self, name: str, width: float) -> None:
         """Note that values of a column of numbers are counted, by bins of a width; 0 for each value apart."""
         self.asked_widths[name] = min(width, self.asked_widths.get(name, width))
+
+    @property
+    def triples(self) -> Triples | None:
+        """What products on shares are made of if the federation fears a dishonest majority; made once."""
+        if self._triples is None and self.shared_policy.full:
+            self._triples = Triples(Crossing(self.party, "transfers"))
+        return self._triples
 
     @property
     def row_sets(self) -> RowSets:

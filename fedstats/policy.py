@@ -24,6 +24,8 @@ from fedstats.errors import PolicyError
 
 #: What scripts may need of a site's steward: nothing, an approval, or more than it gives.
 MODES = ("open", "approve", "deny")
+#: Against how many passive colluders shares hide: fewer than half of the sites, or all but one.
+SECURITIES = ("honest-majority", "dishonest-majority")
 #: Smallest and largest value of each rule that is a number.
 _RANGES: Mapping[str, tuple[float, float]] = {
     "min_sites": (2, 256),
@@ -67,6 +69,8 @@ class Use:
     widths
         Columns of numbers whose values it counts, by bins of this width; 0 where it counts each value apart,
         and where nobody knows the width beforehand.
+    full
+        Whether shares hide each site from all others together.
     """
 
     analysis: str
@@ -75,6 +79,7 @@ class Use:
     columns: frozenset[str] = frozenset()
     rows: int | None = None
     widths: Mapping[str, float] = field(default_factory=dict)
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ class _Rules:
                 "max_digits",
                 "rounds what is opened, and disclose='aggregate' opens exact sums: use another mode",
             )
-        if use.sites == 2 and (pooled := self._decided_on_shares()):
+        if use.sites == 2 and not use.full and (pooled := self._decided_on_shares()):
             raise self.refusal(
                 use, pooled, "is decided on shares, which hide nothing between two sites: invite a third"
             )
@@ -249,11 +254,14 @@ class _Rules:
     def _needed(self, use: Use) -> int:
         """Return how many sites hide each from `colluders` of them: n − t ≥ 2; on shares also n ≥ 2t + 1.
 
-        Noise of one site alone is enough: n − t ≥ 1.
+        Where shares hide each site from all others, sums need n − t ≥ 2 still, results n ≥ t + 1. Noise of
+        one site alone is enough: n − t ≥ 1.
         """
         if use.disclose == "noised":
             return self.colluders + 1
-        return self.colluders + 2 if use.disclose == "aggregate" else 2 * self.colluders + 1
+        if use.disclose == "aggregate":
+            return self.colluders + 2
+        return self.colluders + 1 if use.full else 2 * self.colluders + 1
 
     def refusal(self, use: Use, rule: str, why: str) -> PolicyError:
         """Return the error that says which rule forbids it, why, and what to do."""
@@ -276,14 +284,24 @@ class FederationPolicy(_Rules):
         Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
         this; tables hide smaller counts and what they would follow from; quantiles have as many values up to
         them and from them on. Regressions do not look at it: leave out rare levels.
+    security
+        What results are computed on: ``"honest-majority"``, shares that hide from fewer than half of the
+        sites; or ``"dishonest-majority"``, shares that hide from all others together, for two sites too, at
+        some ten to a hundred times the traffic.
     """
 
     min_sites: int = 2
     colluders: int = 0
     min_cell: int = 5
+    security: str = SECURITIES[0]
 
     _whose: ClassVar[str] = "the federation's"
     _remedy: ClassVar[str] = "let all sites sign an epoch with another value in [policy] of federation.toml"
+
+    @property
+    def full(self) -> bool:
+        """Whether shares hide each site from all others together."""
+        return self.security == SECURITIES[1]
 
 
 @dataclass(frozen=True)
@@ -309,8 +327,8 @@ class SitePolicy(_Rules):
         fractions: counts, ranks and quantiles, which are values of rows, are opened as they are. It forbids
         ``disclose="aggregate"``; with few digits, a fit by iterations may not converge.
     allow_two_site_sums
-        Whether a sum over two sites alone may be opened: each then learns the other's exact sum
-        by subtracting its own. Both sites must allow it.
+        Whether a sum over two sites alone, or a result of two, may be opened: each then learns the other's
+        by subtracting its own from the sum, and what the result says of it. Both sites must allow it.
     allow_mpyc
         Whether scripts may run programs of MPyC (`Federation.mpyc`), whose outputs nobody declares: they
         are whatever the script says. No other rule looks into them.
@@ -445,15 +463,17 @@ class SitePolicy(_Rules):
     def _check_two(self, use: Use) -> None:
         if use.disclose == "noised":
             return  # whoever subtracts its own rows and noise is left with the other's, and enough noise
-        if use.disclose != "aggregate":
+        if use.disclose != "aggregate" and not use.full:
             raise PolicyError(
                 f"{use.analysis}: disclose={use.disclose!r} computes on shares, which hide nothing between "
-                "two sites: invite a third one, or use disclose='aggregate'"
+                "two sites: invite a third one, use disclose='aggregate', or let both sign an epoch with "
+                'security = "dishonest-majority" in [policy] of federation.toml'
             )
         if not self.allow_two_site_sums:
+            what = "a sum over two sites" if use.disclose == "aggregate" else "a result of two sites"
             raise PolicyError(
-                f"{use.analysis}: a sum over two sites tells each the other's; invite a third site, or let "
-                "both stewards set allow_two_site_sums = true in [policy] of their site.toml"
+                f"{use.analysis}: {what} tells each the other's part of it; invite a third site, or let both "
+                "stewards set allow_two_site_sums = true in [policy] of their site.toml"
             )
 
     def _enough_sites(self, use: Use) -> bool:
@@ -482,8 +502,9 @@ def _unfit(rule: str, value: object, kind: type) -> str:
         fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits:
         return f"must be {_WORDS[kind]}"
-    if rule == "approval" and value not in MODES:
-        return f"must be one of {', '.join(map(repr, MODES))}"
+    for of, words in (("approval", MODES), ("security", SECURITIES)):
+        if rule == of and value not in words:
+            return f"must be one of {', '.join(map(repr, words))}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         least, most = _RANGES[rule]
         if not least <= value <= most:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
@@ -112,7 +112,7 @@ class Records:
         PolicyError
             The steward does not let the script run; see `check_approval`.
         DataError, PolicyError, ProtocolError
-            See `exchange_heads`.
+            The ledger of the privacy budget is not as the log has it; or see `exchange_heads`.
         """
         self._session = party.mesh.session.id.hex()
         self.log("session.start", **self.facts())
@@ -121,7 +121,13 @@ class Records:
         except PolicyError as error:
             self.log("refusal", hash=self.spec.hash, error=type(error).__name__, message=str(error))
             raise
-        exchange_heads(party, self.audit, "start", self._keys)
+        with closing(self.ledger()) as ledger:
+            ledger.check(self.audit.entries())
+        self.witness(party, "start")
+
+    def witness(self, party: Party, when: str) -> None:
+        """Have the other sites countersign the head of the audit log; see `exchange_heads`."""
+        exchange_heads(party, self.audit, when, self._keys)
 
     def facts(self) -> dict[str, Any]:
         """Return what there is to say of the session: which, by whom, under which rules."""
@@ -145,7 +151,7 @@ class Records:
         if outcome != "done":
             return
         try:
-            exchange_heads(party, self.audit, "end", self._keys)
+            self.witness(party, "end")
         except FedStatsError as error:
             # The results are there, and stand: what is missing is that others vouch for the log's end.
             _log.warning("the other sites did not countersign the end of the audit log: %s", error)

@@ -31,7 +31,7 @@ from typing import NoReturn, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import bitslice, codec
+from protocols import beaver, bitslice, codec
 from protocols.bitslice import Words
 from protocols.engine import Engine
 from protocols.errors import CodecError, ShapeMismatch
@@ -134,7 +134,9 @@ def pieces(x: Bits) -> Words:
 
 
 def product(x: Bits, y: Bits) -> Words:
-    """Return this party's pieces of x & y. Local."""
+    """Return this party's pieces of x & y. Local, but one round by triples where all but one may collude."""
+    if x.engine.full:
+        return beaver.conjoin(x.engine, pieces(x), pieces(y))
     left, right = (np.ascontiguousarray(z.rows).reshape(len(z.rows), -1) for z in (x, y))
     out = np.empty(x.rows.shape[1:], np.uint64)
     bitslice.product(out.reshape(-1), left, right, tables(x.engine).product)
@@ -143,7 +145,13 @@ def product(x: Bits, y: Bits) -> Words:
 
 def conjoin(pairs: Sequence[tuple[Bits, Bits]]) -> list[Bits]:
     """Return x & y of each pair, all in one round; see `reshare` for leakage and cost."""
-    joined = reshare(pairs[0][0].engine, "and", np.concatenate([product(x, y) for x, y in pairs]))
+    engine = pairs[0][0].engine
+    if engine.full:
+        left, right = (concatenate([pair[k] for pair in pairs]) for k in range(2))
+        ours = product(left, right)
+    else:
+        ours = np.concatenate([product(x, y) for x, y in pairs])
+    joined = reshare(engine, "and", ours)
     ends = np.cumsum([len(x) for x, _ in pairs])
     return [joined[end - len(x) : end] for end, (x, _) in zip(ends.tolist(), pairs, strict=True)]
 
@@ -167,12 +175,15 @@ def reshare(engine: Engine, operation: str, ours: Words) -> Bits:
     those that they do receive from A are uniform and independent by the masks between its members, two at
     least.
 
-    **Cost.** One round. Each party sends n − t − 1 peers one bit a bit: one peer for three parties. It draws
-    n − 1 random bits for it, and C(n − 1, t) − (n − t) more from five parties on.
+    **Cost.** One round, none for t = n − 1. Each party sends n − t − 1 peers one bit a bit: one peer for
+    three. It draws n − 1 random bits for it, and C(n − 1, t) − (n − t) more from five parties on.
     """
-    step = engine.step(operation)
     party, table = engine.party, tables(engine)
     shares = zeros(engine, *ours.shape)
+    if engine.full:  # a piece is a summand, and nobody else's
+        _add_lifted(shares.rows, ours, table.lifts[engine.point,])
+        return shares
+    step = engine.step(operation)
     if not ours.size:
         return shares
     hide(engine, step, ours)
@@ -270,7 +281,7 @@ def deal(
             name = party.roster[dealer]
             piece = receive(engine, name, step, shape) if masked is None or dealer != party.index else masked
             _add_lifted(shares.rows, piece, table.lifts[table.windows[dealer]])
-    party.mesh.traffic.rounds += 1
+    party.mesh.traffic.rounds += not engine.full
     return dealt
 
 

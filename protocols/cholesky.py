@@ -42,7 +42,7 @@ from protocols.linalg import EXACT, guard_bits, random_factors, with_full_rank
 from protocols.long import masked_negative
 from protocols.quotients import DIGITS, LONGER, quotients
 from protocols.secret import SecretArray, uniform
-from protocols.wide import Round, lift
+from protocols.wide import Round, lift, multiplied, multiplied_matrices
 
 
 def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
@@ -103,8 +103,8 @@ def cholesky(A: SecretArray, *, least: float, fraction: int) -> SecretArray:
 
     leading = minors[:, range(k), range(k)]
     before = np.concatenate([np.ones((len(on), 1), np.uint64), leading[:, :-1]], axis=1)
-    numerators = [on.mul(minors[:, j:, j], before[:, j : j + 1]) for j in range(k)]
-    squares = on.mul(before, before)
+    pairs = [(minors[:, j:, j], before[:, j : j + 1]) for j in range(k)]
+    *numerators, squares = multiplied(engine, "numerators", on, [*pairs, (before, before)])
     eliminated = quotients(
         engine,
         on,
@@ -174,10 +174,10 @@ def _minors(engine: Engine, on: Ring, matrix: Residues, leader: Leader) -> Resid
     """Return shares of all N_ij, and zeros above the diagonal: three rounds, as the masked inversion."""
     lower, upper, _ = random_factors(engine, on, matrix.shape[1], leader)
     step = Round(engine, "mask columns")
-    half = step.reshare(on, on.matmul(matrix, upper))
+    half = step.reshare(on, multiplied_matrices(engine, "mask columns", on, matrix, upper))
     step.run()
     step = Round(engine, "mask rows")
-    opened = step.open(on, on.matmul(lower, half.value))
+    opened = step.open(on, multiplied_matrices(engine, "mask rows", on, lower, half.value))
     step.run()
     try:
         return on.matmul(half.value, on.minors(opened.value))

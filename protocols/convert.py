@@ -67,13 +67,16 @@ def convert(engine: Engine, ours: Words, size: int, on: Domain) -> Words:
     of the others; what they see is uniform and independent of the bit by the masks between honest parties.
     All that is dealt is uniform, a_2 and a_3 each by itself. For products see `reshare.reshare`.
 
-    **Cost.** Two rounds for three or four parties; 1 + ⌈log2(t + 1)⌉ for others. A bit, for three: a number
-    to one peer. In general, parties 1, …, t send n − 1 − t peers a number, the others a bit to each other,
-    and then everybody sends t numbers to each peer.
+    **Cost.** Two rounds for three or four parties; 1 + ⌈log2(t + 1)⌉ for others. A bit, for three: a
+    number to one peer. In general, parties 1, …, t send n − 1 − t peers a number, the others a bit to
+    each other, and then everybody sends t numbers to each peer. For t = n − 1, 2(n − 1) rounds, and
+    between any two parties 4 bytes one way and a number the other.
     """
     if not len(ours) * size:
         return on.of_bits(ours, size)
     step = engine.step("convert")
+    if engine.full:
+        return _by_transfer(engine, step, ours, size, on)
     hide(engine, step, ours)
     join = _two_summands if engine.t == 1 else _many_summands
     return join(engine, step, ours, size, on)
@@ -102,6 +105,24 @@ def _two_summands(engine: Engine, step: str, ours: Words, size: int, on: Domain)
     dealt = deal(engine, engine.step("summands"), (1, 2), part, bits, on)()
     party.mesh.traffic.rounds += 1
     return on.add(dealt[0], dealt[1])
+
+
+def _by_transfer(engine: Engine, step: str, ours: Words, size: int, on: Domain) -> Words:
+    """Do what `convert` does, for t = n − 1: the exclusive or of parties 1, …, i, one party after the other.
+
+    Party i + 1 knows its bit b, and the others have summands of what there is so far, a: it chooses by b
+    among the numbers that they give, and so all get summands of a·b, and a + b − 2ab.
+    """
+    party = engine.party
+    total = on.of_bits(ours, size) if party.index == 0 else on.of_bits(np.zeros_like(ours), size)
+    own = on.of_bits(ours, size)
+    for index, chooser in enumerate(party.roster[1:], start=1):
+        before = party.roster[:index]
+        both = on.chosen(engine, f"{step}/{index}", own, total, [chooser], before)
+        if party.index == index:
+            total = own
+        total = on.sub(total, on.add(both, both))
+    return on.from_summands(engine, total)
 
 
 def _many_summands(engine: Engine, step: str, ours: Words, size: int, on: Domain) -> Words:

@@ -6,15 +6,16 @@ elements of F_p have shape ``(size, 2)``, residues ``(primes, size)``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from protocols import field, mersenne, shamir
+from protocols import beaver, field, mersenne, shamir
 from protocols.bitslice import Words
 from protocols.engine import Engine
 from protocols.mersenne import Elements, kernel
+from protocols.oblivious.numbers import BIT, Shape
 from protocols.prg import Stream
 from protocols.prss import Subset, coefficient
 from protocols.reshare import reshare
@@ -54,6 +55,14 @@ class Domain(Protocol):
 
     def exclusive_or(self, engine: Engine, a: Words, b: Words) -> Words:
         """Return a + b − 2ab of shared bits, several rows of them, in one round."""
+
+    def chosen(
+        self, engine: Engine, step: str, bits: Words, a: Words, choosers: list[str], givers: Sequence[str]
+    ) -> Words:
+        """Return summands of the product of the choosers' bits and the givers' numbers; see `triples`."""
+
+    def from_summands(self, engine: Engine, a: Words) -> Words:
+        """Return shares, of degree n − 1, of the sum of what all parties have."""
 
 
 class Field:
@@ -107,6 +116,25 @@ class Field:
             _exclusive_or(out, left[entries], right[entries])
 
         return reshare(engine, "exclusive or", len(left), local).reshape(a.shape)
+
+    def chosen(
+        self,
+        engine: Engine,
+        step: str,
+        bits: Elements,
+        a: Elements,
+        choosers: list[str],
+        givers: Sequence[str],
+    ) -> Elements:
+        """See `Domain.chosen`."""
+        shape = Shape(len(a), 1, 1, 1)
+        left, right = (np.ascontiguousarray(z).reshape(-1, 1, 1, 2) for z in (bits, a))
+        source = engine.triples.source
+        return source.products(step, BIT, shape, left, right, choosers, givers).reshape(a.shape)
+
+    def from_summands(self, engine: Engine, a: Elements) -> Elements:
+        """See `Domain.from_summands`."""
+        return beaver.shares(engine, a)
 
 
 FIELD = Field()

@@ -10,6 +10,7 @@ from protocols.confirm import confirm
 from protocols.party import Party
 from protocols.prss import Prss, agree_keys
 from protocols.shamir import lagrange, threshold
+from protocols.triples.pool import Triples
 
 #: Called with label and shape before a result is opened; raises to refuse.
 Gate = Callable[[str, tuple[int, ...]], None]
@@ -24,7 +25,7 @@ class Engine:
     Parameters
     ----------
     party
-        This party, one of three or more.
+        This party, one of three or more; of two or more with `triples`.
     label
         Names the computation, the same at every party and used once in a session.
     security
@@ -32,6 +33,9 @@ class Engine:
         distance, to any t parties. It is that of each number: m of them add up to m·2^−κ at most.
     gate
         Asked before any result is opened.
+    triples
+        Where products come from if no majority is honest: then all parties but one may collude, and sharings
+        have degree n − 1. By default a majority is, and products come from shares alone.
     entropy
         Returns so many random bytes, for keys. Only tests replace the system's CSPRNG.
 
@@ -40,7 +44,9 @@ class Engine:
     party, n
         This party and the number of all.
     t
-        How many passive colluders learn nothing: ⌊(n − 1)/2⌋, the degree of every sharing.
+        How many passive colluders learn nothing, the degree of every sharing: ⌊(n − 1)/2⌋, or n − 1.
+    full
+        Whether that is n − 1.
     point
         Where this party evaluates polynomials: its position in the roster, from 1.
     weight
@@ -58,13 +64,16 @@ class Engine:
         *,
         security: int = 40,
         gate: Gate | None = None,
+        triples: Triples | None = None,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        if party.n < 3:
+        if party.n < 3 and triples is None:
             raise ValueError("shares need three parties or more: with two, t = 0 hides nothing")
         self.party = party
         self.n = party.n
-        self.t = threshold(party.n)
+        self.full = triples is not None
+        self.t = party.n - 1 if self.full else threshold(party.n)
+        self._triples = triples
         self.point = party.index + 1
         self.weight = lagrange(tuple(range(1, self.n + 1)))[party.index]
         self.security = security
@@ -88,6 +97,13 @@ class Engine:
             yield
         finally:
             self._names.pop()
+
+    @property
+    def triples(self) -> Triples:
+        """Where products come from if all but one of the parties may collude."""
+        if self._triples is None:
+            raise ValueError("with an honest majority, products take no triples")
+        return self._triples
 
     def admit(self, label: str, shape: tuple[int, ...]) -> None:
         """Ask the gate whether a result may be opened, and use up its label.

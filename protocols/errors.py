@@ -6,6 +6,7 @@
     ├── RangeError       a value of our own that a sum cannot carry; nothing was sent
     ├── PrecisionError   a result might not fit the field; nothing was sent
     ├── LabelReused      a label was used twice in a session; nothing was sent
+    ├── TripleReused     a multiplication triple was used twice; nothing was sent
     ├── CodecError       bytes that are no encoding of a value
     ├── ShapeMismatch    a peer computes on another shape, or in another ring
     ├── SingularError    a secret matrix is singular, or nearly so
@@ -43,6 +44,10 @@ class PrecisionError(ProtocolError):
 
 class LabelReused(ProtocolError):
     """A label was used a second time in a session, which would use its masks twice."""
+
+
+class TripleReused(ProtocolError):
+    """A multiplication triple was used a second time, which would give away what it hides."""
 
 
 class CodecError(ProtocolError):

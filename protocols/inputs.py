@@ -55,7 +55,7 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
     format_ = Format.of(bound, fraction)
     values = _encode(array.reshape(-1), bound, fraction)
     shares = deal(engine, engine.step("share"), range(engine.n), values, array.size)()
-    engine.party.mesh.traffic.rounds += 1
+    engine.party.mesh.traffic.rounds += not engine.full
     return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
 
 
@@ -103,7 +103,7 @@ def share_rows(
         for dealer, length in enumerate(lengths)
     ]
     shares = np.concatenate([one()[0] for one in receive])
-    engine.party.mesh.traffic.rounds += 1
+    engine.party.mesh.traffic.rounds += not engine.full
     return SecretArray(engine, shares.reshape(-1, *array.shape[1:], 2), format_)
 
 

@@ -40,8 +40,8 @@ import numpy as np
 from protocols.crt import Residues, Ring, bit_prefixes, from_words, to_words
 from protocols.dealing import deal
 from protocols.engine import Engine
-from protocols.transform import PRIME, convolve
-from protocols.wide import Modulo, Pending, Round, at_point, products, uniform
+from protocols.transform import PRIME, convolve, of_spectrum, spectrum
+from protocols.wide import Modulo, Pending, Round, at_point, multiplied, products, uniform
 
 #: One prime: everything is found modulo it, wrongly with a probability of about 2^−60 a position.
 SMALL = Ring((PRIME,))
@@ -88,7 +88,7 @@ class Leader:
         step, domain = engine.step("deal leading"), Modulo(SMALL)
         values = known[np.newaxis] if engine.point < s else None
         dealt = deal(engine, step, range(engine.t), values, len(known), domain)()
-        engine.party.mesh.traffic.rounds += 1
+        engine.party.mesh.traffic.rounds += not engine.full
         shares = [*dealt[:, 0], np.zeros_like(known)]
         if engine.point >= s:
             shares[-1] = SMALL.scale(known[np.newaxis], at_point(engine.n, last, engine.point, SMALL))[0]
@@ -107,7 +107,7 @@ class Leader:
     def combine(self, step: Round) -> None:
         """Join the rotations in pairs, in a round that the caller runs."""
         pairs = zip(self._rotations[::2], self._rotations[1::2], strict=False)
-        joined = [step.reshare(SMALL, self._convolved(a.value, b.value)) for a, b in pairs]
+        joined = [step.reshare(SMALL, self._convolved("join", a.value, b.value)) for a, b in pairs]
         self._rotations = joined + self._rotations[len(self._rotations) & ~1 :]
 
     def open(self, step: Round, on: Ring, integers: Residues) -> Pending[Residues]:
@@ -141,7 +141,7 @@ class Leader:
         ours, others = products(self._engine, "leading", SMALL, [*first, masks[:, 0]], [*second, masks[:, 1]])
         rotation = self._rotations[0].value
         step = Round(self._engine, "leading place")
-        rotated = step.open(SMALL, self._convolved(rotation, SMALL.add(ours, others)))
+        rotated = step.open(SMALL, self._convolved("rotate", rotation, SMALL.add(ours, others)))
         step.run()
         pairs = zip(self._parts(rotation), self._parts(rotated.value), strict=True)
         found = [_unrotated(bits, np.flatnonzero(vector == 0).tolist()) for bits, vector in pairs]
@@ -163,9 +163,18 @@ class Leader:
         """Return what belongs to each integer."""
         return np.split(numbers[0], np.cumsum(self._sizes)[:-1])
 
-    def _convolved(self, a: Residues, b: Residues) -> Residues:
-        pairs = zip(self._parts(a), self._parts(b), strict=True)
-        return np.concatenate([convolve(*pair) for pair in pairs])[np.newaxis]
+    def _convolved(self, operation: str, a: Residues, b: Residues) -> Residues:
+        """Return convolutions of shares, to be put in a round; see `wide.multiplied`."""
+        pairs = list(zip(self._parts(a), self._parts(b), strict=True))
+        if not self._engine.full:
+            return np.concatenate([convolve(*pair) for pair in pairs])[np.newaxis]
+        spectra = [(spectrum(x), spectrum(y)) for x, y in pairs]
+        products = multiplied(
+            self._engine, operation, SMALL, [(x[np.newaxis], y[np.newaxis]) for x, y in spectra]
+        )
+        return np.concatenate(
+            [of_spectrum(product[0], len(x)) for product, (x, _) in zip(products, pairs, strict=True)]
+        )[np.newaxis]
 
 
 def _unrotated(rotation: Residues, zeros: Sequence[int]) -> Residues | None:

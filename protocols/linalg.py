@@ -34,10 +34,11 @@ from protocols.engine import Engine
 from protocols.errors import PrecisionError, SingularError
 from protocols.fixed import Format
 from protocols.leading import SMALL, Leader
+from protocols.oblivious.numbers import Primes, Shape
 from protocols.prg import Stream
 from protocols.quotients import DIGITS, LONGER, PRECISION, quotients, times
-from protocols.secret import SecretArray, public
-from protocols.wide import Masked, Round, bounded, lift, products, uniform
+from protocols.secret import SecretArray
+from protocols.wide import Masked, Round, bounded, lift, multiplied, products, uniform, weight
 
 #: Coefficients are taken for exact to so many fractional bits, or to their last place if that is finer.
 EXACT = 30
@@ -85,12 +86,20 @@ def solve(
     unless definite, twice that; |A| is the length of A's bound in bits.
     """
     _require_system(A, b)
+    return _solve(A, b.reshape(len(A), b.size // len(A)), bound, fraction, definite).reshape(b.shape)
+
+
+def _solve(A: SecretArray, b: SecretArray | None, bound: float, fraction: int, definite: bool) -> SecretArray:
+    """Return A⁻¹·b, of a matrix b, or A⁻¹."""
     engine, k = A.engine, len(A)
-    plan = _plan(engine, A.format, b.format, k, bound, fraction, definite)
+    plan = _plan(engine, A.format, Format(0, 1) if b is None else b.format, k, bound, fraction, definite)
     on = plan.ring
-    system = _lifted(engine, on, A, b.reshape(k, b.size // k), plan)
+    left, right = _lifted(engine, on, A, b, plan)
     leader = Leader(engine, [plan.determinant + 64])
-    numerators, determinant = _masked_inversion(engine, on, system, leader, definite)
+    inversion = _inversion_by_all if engine.full else _masked_inversion
+    numerators, determinant = inversion(engine, on, left, right, leader, definite)
+    if b is None:
+        numerators = times(on, numerators, 1 << plan.lift)
     (found,) = quotients(
         engine, on, leader, [(numerators, plan.numerator)], [(determinant, plan.determinant)]
     )
@@ -98,14 +107,13 @@ def solve(
     masked = step.mask(on, found, plan.quotient, above=plan.above)
     step.run()
     _require_bounded(engine, masked.value, plan.above)
-    return masked.value.fixed_point(engine, plan.drop, plan.reading).reshape(b.shape)
+    return masked.value.fixed_point(engine, plan.drop, plan.reading)
 
 
 def inverse(A: SecretArray, *, bound: float, fraction: int, definite: bool = False) -> SecretArray:
     """Return A⁻¹; see `solve`, of which this is the case of the identity."""
     _require_system(A, A)
-    identity = public(A.engine, np.eye(len(A), dtype=np.int64))
-    return solve(A, identity, bound=bound, fraction=fraction, definite=definite)
+    return _solve(A, None, bound, fraction, definite)
 
 
 @dataclass(frozen=True)
@@ -193,13 +201,16 @@ def guard_bits(engine: Engine, reading: Format, k: int) -> int:
     return engine.security + k.bit_length() + engine.prss.count.bit_length() + 2 + finest
 
 
-def _lifted(engine: Engine, on: Ring, A: SecretArray, b: SecretArray, plan: _Plan) -> Residues:
-    """Return shares modulo Q of the integers [A·2^guard + E, b·2^lift]."""
+def _lifted(
+    engine: Engine, on: Ring, A: SecretArray, b: SecretArray | None, plan: _Plan
+) -> tuple[Residues, Residues | None]:
+    """Return shares modulo Q of the integers A·2^guard + E and b·2^lift; None for the identity."""
     k = len(A)
-    shares = lift(engine, on, np.concatenate([A.flat(), b.flat()]))
+    shares = lift(engine, on, np.concatenate([A.flat(), *([] if b is None else [b.flat()])]))
     left = with_full_rank(engine, on, shares[:, : k * k].reshape(-1, k, k), plan.guard)
-    right = times(on, shares[:, k * k :], 1 << plan.lift).reshape(-1, *b.shape)
-    return np.concatenate([left, right], axis=2)
+    if b is None:
+        return left, None
+    return left, times(on, shares[:, k * k :], 1 << plan.lift).reshape(-1, *b.shape)
 
 
 def random_factors(engine: Engine, on: Ring, k: int, leader: Leader) -> tuple[Residues, Residues, Residues]:
@@ -212,7 +223,8 @@ def random_factors(engine: Engine, on: Ring, k: int, leader: Leader) -> tuple[Re
     """
     rho, sigma = (uniform(engine, on, (k,)) for _ in range(2))
     step = Round(engine, "diagonal")
-    product = step.open(on, on.mul(rho, sigma))
+    (masked,) = multiplied(engine, "diagonal", on, [(rho, sigma)])
+    product = step.open(on, masked)
     leader.combine(step)
     step.run()
     while not leader.ready:
@@ -231,32 +243,94 @@ def random_factors(engine: Engine, on: Ring, k: int, leader: Leader) -> tuple[Re
 
 
 def _masked_inversion(
-    engine: Engine, on: Ring, system: Residues, leader: Leader, definite: bool
+    engine: Engine, on: Ring, left: Residues, right: Residues | None, leader: Leader, definite: bool
 ) -> tuple[Residues, Residues]:
     """Return shares of D·A⁻¹·b, of degree 2t, and of D, of shape ``(primes, 1)``: det(A), or its square.
 
     Three rounds, and more if the parties' rotations take more.
     """
-    k = system.shape[1]
+    k = left.shape[1]
+    if right is None:
+        right = np.broadcast_to(np.eye(k, dtype=np.uint64), left.shape)  # everybody's share
     lower, upper, last = random_factors(engine, on, k, leader)
     step = Round(engine, "mask rows")
-    half = step.reshare(on, on.matmul(upper, system))
+    half = step.reshare(on, on.matmul(upper, np.concatenate([left, right], axis=2)))
     squared = step.reshare(on, on.mul(last, last))
     step.run()
     step = Round(engine, "mask columns")
     masked = step.open(on, on.matmul(lower, half.value[:, :, :k]))
-    right = step.reshare(on, on.matmul(lower, half.value[:, :, k:]))
+    both = step.reshare(on, on.matmul(lower, half.value[:, :, k:]))
     step.run()
-    try:
-        inverted, determinant = on.invert(masked.value)
-    except ZeroDivisionError:
-        raise SingularError("a secret matrix is singular") from None
+    inverted, determinant = _inverted(on, masked.value)
     if definite:
         scale = on.scale(last, determinant)
     else:
         scale = on.scale(squared.value, on.mul(determinant, determinant))
-    solution = on.matmul(inverted, right.value)
-    return on.mul(scale[:, :, np.newaxis], solution), scale
+    return on.mul(scale[:, :, np.newaxis], on.matmul(inverted, both.value)), scale
+
+
+def _inversion_by_all(
+    engine: Engine, on: Ring, left: Residues, right: Residues | None, leader: Leader, definite: bool
+) -> tuple[Residues, Residues]:
+    """Do what `_masked_inversion` does where all but one may collude.
+
+    Instead of a shared R, every party multiplies by a matrix of its own, uniform among those with an inverse:
+    M = R_n·…·R_1·A is uniform to all who miss one of them. One party's numbers times the other parties'
+    shares are half of a product of shares, and there are n products for two.
+    """
+    party, k = engine.party, left.shape[1]
+    own = random_matrix(engine, on, k)
+    scale = weight(engine.n, engine.point, on)
+    ours = on.scale(left if right is None else np.concatenate([left, right], axis=2), scale)
+    for index, chooser in enumerate(party.roster):
+        numbers = Primes(np.repeat(np.array(on.primes, np.uint64)[:, np.newaxis], ours.shape[2], axis=1))
+        others = [name for name in party.roster if name != chooser]
+        crossed = engine.triples.source.products(
+            engine.step("mask rows"),
+            numbers,
+            Shape(len(on), k, k, ours.shape[2]),
+            own,
+            np.ascontiguousarray(ours),
+            [chooser],
+            others,
+        )
+        ours = on.add(crossed, on.matmul(own, ours)) if index == party.index else crossed
+        if not index and right is None:  # this party's matrix times the identity it knows
+            ours = np.concatenate([ours, own if not party.index else np.zeros_like(own)], axis=2)
+    while not leader.ready:
+        step = Round(engine, "rotation")
+        leader.combine(step)
+        step.run()
+    back = on.inverses(scale)
+    step = Round(engine, "masked")
+    masked = step.open(on, on.scale(ours[:, :, :k], back))
+    step.run()
+    inverted, determinant = _inverted(on, masked.value)
+    reciprocal = on.scale(on.inverses(on.invert(own)[1][:, np.newaxis]), back)
+    factors = [reciprocal if name == party.me else np.zeros_like(reciprocal) for name in party.roster]
+    (last,) = products(engine, "determinant", on, factors if definite else [*factors, *factors])
+    scale = on.scale(last, determinant if definite else on.mul(determinant, determinant))
+    solution = on.matmul(inverted, on.scale(ours[:, :, k:], back))
+    (scaled,) = multiplied(engine, "numerators", on, [(scale[:, :, np.newaxis], solution)])
+    return scaled, scale
+
+
+def random_matrix(engine: Engine, on: Ring, k: int) -> Residues:
+    """Return a matrix of this party's, uniform among those with an inverse."""
+    while True:
+        matrix = on.from_random(engine.triples.draw((len(on), k * k, 2))).reshape(len(on), k, k)
+        try:
+            on.invert(matrix)
+        except ZeroDivisionError:
+            continue
+        return matrix
+
+
+def _inverted(on: Ring, masked: Residues) -> tuple[Residues, Residues]:
+    try:
+        return on.invert(masked)
+    except ZeroDivisionError:
+        raise SingularError("a secret matrix is singular") from None
 
 
 def _require_bounded(engine: Engine, solution: Masked, above: int) -> None:
@@ -274,9 +348,8 @@ def _require_bounded(engine: Engine, solution: Masked, above: int) -> None:
     total = SMALL.mul(vanishing, SMALL.from_random(words))
     combined = np.array([[int(x) for x in total[0]]], object).sum(axis=1) % SMALL.modulus
     step = Round(engine, "bound")
-    masked = step.open(
-        SMALL, SMALL.mul(combined.astype(np.uint64)[:, np.newaxis], uniform(engine, SMALL, (1,)))
-    )
+    pair = combined.astype(np.uint64)[:, np.newaxis], uniform(engine, SMALL, (1,))
+    masked = step.open(SMALL, multiplied(engine, "bound", SMALL, [pair])[0])
     step.run()
     if masked.value.any():
         raise SingularError(

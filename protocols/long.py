@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from operator import index
 from typing import Any, NoReturn, SupportsIndex, TypeAlias
 
@@ -36,7 +37,17 @@ from protocols.errors import PrecisionError, RangeError
 from protocols.fixed import Format
 from protocols.masked import addends, length_of
 from protocols.secret import SecretArray
-from protocols.wide import Masked, Modulo, Pending, Round, capacity, lift, open_masked
+from protocols.wide import (
+    Masked,
+    Modulo,
+    Pending,
+    Round,
+    capacity,
+    lift,
+    multiplied,
+    multiplied_matrices,
+    open_masked,
+)
 
 #: The ring of numbers that are shared as long ones: Q has 21 primes.
 LONG: Ring = ring(1200)
@@ -350,7 +361,7 @@ def share_several(
     values = on.residues(np.concatenate(integers))
     size = values.shape[1]
     dealt = deal(engine, engine.step("share"), range(engine.n), values, size, Modulo(on))()
-    engine.party.mesh.traffic.rounds += size > 0
+    engine.party.mesh.traffic.rounds += size > 0 and not engine.full
     shares = np.split(dealt.swapaxes(0, 1), np.cumsum([array.size for array in arrays])[:-1], axis=2)
     return [
         LongArray(engine, part.reshape(len(on), engine.n, *array.shape), reading, on)
@@ -444,8 +455,9 @@ def jointly(operation: str, *wanted: Products) -> list[LongArray]:
     """
     first = wanted[0][0][0][0]
     engine, step = first.engine, Round(first.engine, operation)
+    products = iter(_products(engine, operation, [pair for pairs, _ in wanted for pair in pairs]))
     finish: list[Callable[[], LongArray]] = [
-        _pending(step, engine, [_product(x, y) for x, y in pairs], fraction) for pairs, fraction in wanted
+        _pending(step, engine, [next(products) for _ in pairs], fraction) for pairs, fraction in wanted
     ]
     step.run()
     return [settle() for settle in finish]
@@ -468,10 +480,20 @@ def _pending(
     return lambda: LongArray(engine, masked.value.shifted(engine, on, drop), reading, on)
 
 
-def _product(x: LongArray, y: LongArray) -> LongArray:
-    """Return a product whose shares are of degree 2t: not to be computed with before it is reshared."""
-    _same_engine(x, y)
-    return x._with(x.on.mul(*_spread(x, y)), x.format.times(y.format))
+def _products(
+    engine: Engine, operation: str, pairs: Sequence[tuple[LongArray, LongArray]]
+) -> list[LongArray]:
+    """Return products whose shares are of degree 2t: not to be computed with before they are reshared."""
+    found: dict[int, LongArray] = {}
+    for on in dict.fromkeys(x.on for x, _ in pairs):
+        at = [number for number, (x, _) in enumerate(pairs) if x.on is on]
+        for number in at:
+            _same_engine(*pairs[number])
+        made = multiplied(engine, operation, on, [_spread(*pairs[number]) for number in at])
+        for number, shares in zip(at, made, strict=True):
+            x, y = pairs[number]
+            found[number] = x._with(shares, x.format.times(y.format))
+    return [found[number] for number in range(len(pairs))]
 
 
 def matmul(x: LongArray, y: LongArray) -> LongArray:
@@ -481,14 +503,16 @@ def matmul(x: LongArray, y: LongArray) -> LongArray:
     whatever the length of the inner products.
     """
     _same_engine(x, y)
-    product = _matrix_product(x, y)
+    product = _matrix_product(x, y, partial(multiplied_matrices, x.engine, "matmul", x.on))
     step = Round(x.engine, "matmul")
     reshared = step.reshare(product.on, product.shares)
     step.run()
     return product._with(reshared.value)
 
 
-def _matrix_product(x: LongArray, y: LongArray) -> LongArray:
+def _matrix_product(
+    x: LongArray, y: LongArray, by: Callable[[Residues, Residues], Residues] | None = None
+) -> LongArray:
     if not x.ndim or not y.ndim:
         raise ValueError("matmul has no meaning for scalars")
     left = x if x.ndim > 1 else x.reshape(1, -1)
@@ -497,7 +521,7 @@ def _matrix_product(x: LongArray, y: LongArray) -> LongArray:
         raise ValueError(f"cannot multiply matrices of shapes {x.shape} and {y.shape}")
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     left, right = (z.broadcast_to((*stack, *z.shape[-2:])) for z in (left, right))
-    shares = x.on.matmul(left.shares, right.shares)
+    shares = (by or x.on.matmul)(left.shares, right.shares)
     shape = (*stack, *left.shape[-2:-1][: x.ndim > 1], *right.shape[-1:][: y.ndim > 1])
     format_ = x.format.times(y.format, left.shape[-1])
     return LongArray(x.engine, shares.reshape(len(x.on), *shape), format_, x.on)

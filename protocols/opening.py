@@ -38,7 +38,8 @@ def open_shares(engine: Engine, operation: str, shares: Elements) -> Elements:
 
     **Wrong shares.** As n ≥ 2t + 1, at least t + 1 shares are honest and determine the polynomial. Up to t
     wrong ones are noticed by every honest party that receives them, whoever else is told what; it aborts
-    and the mesh tells all. Parties that noticed nothing hold the right value.
+    and the mesh tells all. Parties that noticed nothing hold the right value. Where all but one may collude,
+    all n shares are needed to open, and nothing is left to check them by.
 
     **Cost.** One round. Each party sends each peer one element an entry.
     """

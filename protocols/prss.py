@@ -87,9 +87,11 @@ def agree_keys(party: Party, label: str, t: int, entropy: Callable[[int], bytes]
 
     Notes
     -----
-    **Cost.** One round. Party i draws C(n − i, t) keys and sends each to n − t − 1 peers.
+    **Cost.** One round, none for t = n − 1. Party i draws C(n − i, t) keys and sends each to n − t − 1 peers.
     """
     party.claim(label)
+    if t == party.n - 1:  # every party is a set of its own
+        return {(party.index + 1,): entropy(KEY_BYTES)}
     ours = [subset for subset in subsets(party.n, t) if party.index + 1 in subset]
     keys = {subset: entropy(KEY_BYTES) for subset in ours if subset[0] == party.index + 1}
 

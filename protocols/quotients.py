@@ -13,11 +13,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from protocols.crt import Residues, Ring
+from protocols.crt import Residues, Ring, ring
 from protocols.engine import Engine
 from protocols.errors import SingularError
 from protocols.leading import SMALL, Leader
-from protocols.wide import Round
+from protocols.wide import Masked, Round, multiplied
 
 #: Fractional bits of the reciprocal and of what leads to it.
 PRECISION = 64
@@ -69,17 +69,20 @@ def quotients(
     together = np.concatenate([shares for shares, _ in denominators], axis=1)
     opened = leader.open(step, on, times(on, together, 1 << 64))
     step.run()
-    places = _places(engine, on, leader, on.integers(opened.value).tolist())
+    aligned = _aligned if engine.full else _weighted
+    groups = leader.find(on.integers(opened.value).tolist())
+    if groups is None:
+        raise SingularError("a secret matrix is not positive definite")
+    shifted = aligned(engine, on, groups, [one.value for one in n], [one.value for one in d])
 
     step = Round(engine, "normalise")
-    scaled = [
-        step.reshare(on, one.value.weighted(engine, on, place)) for one, place in zip(n, places, strict=True)
-    ]
-    weighted = [one.value.weighted(engine, on, place) for one, place in zip(d, places, strict=True)]
-    denominator = step.mask(on, np.concatenate(weighted, axis=1), 133)
+    scaled = [step.reshare(on, one) for one in shifted[: len(n)]]
+    denominator = step.mask(on, np.concatenate(shifted[len(n) :], axis=1), 133)
     step.run()
     inverses = _reciprocal(engine, on, denominator.value.shifted(engine, on, 64))
-    return [on.scale(one.value, inverses[:, position]) for position, one in enumerate(scaled)]
+    pairs = [(one.value, inverses[:, [position]]) for position, one in enumerate(scaled)]
+    spread = [(x, y.reshape(len(on), *[1] * (x.ndim - 1))) for x, y in pairs]
+    return multiplied(engine, "quotients", on, spread)
 
 
 def times(on: Ring, numbers: Residues, factor: int) -> Residues:
@@ -87,14 +90,53 @@ def times(on: Ring, numbers: Residues, factor: int) -> Residues:
     return on.scale(numbers, on.constant(factor))
 
 
-def _places(engine: Engine, on: Ring, leader: Leader, opened: Sequence[int]) -> list[Residues]:
+def _weighted(
+    engine: Engine, on: Ring, groups: Sequence[Residues], n: Sequence[Masked], d: Sequence[Masked]
+) -> list[Residues]:
+    """Return shares, of degree 2t, of v·2^(63 − j) for numerators and denominators, rounded down.
+
+    Prefixes of the v, which are shared for nothing, are weighted by the places of their denominators.
+    """
+    places = _places(engine, on, groups)
+    return [one.weighted(engine, on, place) for one, place in zip([*n, *d], [*places, *places], strict=True)]
+
+
+def _aligned(
+    engine: Engine, on: Ring, groups: Sequence[Residues], n: Sequence[Masked], d: Sequence[Masked]
+) -> list[Residues]:
+    """Do what `_weighted` does where a product costs more than a long ring.
+
+    With l levels, the places make one number 2^(64·l − 1 − j). By it the v are shifted up, in a ring that has
+    room for that, and then down by as much as all are.
+    """
+    values = [*n, *d]
+    levels = [group.shape[1] // 8 for group in groups] * 2
+    lengths = [one.offset.bit_length() + 64 * level for one, level in zip(values, levels, strict=True)]
+    wide = ring(max(lengths) + engine.security + engine.prss.count.bit_length() + 10)
+    powers = []
+    for place in _places(engine, wide, groups):
+        units = [1 << 64 * at for at in reversed(range(place.shape[1]))]
+        powers.append(wide.sum(wide.mul(place, wide.residues(np.array(units, object)))))
+    pairs = [
+        (one.shifted(engine, wide, 0), power.reshape(len(wide), *[1] * len(one.shape)))
+        for one, power in zip(values, powers * 2, strict=True)
+    ]
+    step = Round(engine, "align")
+    masked = [
+        step.mask(wide, product, length)
+        for product, length in zip(multiplied(engine, "align", wide, pairs), lengths, strict=True)
+    ]
+    step.run()
+    return [
+        one.value.shifted(engine, on, 64 * (level - 1)) for one, level in zip(masked, levels, strict=True)
+    ]
+
+
+def _places(engine: Engine, on: Ring, groups: Sequence[Residues]) -> list[Residues]:
     """Return, of each integer, shares of F_l = Σ δ_j·2^(63 − i) over j = 64·l + i.
 
     One of them is a power of two, all others are 0.
     """
-    groups = leader.find(opened)
-    if groups is None:
-        raise SingularError("a secret matrix is not positive definite")
     step = Round(engine, "lift place")
     lifted = step.mask(SMALL, np.concatenate(groups, axis=1), 8)
     step.run()
@@ -130,8 +172,10 @@ def _reciprocal(engine: Engine, on: Ring, d: Residues) -> Residues:
         alpha = 1 + 1 / after
         growth = on.shift(times(on, z, round(alpha / tau * (1 << 64))), round(alpha * (1 << (digits + 64))))
         step = Round(engine, "reciprocal")
-        grown = step.mask(on, on.mul(y, growth), digits + 130)
-        square = step.mask(on, on.mul(z, z), 2 * digits + 1) if after < 1 << ACCURACY else None
+        more = after < 1 << ACCURACY
+        grow, *squares = multiplied(engine, "reciprocal", on, [(y, growth), (z, z)][: 1 + more])
+        grown = step.mask(on, grow, digits + 130)
+        square = step.mask(on, squares[0], 2 * digits + 1) if more else None
         step.run()
         y = grown.value.shifted(engine, on, digits + 64)
         if square:

@@ -29,6 +29,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,12 +38,15 @@ from protocols.engine import Engine
 from protocols.mersenne import Elements
 from protocols.stripes import BLOCK, STRIPE, broadcast, cut
 
+#: ``local(entries, out)`` writes our shares of these entries.
+Local: TypeAlias = Callable[[slice, Elements], None]
+
 
 def reshare(
     engine: Engine,
     operation: str,
     size: int,
-    local: Callable[[slice, Elements], None],
+    local: Local,
     *,
     drop: int = 0,
 ) -> Elements:
@@ -57,7 +61,7 @@ def reshare(
     size
         How many numbers.
     local
-        ``local(entries, out)`` writes our shares of these entries, of any degree below n, to `out`.
+        Writes our shares, of any degree below n; of degree t where all but one may collude (`beaver`).
     drop
         Bits to drop. With 0 the numbers are any elements; otherwise they are integers of a magnitude
         that `fits` says can be masked.
@@ -82,6 +86,10 @@ def reshare(
     random elements for it. (A zero sharing of degree 2t instead of pairwise masks would take
     t·C(n − 1, t) in place of the n − 1: 504 for 9 with ten parties.)
     """
+    if engine.full and not drop:  # of degree n − 1 they are, and fresh
+        out = field.empty(size)
+        local(slice(0, size), out)
+        return out
     party = engine.party
     step = engine.step(operation)
     bits = engine.prss.bits if drop else 127

@@ -1,8 +1,9 @@
 """`SecretArray`: an array of shared numbers, computed with as with NumPy's.
 
 Sums, public factors, slices and shapes are local. A product of secrets costs one round and one element an
-entry of the *result*, inner and matrix products included, and rounds fixed-point numbers in the same
-round (`reshare`). Nothing here opens an unmasked value but `open` and `reveal`, which say so.
+entry of the *result*, inner and matrix products included, and rounds fixed-point numbers in the same round
+(`reshare`). Where all but one may collude it costs a triple and one round more (`beaver`). Nothing here
+opens an unmasked value but `open` and `reveal`, which say so.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any, NoReturn, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from protocols import field, mersenne
+from protocols import beaver, field, mersenne
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.opening import open_shares
-from protocols.reshare import fits, offset_for, reshare
+from protocols.reshare import Local, fits, offset_for, reshare
 from protocols.reveal import reveal
 
 
@@ -282,14 +283,12 @@ def multiply(x: SecretArray, y: SecretArray) -> SecretArray:
     shape = np.broadcast_shapes(x.shape, y.shape)
     left, right = (z.flat() if z.size == 1 else z.broadcast_to(shape).flat() for z in (x, y))
 
-    def local(entries: slice, out: Elements) -> None:
-        a, b = (z if len(z) == 1 else z[entries] for z in (left, right))
-        mersenne.mul(out, a, b)
-
-    return _reshared("multiply", x, y, 1, shape, local)
+    return _reshared("multiply", x, y, 1, shape, lambda: _entrywise(x.engine, left, right))
 
 
-def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
+def matmul(
+    x: SecretArray, y: SecretArray, *, bound: float | None = None, fraction: int | None = None
+) -> SecretArray:
     """Return x @ y, by the rules of `numpy.matmul`, rounded to the finer fraction of the two.
 
     Parameters
@@ -298,6 +297,8 @@ def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Sec
         The matrices.
     bound
         As for `inner`.
+    fraction
+        Fractional bits of the result, where it is to have others.
 
     Raises
     ------
@@ -309,7 +310,8 @@ def matmul(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Sec
     **Leakage.** Nothing; see `reshare`. **Cost.** One round; an element an entry of the result to each
     peer, whatever the length of the inner products.
     """
-    return _products("matmul", x, y, x.shape[-1] if x.ndim else 0, field.matmul, bound)
+    terms = x.shape[-1] if x.ndim else 0
+    return _products("matmul", x, y, terms, (field.matmul, beaver.matmul), bound, fraction)
 
 
 def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
@@ -322,7 +324,8 @@ def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Secr
     bound
         Public: what no |inner product| exceeds, where that is less than the entries' own bounds make.
     """
-    return _products("inner", x, y, np.broadcast_shapes(x.shape, y.shape)[-1], field.dot, bound)
+    terms = np.broadcast_shapes(x.shape, y.shape)[-1]
+    return _products("inner", x, y, terms, (field.dot, beaver.inner), bound)
 
 
 def known_product(
@@ -361,11 +364,11 @@ def known_product(
             f"products of {((reading.bound or 0) << drop).bit_length()} bits cannot be masked among "
             f"{engine.n} parties with security {engine.security}: tighten the public bounds (`assume`)"
         )
-    left, right = x.flat(), y.flat()
+    products = _entrywise(engine, x.flat(), y.flat())
     minuend = None if taken_from is None else _element(taken_from).reshape(1, 2)
 
     def local(entries: slice, out: Elements) -> None:
-        mersenne.mul(out, left[entries], right[entries])
+        products(entries, out)
         if minuend is not None:
             mersenne.sub(out, minuend, out)
 
@@ -417,17 +420,20 @@ def _products(
     x: SecretArray,
     y: SecretArray,
     terms: int,
-    local: Callable[[Elements, Elements], Elements],
+    by: tuple[Callable[[Elements, Elements], Elements], Callable[[Engine, Elements, Elements], Elements]],
     bound: float | None = None,
+    fraction: int | None = None,
 ) -> SecretArray:
-    """Reshare what a local function makes of the shares; see `inner` for `bound`."""
-    products = local(x.shares, y.shares)
-    flat = products.reshape(-1, 2)
+    """Reshare what is made of the shares: locally, or by triples; see `matmul` for `bound` and `fraction`."""
+    local, by_triples = by
+    engine = x.engine
+    # Products of shares tell the shape; with triples, products of zeros do.
+    made = local(*(np.zeros_like(z.shares) if engine.full else z.shares for z in (x, y)))
 
-    def copy(entries: slice, out: Elements) -> None:
-        out[:] = flat[entries]
+    def products() -> Local:
+        return _copying(by_triples(engine, x.shares, y.shares) if engine.full else made)
 
-    return _reshared(operation, x, y, terms, products.shape[:-1], copy, bound)
+    return _reshared(operation, x, y, terms, made.shape[:-1], products, bound, fraction)
 
 
 def _reshared(
@@ -436,17 +442,40 @@ def _reshared(
     y: SecretArray,
     terms: int,
     shape: tuple[int, ...],
-    local: Callable[[slice, Elements], None],
+    products: Callable[[], Local],
     bound: float | None = None,
+    fraction: int | None = None,
 ) -> SecretArray:
-    """Bring sums of products back to degree t and to the finer fraction of their factors."""
+    """Bring sums of products back to degree t, and to the given or the finer fraction of their factors."""
     _same_engine(x, y)
-    drop = min(x.format.fraction, y.format.fraction)
-    fraction = x.format.fraction + y.format.fraction
-    exact = x.format.times(y.format, terms) if bound is None else Format.of(bound, fraction)
+    finest = x.format.fraction + y.format.fraction
+    drop = finest - (max(x.format.fraction, y.format.fraction) if fraction is None else fraction)
+    exact = x.format.times(y.format, terms) if bound is None else Format.of(bound, finest)
     format_ = exact.rounded(x.engine, drop)
-    shares = reshare(x.engine, operation, math.prod(shape), local, drop=drop)
+    shares = reshare(x.engine, operation, math.prod(shape), products(), drop=drop)
     return SecretArray(x.engine, shares.reshape(*shape, 2), format_)
+
+
+def _entrywise(engine: Engine, left: Elements, right: Elements) -> Local:
+    """Return what writes products of shares, one of which may be a single number."""
+    if engine.full:
+        both = (np.ascontiguousarray(z) for z in np.broadcast_arrays(left, right))
+        return _copying(beaver.multiply(engine, *both))
+
+    def local(entries: slice, out: Elements) -> None:
+        a, b = (z if len(z) == 1 else z[entries] for z in (left, right))
+        mersenne.mul(out, a, b)
+
+    return local
+
+
+def _copying(products: Elements) -> Local:
+    flat = products.reshape(-1, 2)
+
+    def local(entries: slice, out: Elements) -> None:
+        out[:] = flat[entries]
+
+    return local
 
 
 # --- Public numbers ----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from protocols.mersenne import Elements
 from protocols.prg import Stream
 from protocols.prss import subsets
 from protocols.shamir import lagrange
+from protocols.switches import permute
 
 
 def shuffle(engine: Engine, rows: Elements) -> Elements:
@@ -43,11 +44,17 @@ def shuffle(engine: Engine, rows: Elements) -> Elements:
     uniform, drawn from a key that they do not have.
 
     **Cost.** C(n, t) rounds: 3 for three parties, 10 for five, 35 for seven, 210 for ten. In each, t + 1
-    parties send n − t − 1 peers an element for each entry.
+    parties send n − t − 1 peers an element for each entry. For t = n − 1 each party permutes by
+    itself, at the price of `switches.permute`.
     """
     party, label = engine.party, engine.step("shuffle")
     streams = {held.subset: stream for held, stream in engine.prss.streams(label)}
     size = len(rows)
+    if engine.full:
+        for point, name in enumerate(party.roster, start=1):
+            own = streams.get((point,))
+            rows = permute(engine, rows, name, None if own is None else random_order(own, size))
+        return rows
     for subset in subsets(engine.n, engine.t):
         dealing = subset[: engine.t + 1]
         summand = None

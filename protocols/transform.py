@@ -30,14 +30,30 @@ def convolve(a: Residues, b: Residues) -> Residues:
 
     Both are padded to a power of two that holds their product without wrapping, which is then wrapped.
     """
+    product = spectrum(a)
+    multiply_into(product, spectrum(b), np.uint64(PRIME))
+    return of_spectrum(product, len(a))
+
+
+def spectrum(a: Residues) -> Residues:
+    """Return what is multiplied entry by entry where vectors are convolved: linear, so of shares as well."""
     size = len(a)
     length = 1 << max(1, (2 * size - 2).bit_length())
     if length > LONGEST:
         raise ValueError(f"vectors of {size} terms are too long to be convolved")
-    padded = np.zeros((2, length), np.uint64)
-    padded[0, :size], padded[1, :size] = a, b
-    product(padded, *_roots(length), np.uint64(pow(length, -1, PRIME)), np.uint64(PRIME))
-    wrapped: Residues = padded[0, :size] + padded[0, size : 2 * size]
+    padded = np.zeros(length, np.uint64)
+    padded[:size] = a
+    transform(padded, _roots(length)[0], np.uint64(PRIME))
+    return padded
+
+
+def of_spectrum(product: Residues, size: int) -> Residues:
+    """Return the convolution of vectors of a length, of the product of their spectra. Linear, too."""
+    padded = product.copy()
+    length = len(padded)
+    invert(padded, _roots(length)[1], np.uint64(pow(length, -1, PRIME)), np.uint64(PRIME))
+    wrapped: Residues = padded[:size].copy()
+    wrapped[: length - size] += padded[size : 2 * size]
     reduced: Residues = np.minimum(wrapped, wrapped - np.uint64(PRIME))  # below 0 is huge
     return reduced
 
@@ -66,27 +82,32 @@ def powers(out: Residues, root: np.uint64, p: np.uint64) -> None:
 
 
 @kernel
-def product(both: Residues, roots: Residues, inverses: Residues, scale: np.uint64, p: np.uint64) -> None:
-    """Write the convolution of two rows to the first one.
+def transform(row: Residues, roots: Residues, p: np.uint64) -> None:
+    """Replace a row by its transform, in the order of reversed bits (decimation in frequency)."""
+    length = len(row)
+    half = length // 2
+    while half:
+        stride = length // (2 * half)
+        for start in range(0, length, 2 * half):
+            for j in range(half):
+                u, v = row[start + j], row[start + j + half]
+                total = u + v
+                row[start + j] = total - p * np.uint64(total >= p)
+                row[start + j + half] = times(u + p - v, roots[j * stride], p)
+        half //= 2
 
-    Decimation in frequency leaves transforms in the order of reversed bits, from which decimation in time
-    starts: nothing is put in order in between.
-    """
-    length = both.shape[1]
-    for row in both:
-        half = length // 2
-        while half:
-            stride = length // (2 * half)
-            for start in range(0, length, 2 * half):
-                for j in range(half):
-                    u, v = row[start + j], row[start + j + half]
-                    total = u + v
-                    row[start + j] = total - p * np.uint64(total >= p)
-                    row[start + j + half] = times(u + p - v, roots[j * stride], p)
-            half //= 2
-    row = both[0]
-    for k in range(length):
-        row[k] = times(times(row[k], both[1, k], p), scale, p)
+
+@kernel
+def multiply_into(row: Residues, other: Residues, p: np.uint64) -> None:
+    """Multiply a row by another in place."""
+    for k in range(len(row)):
+        row[k] = times(row[k], other[k], p)
+
+
+@kernel
+def invert(row: Residues, inverses: Residues, scale: np.uint64, p: np.uint64) -> None:
+    """Undo `transform`, from the order that it leaves (decimation in time)."""
+    length = len(row)
     half = 1
     while half < length:
         stride = length // (2 * half)
@@ -97,3 +118,5 @@ def product(both: Residues, roots: Residues, inverses: Residues, scale: np.uint6
                 row[start + j] = total - p * np.uint64(total >= p)
                 row[start + j + half] = difference - p * np.uint64(difference >= p)
         half *= 2
+    for k in range(length):
+        row[k] = times(row[k], scale, p)

@@ -28,11 +28,13 @@ from numpy.typing import NDArray
 
 from protocols import codec, limbs
 from protocols import field as fp
+from protocols.beaver import ring_matmul, ring_products
 from protocols.crt import Residues, Ring, shift_words, to_words
 from protocols.engine import Engine
 from protocols.errors import CodecError, Disagreement
 from protocols.fixed import Format
 from protocols.mersenne import Elements
+from protocols.oblivious.numbers import Primes, Shape
 from protocols.opening import open_shares
 from protocols.prg import Stream
 from protocols.prss import Holding, Subset
@@ -170,8 +172,10 @@ class Round:
         return result
 
     def reshare(self, on: Ring, shares: Residues) -> Pending[Residues]:
-        """Bring numbers of any degree below n back to degree t."""
+        """Bring numbers of any degree below n back to degree t, where they are not (`multiplied`)."""
         engine = self._engine
+        if engine.full:
+            return Pending(shares)
         result: Pending[Residues] = Pending()
         summand = on.scale(shares, weight(engine.n, engine.point, on))
         sets, r = _uniform(self._masks(), on, prod(shares.shape[1:]))
@@ -211,6 +215,8 @@ class Round:
 
     def run(self) -> None:
         """Exchange the messages, and settle what waits for them."""
+        if not self._parts:
+            return
         party = self._engine.party
         streams = party.streams(self._step)
         for position, (on, summand, finish) in enumerate(self._parts):
@@ -447,6 +453,28 @@ class Modulo:
         step.run()
         return joined.value.swapaxes(0, 1)
 
+    def chosen(
+        self,
+        engine: Engine,
+        step: str,
+        bits: Residues,
+        a: Residues,
+        choosers: list[str],
+        givers: Sequence[str],
+    ) -> Residues:
+        """See `domain.Domain.chosen`: a bit chooses for all primes at once."""
+        size, primes = a.shape[1], np.array(self.on.primes, np.uint64)
+        numbers = Primes(np.repeat(primes[np.newaxis], size, axis=0), bits=1)
+        left, right = bits[0].reshape(size, 1, 1), np.ascontiguousarray(a.T).reshape(size, 1, len(primes))
+        found = engine.triples.source.products(
+            step, numbers, Shape(size, 1, 1, len(primes)), left, right, choosers, givers
+        )
+        return np.ascontiguousarray(found.reshape(size, len(primes)).T)
+
+    def from_summands(self, engine: Engine, a: Residues) -> Residues:
+        """See `domain.Domain.from_summands`."""
+        return self.on.scale(a, self.on.inverses(weight(engine.n, engine.point, self.on)))
+
 
 def _received(peer: str, step: str, payload: Buffer, shape: tuple[int, ...]) -> Residues:
     """Return the numbers of a peer's message, if it is of the shape that is due."""
@@ -518,6 +546,23 @@ def _words(stream: Stream, shape: tuple[int, ...]) -> Residues:
 # --- Products ----------------------------------------------------------------------------------------
 
 
+def multiplied(
+    engine: Engine, operation: str, on: Ring, pairs: Sequence[tuple[Residues, Residues]]
+) -> list[Residues]:
+    """Return shares of x·y of each pair, to be put in a `Round`: of degree 2t, and local.
+
+    Where all but one may collude they are of degree n − 1, and take two rounds; see `beaver.ring_products`.
+    """
+    if engine.full:
+        return ring_products(engine, operation, on, pairs)
+    return [on.mul(x, y) for x, y in pairs]
+
+
+def multiplied_matrices(engine: Engine, operation: str, on: Ring, x: Residues, y: Residues) -> Residues:
+    """Return shares of x @ y, to be put in a `Round`; see `multiplied`."""
+    return ring_matmul(engine, operation, on, x, y) if engine.full else on.matmul(x, y)
+
+
 def products(engine: Engine, operation: str, on: Ring, *lists: list[Residues]) -> list[Residues]:
     """Return the product of each list of factors, of the same shape within a list.
 
@@ -530,9 +575,13 @@ def products(engine: Engine, operation: str, on: Ring, *lists: list[Residues]) -
         for stack in stacks:
             paired = stack.shape[1] & ~1
             halves = stack[:, :paired:2], stack[:, 1:paired:2]
-            pending.append((step.reshare(on, on.mul(*halves)), stack[:, paired:]))
+            pending.append((halves, stack[:, paired:]))
+        made = multiplied(engine, operation, on, [halves for halves, _ in pending])
+        joined = [step.reshare(on, one) for one in made]
         step.run()
-        stacks = [np.concatenate([joined.value, rest], axis=1) for joined, rest in pending]
+        stacks = [
+            np.concatenate([one.value, rest], axis=1) for one, (_, rest) in zip(joined, pending, strict=True)
+        ]
     return [stack[:, 0] for stack in stacks]
 
 

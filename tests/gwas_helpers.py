@@ -87,13 +87,21 @@ def make_panel(samples: int, variants: int, *, missing: float = 0.02, seed: int 
 
 
 def everywhere(
-    parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any], **options: Any
+    parts: Sequence[tuple[pd.DataFrame, Path]],
+    analysis: Callable[..., Any],
+    *,
+    checkpoints: Path | None = None,
+    **options: Any,
 ) -> Any:
-    """Run an analysis of genotypes and cohort at every site, and return its results."""
+    """Run an analysis of genotypes and cohort at every site, and return its results.
+
+    With a folder, each site keeps a checkpoint in it under its name.
+    """
 
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> Any:
         rows, path = data
-        return analysis(federation.genotypes(path), federation.cohort(rows, id="iid"), **options)
+        own = {} if checkpoints is None else {"checkpoint": checkpoints / federation.site}
+        return analysis(federation.genotypes(path), federation.cohort(rows, id="iid"), **options, **own)
 
     return fs.simulate(program, parts)
 
@@ -102,7 +110,7 @@ def scan(
     parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any] = fs.gwas.linear, **options: Any
 ) -> Any:
     """Scan at every site, check that all hold the same bits, and return the result; sums are opened."""
-    if analysis is fs.gwas.linear:
+    if analysis in (fs.gwas.linear, fs.gwas.logistic):
         options = {"disclose": "aggregate", **options}
     first, *others = everywhere(parts, analysis, **options)
     for other in others:

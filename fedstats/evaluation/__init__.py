@@ -2,6 +2,16 @@
 
 from fedstats.evaluation.brier import BrierResult, brier
 from fedstats.evaluation.calibration import CalibrationResult, calibration
+from fedstats.evaluation.operating_points import OperatingPointsResult, operating_points
 from fedstats.evaluation.roc import ROCResult, roc
 
-__all__ = ["BrierResult", "CalibrationResult", "ROCResult", "brier", "calibration", "roc"]
+__all__ = [
+    "BrierResult",
+    "CalibrationResult",
+    "OperatingPointsResult",
+    "ROCResult",
+    "brier",
+    "calibration",
+    "operating_points",
+    "roc",
+]

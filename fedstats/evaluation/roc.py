@@ -73,8 +73,7 @@ def roc(
         Column of 0 and 1, which are the cases.
     points
         Into how many parts the rows are cut by the points of the curve; fewer where parts would have
-        fewer than ``min_cell`` rows. For a threshold of your own, make a column of
-        whether it is exceeded and use `crosstab`.
+        fewer than ``min_cell`` rows. For thresholds of your own there is `operating_points`.
     disclose
         ``"result"``, the only mode: ranks have no sums that could be told instead.
 

@@ -1,9 +1,13 @@
-"""Going through the variants in blocks: the next block is read while one's sums are on their way."""
+"""Going through the variants in blocks: the next ones are read while one's sums are on their way."""
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from fedstats._progress import progress
@@ -17,7 +21,9 @@ BLOCK: Final = 2048
 T = TypeVar("T")
 
 
-def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterator[tuple[int, slice, T]]:
+def blocks(
+    run: Analysis, variants: int, local: Callable[[slice], T], *, done: int = 0
+) -> Iterator[tuple[int, slice, T]]:
     """Compute on blocks of variants one ahead of the caller, who opens sums meanwhile.
 
     Parameters
@@ -29,21 +35,72 @@ def blocks(run: Analysis, variants: int, local: Callable[[slice], T]) -> Iterato
     local
         What to compute of a block, given its place among the variants. Runs in another thread, releases
         the GIL for most of its time, and sends nothing.
+    done
+        So many blocks are finished already, and left out.
 
     Yields
     ------
     number, part, result
         The block's number and place, and what `local` returned.
     """
+    return tasks(run, variants, lambda part: partial(local, part), done=done)
+
+
+def tasks(
+    run: Analysis,
+    variants: int,
+    task: Callable[[slice], Callable[[], T]],
+    *,
+    done: int = 0,
+    executor: Executor | None = None,
+) -> Iterator[tuple[int, slice, T]]:
+    """Do the same by an executor of the caller's, which is kept busy.
+
+    Parameters
+    ----------
+    run, variants, done
+        As of `blocks`.
+    task
+        Returns what is to be called for a block, given its place; of an executor of processes, it and what
+        it returns must be fit to be pickled.
+    executor
+        One thread by default, one block ahead. It is not shut down.
+
+    Yields
+    ------
+    number, part, result
+        As of `blocks`, in order.
+    """
     parts = [slice(start, min(start + BLOCK, variants)) for start in range(0, variants, BLOCK)]
+    if done == len(parts):
+        return
+    todo = deque(enumerate(parts[done:], done))
+    coming: deque[tuple[int, slice, Future[T]]] = deque()
+    ahead = 1 if executor is None else _ahead(executor)
     with (
-        ThreadPoolExecutor(1) as ahead,
+        ThreadPoolExecutor(1) if executor is None else nullcontext(executor) as worker,
         progress(run.federation, run.declaration.name, len(parts)) as advance,
     ):
-        coming = ahead.submit(local, parts[0])
-        for number, part in enumerate(parts):
-            result = coming.result()
-            if number + 1 < len(parts):
-                coming = ahead.submit(local, parts[number + 1])
-            yield number, part, result
-            advance()
+
+        def submit() -> None:
+            while todo and len(coming) < ahead:
+                number, part = todo.popleft()
+                coming.append((number, part, worker.submit(task(part))))
+
+        advance(done)
+        submit()
+        try:
+            while coming:
+                number, part, future = coming.popleft()
+                result = future.result()
+                submit()
+                yield number, part, result
+                advance()
+        finally:
+            for _, _, future in coming:
+                future.cancel()
+
+
+def _ahead(executor: Executor) -> int:
+    """Return how many blocks keep an executor busy: two for each worker, as far as it tells how many."""
+    return 2 * int(getattr(executor, "_max_workers", None) or os.cpu_count() or 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ _LAST_POSITION: Final = 2**31 - 2  # PLINK's own limit
 
 def read_bim(path: Path) -> pd.DataFrame:
     """Read a table of variants, columns `VARIANT_COLUMNS`; `DataError` says which lines are wrong and how."""
-    table = _read_table(path, VARIANT_COLUMNS, "variants")
+    table = _read_table(path, VARIANT_COLUMNS, "variants", {2: np.float64, 3: np.int64})
     table["cm"] = _numbers(path, table["cm"], "genetic position")
     position = _numbers(path, table["base_pair_location"], "base pair position")
     _refuse(
@@ -64,17 +65,16 @@ def lines(marked: NDArray[np.bool_]) -> str:
     )
 
 
-def _read_table(path: Path, columns: list[str], what: str) -> pd.DataFrame:
+def _read_table(
+    path: Path, columns: list[str], what: str, numbers: Mapping[int, type[np.generic]] | None = None
+) -> pd.DataFrame:
+    """Read a table of texts; columns that ought to be numbers as such, if all of them are."""
+    texts: dict[int, Any] = dict.fromkeys(range(len(columns)), str)
     try:
-        table = pd.read_csv(
-            path,
-            sep=r"\s+",
-            header=None,
-            dtype=str,
-            na_filter=False,
-            quoting=csv.QUOTE_NONE,
-            encoding="utf-8",
-        )
+        try:
+            table = _parse(path, texts | dict(numbers or {}))
+        except ValueError:
+            table = _parse(path, str)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except pd.errors.EmptyDataError as error:
@@ -90,6 +90,18 @@ def _read_table(path: Path, columns: list[str], what: str) -> pd.DataFrame:
     # The parser fills a short line's last fields with nothing.
     _refuse(path, table[columns[-1]] == "", f"fewer than {len(columns)} columns")
     return table
+
+
+def _parse(path: Path, dtype: Any) -> pd.DataFrame:
+    return pd.read_csv(
+        path,
+        sep=r"\s+",
+        header=None,
+        dtype=dtype,
+        na_filter=False,
+        quoting=csv.QUOTE_NONE,
+        encoding="utf-8",
+    )
 
 
 def _numbers(path: Path, column: pd.Series[str], what: str) -> pd.Series[float]:

@@ -41,8 +41,12 @@ class Traits:
         The traits, as the caller names them.
     rows
         Positions in the cohort of the rows that are used.
+    terms
+        Names of the covariates' columns, without the intercept.
     Q
         Covariates without the intercept, orthonormal over all sites: Q'Q = n·I, columns sum to zero.
+    triangle
+        Upper triangular, by which [1, Q] makes the intercept and the covariates.
     R
         Residuals of the traits on them, each with r'r = n.
     unit
@@ -57,7 +61,9 @@ class Traits:
 
     names: Sequence[str]
     rows: NDArray[np.intp]
+    terms: Sequence[str]
     Q: Array
+    triangle: Array
     R: Array
     unit: Array
     n: int
@@ -161,7 +167,9 @@ def agree_traits(
     return Traits(
         names=traits,
         rows=part.rows,
+        terms=[part.names[column] for column in covariate[1:]],
         Q=basis.Q[:, 1:],
+        triangle=basis.R,
         R=residuals / spread,
         unit=spread * basis.frame.unit,
         n=basis.n,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
-Ambiguous: TypeAlias = Literal["keep", "drop"]
+Ambiguous: TypeAlias = Literal["keep", "drop", "frequency"]
 
 #: Columns that tell one variant from another; alleles in the order of the results.
 KEY: Final = ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
@@ -58,7 +58,7 @@ def agree_variants(
     genotypes, cohort
         Of the same federation.
     ambiguous
-        Whether A/T and C/G variants are kept.
+        Whether A/T and C/G variants are kept; see `_strands` for ``"frequency"``.
     variants
         Only these: columns `KEY`, as a result has them.
     options
@@ -91,8 +91,8 @@ def agree_variants(
             raise DataError(
                 "genotypes and cohort belong to different federations: open both with the same one"
             )
-        if ambiguous not in ("keep", "drop"):
-            raise DataError(f"ambiguous={ambiguous!r}: 'keep' or 'drop'")
+        if ambiguous not in get_args(Ambiguous):
+            raise DataError(f"ambiguous={ambiguous!r}: {', '.join(map(repr, get_args(Ambiguous)))}")
         if check is not None:
             check()
         matched.append(genotypes.match(cohort))
@@ -107,11 +107,12 @@ def agree_variants(
     _refuse_differing(told, run.federation.site)
     if all(its == told[run.federation.site] for its in told.values()):
         tables = dict.fromkeys(run.sites, genotypes.table)
+        shared = reconcile(tables, ambiguous=ambiguous)
     else:
         lists = run.agree("variants", genotypes.table.to_wire, max_bytes=MAX_LISTING)
         tables = {site: VariantTable.from_wire(its, site=site) for site, its in lists.items()}
-    shared = reconcile(tables, ambiguous=ambiguous)
-    _refuse_other_build(tables, len(shared))
+        shared = reconcile(tables, ambiguous=ambiguous)
+        _refuse_other_build(tables, len(shared))
     if not len(shared):
         reasons = ", ".join(f"{count} {reason}" for reason, count in shared.counts.items() if count)
         raise DataError(

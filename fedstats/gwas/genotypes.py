@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -52,14 +54,7 @@ class Genotypes:
     @cached_property
     def file(self) -> BedFile | DosageFile:
         """The files, validated; DataError if they are not in order."""
-        name = self.path.name
-        if name.endswith((".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")):
-            return open_vcf(self.path)
-        if name.endswith(".pgen"):
-            return PgenFile(self.path)
-        if name.endswith(".bgen"):
-            return BgenFile(self.path)
-        return BedFile(self.path)
+        return open_file(self.path)
 
     @cached_property
     def table(self) -> VariantTable:
@@ -74,9 +69,8 @@ class Genotypes:
         DataError
             The file lacks some of them.
         """
-        named = variants.rename(columns={"effect_allele": "allele1", "other_allele": "allele2"})
         # The first in the order of names says which allele is counted.
-        both = reconcile({"1 result": VariantTable.from_frame(named), "2 file": self.table})
+        both = reconcile({"1 result": VariantTable.from_result(variants), "2 file": self.table})
         if len(both) < len(variants):
             raise DataError(
                 f"{self.file.path}: lacks {len(variants) - len(both):,} of the {len(variants):,} variants, "
@@ -91,12 +85,15 @@ class Genotypes:
 
     def block(self, shared: Reconciled, part: slice | NDArray[np.int64], members: Members) -> Block:
         """Read some of the variants that the sites share, all counting their effect allele."""
+        return self.reading(shared, part, members).block()
+
+    def reading(self, shared: Reconciled, part: slice | NDArray[np.int64], members: Members) -> Reading:
+        """Return what reads them, perhaps in another process."""
         site = self.federation.site
         chromosome = shared.variants["chromosome"].iloc[part]
         ploidy = np.select([chromosome == "X", chromosome == "Y"], [Ploidy.X, Ploidy.Y], Ploidy.DIPLOID)
-        return self.file.block(
-            shared.index[site][part], members, flip=shared.flip[site][part], ploidy=ploidy.astype(np.int8)
-        )
+        rows, flip = shared.index[site][part], shared.flip[site][part]
+        return Reading(self.file, rows, flip, ploidy.astype(np.int8), members)
 
     def match(self, cohort: Cohort) -> NDArray[np.int64]:
         """Return, for each of this site's rows of a cohort, its sample in the files, or -1.
@@ -118,3 +115,45 @@ class Genotypes:
                 "whether the id column is the right one, and whether its ids still have their leading zeros"
             )
         return samples
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reading:
+    """Variants of a file that are to be read for sums over samples; its repr shows no sample.
+
+    It can be pickled: another process of this site then opens the file by its path.
+    """
+
+    file: BedFile | DosageFile
+    rows: NDArray[np.int64]
+    flip: NDArray[np.bool_]
+    ploidy: NDArray[np.int8]
+    members: Members
+
+    def block(self) -> Block:
+        """Read them."""
+        return self.file.block(self.rows, self.members, flip=self.flip, ploidy=self.ploidy)
+
+    def __reduce__(self) -> tuple[Callable[..., Reading], tuple[object, ...]]:
+        return _reopened, (self.file.path, self.rows, self.flip, self.ploidy, self.members)
+
+
+def open_file(path: Path) -> BedFile | DosageFile:
+    """Open genotypes by the ending of their name; see `Genotypes`."""
+    if path.name.endswith((".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")):
+        return open_vcf(path)
+    if path.name.endswith(".pgen"):
+        return PgenFile(path)
+    if path.name.endswith(".bgen"):
+        return BgenFile(path)
+    return BedFile(path)
+
+
+def _reopened(path: Path, *what: Any) -> Reading:
+    its = path.stat()
+    return Reading(_opened(path, its.st_mtime_ns, its.st_size), *what)
+
+
+@lru_cache(2)
+def _opened(path: Path, time: int, size: int) -> BedFile | DosageFile:  # noqa: ARG001  (another file if changed)
+    return open_file(path)

@@ -11,6 +11,11 @@ Rounds: two or three to agree, eight for covariates and traits, two or four a bl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
@@ -19,11 +24,14 @@ from numpy.typing import NDArray
 
 from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError
-from fedstats.gwas import _traits, _variants, linear_kernel, linear_shares
-from fedstats.gwas._ahead import blocks
+from fedstats.gwas import _strands, _traits, _variants, linear_kernel, linear_shares
+from fedstats.gwas import checkpoint as checkpoints
+from fedstats.gwas._ahead import tasks
 from fedstats.gwas._pvalue import neg_log10_p
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
-from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
+from fedstats.gwas.genotypes import Genotypes, Reading
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
@@ -44,6 +52,7 @@ DECLARATION = Declaration(
     "gwas.linear",
     aggregate={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "variant sums": "of each variant: number of missing calls, Σg and Σg² of its calls, and Σ of its "
         "calls times each orthonormalised covariate and residual; centred site by site, and with the number "
         "of sites that have calls, if each site has an intercept",
@@ -52,15 +61,18 @@ DECLARATION = Declaration(
     },
     result={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "associations": "of each variant: its variation that the covariates leave, and its product with each "
-        "trait's residual, which is to say effect and standard error",
+        "trait's residual, which is to say effect and standard error; and of regressions on complete cases "
+        "how many these are",
     },
     gated={
         **_traits.AGGREGATE,
+        **_strands.OPENED,
         "passing": "which variants pass the threshold with which trait",
         "associations": "the same as of a result, of variants that pass",
     },
-    published={**_variants.PUBLISHED, **_traits.PUBLISHED},
+    published={**_variants.PUBLISHED, **_traits.PUBLISHED, **checkpoints.PUBLISHED},
 )
 
 
@@ -71,12 +83,14 @@ def linear(
     *,
     trait: str,
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> GWASResult: ...
 
 
@@ -87,12 +101,14 @@ def linear(
     *,
     trait: list[str],
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, GWASResult]: ...
 
 
@@ -102,12 +118,14 @@ def linear(
     *,
     trait: str | list[str],
     covariates: Sequence[str] = (),
-    missing: Missing | None = None,
+    missing: Missing = "exact",
     site_intercepts: bool = False,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: DiscloseGated = "result",
     threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> GWASResult | dict[str, GWASResult]:
     """Test every variant that the sites share for association with quantitative traits.
 
@@ -128,8 +146,8 @@ def linear(
     missing
         ``"exact"`` regresses each variant on the samples that have a call, as PLINK does, with those of
         the covariates that are no combination of others among these samples; ``"impute"``
-        sets missing calls to the variant's mean, which is as good where few are missing at random. By
-        default exact as ``"aggregate"``, imputed on shares, where nobody knows which samples lack calls.
+        sets missing calls to the variant's mean, or on shares to the mean at their own site, which is as
+        good where few are missing at random, and faster.
     site_intercepts
         Whether each site has an intercept of its own, which takes up whatever makes sites differ. Trait,
         covariates and calls are then centred at each site, and missing calls set to the site's own mean.
@@ -137,27 +155,37 @@ def linear(
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
-        flagged, or dropped.
+        flagged, or dropped; with ``"frequency"``, kept where all sites can tell it by which allele is
+        the rarer, as `fedstats.gwas._strands` says.
     disclose
         ``"result"``: each variant's pooled sums stay shared among the sites, which open its association
-        alone; a missing call is set to the mean of its own site. ``"gated"``: the same, but only for
+        alone. ``"gated"``: the same, but only for
         variants that pass the threshold. ``"aggregate"``: the sums are opened to every site. Shares
         take three sites or more.
     threshold
         P value below which a gated scan opens a variant.
+    checkpoint
+        A file in which this site keeps what is finished, or None; at all sites alike, each its own. After
+        a crash or Ctrl-C anywhere, run the same script again: it goes on after the last block that all
+        sites have kept, see `fedstats.gwas.checkpoint`. Leakage and cost of the result are then those of the
+        last run. Delete it when the results are safe.
+    executor
+        Who does this site's own arithmetic, one thread by default: any executor of `concurrent.futures`,
+        such as ``ThreadPoolExecutor(8)``, or of many machines, ``dask.distributed.Client(…).get_executor()``.
+        Processes read the genotypes by their path, and are sent this site's rows of trait and covariates.
 
     Returns
     -------
     GWASResult
-        One row a variant; NaN where a variant does not vary beyond the covariates, or, on shares, where a
-        site has no call at all. Of a gated scan, one row a variant that passes. For a list of traits a
+        One row a variant; NaN where a variant does not vary beyond the covariates, or is not tested on
+        shares, see below. Of a gated scan, one row a variant that passes. For a list of traits a
         dict of them, by trait, in their order.
 
     Raises
     ------
     DataError
         The genotype files, the ids, a trait or a covariate cannot be used; or the sites share no
-        variant. Raised before anything is opened.
+        variant. Raised before anything is opened. Or the checkpoint is of another scan, or of other input.
     RemoteError
         The same at another site.
     EstimationError
@@ -170,27 +198,35 @@ def linear(
     Y are errors, and count as missing. Sexes are those of the .fam file. Put sex among the covariates
     when X is scanned; PLINK does so by itself.
 
+    **Not tested** on shares are variants that lack too many calls. Imputed, that is all calls of a site. On
+    complete cases, it is calls that may make up half of what some combination of covariates varies by, or of
+    a trait: of half of the samples, or half of the patients of a centre if it is among the covariates, or of
+    all women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0.
+
     **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
     sums and cross-products of the traits and the covariates, as from `ols`. Of each variant it learns
 
     - as ``"aggregate"``: the sums that `DECLARATION` lists, allele frequency included. Pooled allele
       frequencies suffice to tell whether a known genome is among the samples [1]_.
-    - as ``"result"``: effect and standard error, to five digits or more. A standard error tells the
+    - as ``"result"``: effect and standard error, to five digits or more, and of complete cases how many
+      these are. A standard error tells the
       frequency of the rarer allele nearly, and effects of very many variants on a trait that is known of
       somebody can tell whether they are among the samples [2]_: for few recipients, or few variants.
-    - as ``"gated"``: whether it passes, and effect and standard error if it does. Too few numbers for either.
+    - as ``"gated"``: whether it passes, and the same as of a result if it does. Too few numbers for either.
 
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
     as t < n/2.
 
-    **Cost.** Eleven rounds, one more if the variant lists differ. As ``"aggregate"``, two rounds for each
-    block of 2,048 variants, or four if calls are missing in it. For k columns of covariates without the
-    intercept and m traits, a variant has 3 + k + m sums (one more with intercepts of sites), and one that
-    lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m more yet. Each site sends about
-    24·(s − 1)/s bytes for each sum when there are s sites, whatever the number of samples. On shares, a
-    block takes eight rounds and one for each site but the first, or if gated nine more and four more if
-    something passes; and 16 bytes for each of 4 + k + m numbers a variant to about half of the sites, and for
-    a few more to each.
+    **Cost.** Eleven rounds, one more if the variant lists differ, and one with a checkpoint. As
+    ``"aggregate"``, two rounds for each block of 2,048 variants, or four if calls are missing in it. For k
+    columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with
+    intercepts of sites), and one that lacks calls k + m more, and in exact regressions k(k + 1)/2 + km + m
+    more yet. Each site sends about 24·(s − 1)/s bytes for each sum when there are s sites, whatever the
+    number of samples. On shares, a block of imputed calls takes eight rounds and one for each site but the
+    first, or if gated nine more and four more if something passes; and 16 bytes for each of 4 + k + m numbers
+    a variant to about half of the sites, and for a few more to each. A block of complete cases takes 42
+    rounds; and as much for (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and for some
+    (k + 1)(12 + 7m) + 20m to each.
 
     References
     ----------
@@ -207,13 +243,8 @@ def linear(
     traits = trait if isinstance(trait, list) else [trait]
 
     def check() -> None:
-        if missing not in (*get_args(Missing), None):
+        if missing not in get_args(Missing):
             raise DataError(f"missing={missing!r}: 'exact' or 'impute'")
-        if disclose != "aggregate" and missing == "exact":
-            raise DataError(
-                f"disclose={disclose!r} needs missing='impute': regressions on complete cases are opened in "
-                "'aggregate' mode only"
-            )
         if not 0 < threshold < 1:
             raise DataError(f"threshold={threshold}: a P value between 0 and 1")
         _traits.check_traits(traits, covariates)
@@ -229,17 +260,22 @@ def linear(
             covariates,
             samples,
             options=f"missing={missing!r}, site_intercepts={site_intercepts}, ambiguous={ambiguous!r}, "
-            f"disclose={disclose!r}, threshold={threshold}",
+            f"disclose={disclose!r}, threshold={threshold}, checkpoint={checkpoint is not None}",
             site_intercepts=site_intercepts,
         )
         members = genotypes.members(samples[model.rows])
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
         numbers = members.numbers(np.hstack([model.Q, model.R]), terms=model.Q.shape[1])
-        if disclose == "aggregate":
-            scan = _scan(run, genotypes, shared, members, numbers, model, exact=missing != "impute")
-            passes = np.ones(scan.beta.shape, np.bool_)
-        else:
-            gate = threshold if disclose == "gated" else None
-            scan, passes = _scan_on_shares(run, genotypes, shared, members, numbers, model, gate)
+        exact = missing == "exact"
+        with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
+            if disclose == "aggregate":
+                scan = _scan(run, genotypes, shared, members, numbers, model, saved, executor, exact=exact)
+                passes = np.ones(scan.beta.shape, np.bool_)
+            else:
+                gate = threshold if disclose == "gated" else None
+                scan, passes = _scan_on_shares(
+                    run, genotypes, shared, members, numbers, model, saved, executor, gate, exact=exact
+                )
         common = run.finish()
     results = {
         name: _result(common, model, shared, scan, column, passes[:, column])
@@ -255,44 +291,71 @@ def _scan(
     members: Members,
     numbers: Numbers,
     model: Traits,
+    saved: Checkpoint,
+    executor: Executor | None,
     *,
     exact: bool,
 ) -> linear_kernel.Scan:
     """Open the sums of all variants, block by block, and solve each block."""
-    n, site_intercepts = model.n, model.site_intercepts
+    n = model.n
 
-    def local(part: slice) -> tuple[linear_kernel.Block, Floats]:
-        block = genotypes.block(shared, part, members)
-        sums = linear_kernel.first_sums(block, numbers)
-        if site_intercepts:
-            sums = linear_kernel.centre_here(sums, block, members, numbers).to_array()
-        return block, sums
+    def task(part: slice) -> Callable[[], _Own]:
+        reading = genotypes.reading(shared, part, members)
+        return partial(_own_sums, reading, numbers, within=model.site_intercepts, exact=exact)
 
-    def pool(number: int, block: linear_kernel.Block, mine: Floats) -> linear_kernel.Scan:
-        pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
+    def pool(number: int, own: _Own) -> linear_kernel.Scan:
+        pooled = run.sum("variant sums", own.sums, ring=FIXED128, part=number)
         which = np.flatnonzero(pooled[:, 0] > 0.5)
-        deficit: Floats | None = None
-        if site_intercepts:
+        lost = np.zeros((0, own.lost.shape[1]))
+        if which.size and own.lost.shape[1]:
+            lost = np.zeros((which.size, own.lost.shape[1]))
+            lost[np.searchsorted(which, own.which)] = own.lost
+            lost = run.sum("missing calls", lost, ring=FIXED128, part=number)
+        if model.site_intercepts:
             centred = linear_kernel.Centred.from_array(pooled)
-            if exact and which.size:
-                here = linear_kernel.deficit_here(block, which, members, numbers)
-                deficit = run.sum("missing calls", here, ring=FIXED128, part=number)
-        else:
-            of_missing = np.zeros((0, numbers.columns))
-            if which.size and exact:
-                both = np.hstack(block.squares_of_missing(which, numbers))
-                both = run.sum("missing calls", both, ring=FIXED128, part=number)
-                of_missing, squares = np.hsplit(both, [numbers.columns])
-                deficit = linear_kernel.deficit(of_missing, squares, n - pooled[which, 0], numbers)
-            elif which.size:
-                here = block.of_missing(which, numbers)
-                of_missing = run.sum("missing calls", here, ring=FIXED128, part=number)
-            centred = linear_kernel.centre(pooled, n, which, of_missing)
+            return linear_kernel.solve(centred, which, lost if exact else None, n, numbers)
+        of_missing, squares = np.hsplit(lost, [numbers.columns])
+        deficit = linear_kernel.deficit(of_missing, squares, n - pooled[which, 0], numbers) if exact else None
+        centred = linear_kernel.centre(pooled, n, which, of_missing)
         return linear_kernel.solve(centred, which, deficit, n, numbers)
 
-    return linear_kernel.Scan.concatenate(
-        [pool(number, *its) for number, _, its in blocks(run, len(shared), local)]
-    )
+    found = [linear_kernel.Scan(**its) for its in saved.finished("variants")]
+    for number, _, own in tasks(run, len(shared), task, done=len(found), executor=executor):
+        found.append(pool(number, own))
+        saved.keep("variants", vars(found[-1]))
+    return linear_kernel.Scan.concatenate(found)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Own:
+    """What one site adds for a block of variants; its repr shows no number.
+
+    Attributes
+    ----------
+    sums
+        What every variant needs.
+    which, lost
+        Variants that lack calls here, and what they need more.
+    """
+
+    sums: Floats
+    which: NDArray[np.int64]
+    lost: Floats
+
+
+def _own_sums(reading: Reading, numbers: Numbers, *, within: bool, exact: bool) -> _Own:
+    """Return this site's sums of a block; perhaps in another process."""
+    block, members = reading.block(), reading.members
+    sums = linear_kernel.first_sums(block, numbers)
+    which = np.flatnonzero(sums[:, 0])
+    if within:
+        centred = linear_kernel.centre_here(sums, block, members, numbers).to_array()
+        nothing = np.zeros((which.size, 0))
+        lost = linear_kernel.deficit_here(block, which, members, numbers) if exact else nothing
+        return _Own(centred, which, lost)
+    if exact:
+        return _Own(sums, which, np.hstack(block.squares_of_missing(which, numbers)))
+    return _Own(sums, which, block.of_missing(which, numbers))
 
 
 def _scan_on_shares(
@@ -302,24 +365,39 @@ def _scan_on_shares(
     members: Members,
     numbers: Numbers,
     traits: Traits,
+    saved: Checkpoint,
+    executor: Executor | None,
     threshold: float | None,
+    *,
+    exact: bool,
 ) -> tuple[linear_kernel.Scan, NDArray[np.bool_]]:
     """Scan without opening any sum; with a threshold, open what passes it alone."""
     model = linear_shares.Model(
-        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid
+        traits.n, numbers.terms, len(traits.names), traits.site_intercepts, traits.df_resid, exact
     )
 
-    def local(part: slice) -> linear_shares.Contribution:
-        return linear_shares.contribution(genotypes.block(shared, part, members), members, numbers, model)
+    def task(part: slice) -> Callable[[], linear_shares.Contribution]:
+        return partial(_own_contribution, genotypes.reading(shared, part, members), numbers, model)
 
-    found = [
-        linear_shares.associations(run, number, mine, model)
-        if threshold is None
-        else linear_shares.passing(run, number, mine, model, threshold)
-        for number, _, mine in blocks(run, len(shared), local)
-    ]
-    scans, passes = zip(*found, strict=True)
+    kept = saved.finished("variants")
+    scans = [linear_kernel.Scan(**its["scan"]) for its in kept]
+    passes = [its["passes"] for its in kept]
+    for number, _, mine in tasks(run, len(shared), task, done=len(scans), executor=executor):
+        if threshold is None:
+            scan, passing = linear_shares.associations(run, number, mine, model)
+        else:
+            scan, passing = linear_shares.passing(run, number, mine, model, threshold)
+        scans.append(scan)
+        passes.append(passing)
+        saved.keep("variants", {"scan": vars(scan), "passes": passing})
     return linear_kernel.Scan.concatenate(scans), np.concatenate(passes)
+
+
+def _own_contribution(
+    reading: Reading, numbers: Numbers, model: linear_shares.Model
+) -> linear_shares.Contribution:
+    """Return what this site shares of a block; perhaps in another process."""
+    return linear_shares.contribution(reading.block(), reading.members, numbers, model)
 
 
 def _result(

@@ -9,8 +9,11 @@ likelihood, and Firth's penalised likelihood where that has no finite maximum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -19,15 +22,18 @@ from scipy import special, stats
 from scipy.linalg import solve_triangular
 
 from fedstats import design
-from fedstats.disclosure import Declaration
+from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.gwas import _traits, _variants
-from fedstats.gwas._ahead import blocks
+from fedstats.gwas import _strands, _traits, _variants, linear_shares, logistic_shares
+from fedstats.gwas import checkpoint as checkpoints
+from fedstats.gwas._ahead import tasks
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
-from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
+from fedstats.gwas.genotypes import Genotypes, Reading
 from fedstats.gwas.logistic_kernel import Null, Refits, Saddles, Scores, residual_calls, score_sums
-from fedstats.gwas.members import Members
+from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
 from fedstats.regression import _orthonormal
@@ -53,27 +59,46 @@ SEPARATED: Final = 1e-7
 #: The null model has converged when no step, in units of standardised covariates, is longer.
 CONVERGED: Final = 1e-9
 
+#: Columns that a refit fills in.
+_REFITTED: Final = ("beta", "standard_error", "z", "neg_log10_p", "n", "test")
+
+#: Opened in every mode: of the model without variants, and of variants that are regressed in full.
+_ALWAYS: Final = {
+    **design.AGGREGATE,
+    **_orthonormal.AGGREGATE,
+    **_strands.OPENED,
+    "null model": "at each step of the fit without variants: gradient and information of the "
+    "coefficients of the orthonormalised covariates",
+    "refits": "of each variant below the threshold of refits, at each step: gradient and information of its "
+    "regression; and how many samples have a call",
+    "penalties": "the same of Firth's penalty: what it adds to the gradient",
+}
+
 DECLARATION = Declaration(
     "gwas.logistic",
     aggregate={
-        **design.AGGREGATE,
-        **_orthonormal.AGGREGATE,
-        "null model": "at each step of the fit without variants: gradient and information of the "
-        "coefficients of the orthonormalised covariates",
+        **_ALWAYS,
         "variant sums": "of each variant: missing calls, and Σ of calls, of their squares times "
         "w = μ(1 − μ), and of calls times y − μ, w and each standardised covariate",
         "missing calls": "of each variant that lacks calls: Σ over these of y − μ, w and each standardised "
         "covariate",
         "saddle points": "of each variant with |z| > 2: the largest and smallest possible score, two "
         "derivatives of its cumulant generating function at each step, and that function at the last",
-        "refits": "of each variant below the threshold, at each step: gradient and information of its "
-        "regression",
-        "penalties": "the same of Firth's penalty: what it adds to the gradient",
+    },
+    result={
+        **_ALWAYS,
+        "associations": "of each variant: score and its variance, which is to say effect and standard error",
+    },
+    gated={
+        **_ALWAYS,
+        "passing": "which variants pass the threshold",
+        "associations": "the same as of a result, of variants that pass",
     },
     published={
         **_variants.PUBLISHED,
         **design.PUBLISHED,
         "cases": "that each site's trait is 0 or 1",
+        **checkpoints.PUBLISHED,
     },
 )
 
@@ -84,10 +109,13 @@ def logistic(
     *,
     trait: str,
     covariates: Sequence[str] = (),
-    refit: float = 1e-4,
+    refit: float | None = None,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Literal["aggregate"] = "aggregate",
+    disclose: DiscloseGated = "result",
+    threshold: float = 5e-8,
+    checkpoint: str | PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> GWASResult:
     """Test every variant that the sites share for association with a binary trait.
 
@@ -104,14 +132,24 @@ def logistic(
         Terms as in the formula of `ols`; an intercept is added.
     refit
         P value of the score test below which a variant is regressed in full. 1 regresses every
-        variant.
+        variant, 0 none. By default 1e-4, and 5e-8 on shares: what these regressions take is opened.
     variants
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
         Whether A/T and C/G variants, whose strand cannot be told from their alleles, are kept and
-        flagged, or dropped.
+        flagged, or dropped; with ``"frequency"``, kept where all sites can tell it by which allele is
+        the rarer, as `fedstats.gwas._strands` says.
     disclose
-        ``"aggregate"``: each variant's pooled sums are opened to every site.
+        ``"result"``: each variant's pooled sums stay shared among the sites, which open score and variance
+        alone, and of variants below `refit` the sums of their regressions. ``"gated"``: the same, but only
+        for variants that pass the threshold. ``"aggregate"``: the sums are opened to every site.
+        Shares take three sites or more.
+    threshold
+        P value of the score test below which a gated scan opens a variant.
+    checkpoint
+        A file in which this site keeps what is finished, see `linear`.
+    executor
+        Who does this site's own arithmetic of the score tests, see `linear`.
 
     Returns
     -------
@@ -119,14 +157,16 @@ def logistic(
         One row a variant; beta is the logarithm of the odds ratio of one copy. Its column `test` says where
         beta, standard error and P value come from: ``"score"`` and ``"spa"``, from the score test, beta then
         being the first step of Newton's method, and the P value of the latter from the saddle point;
+        on shares ``"binomial"`` instead of the latter, an approximation to it (`logistic_shares`);
         ``"wald"`` and ``"firth"`` from regressions on the samples with a call. NaN where a variant does not
-        vary beyond the covariates.
+        vary beyond the covariates, or on shares where a site has no call at all. Of a gated scan, one row a
+        variant that passes.
 
     Raises
     ------
     DataError
         The genotype files, the ids, the trait or a covariate cannot be used; or the sites share no
-        variant. Raised before anything is opened.
+        variant. Raised before anything is opened. Or the checkpoint is of another scan, or of other input.
     RemoteError
         The same at another site.
     EstimationError
@@ -134,28 +174,35 @@ def logistic(
 
     Notes
     -----
-    Score tests set missing calls to the variant's mean; regressions leave them out, as PLINK does.
-    Sex chromosomes are read as in `linear`.
+    Score tests set missing calls to the variant's mean, on shares to that at their own site; regressions
+    leave them out, as PLINK does. Sex chromosomes are read as in `linear`.
 
-    **Leakage.** Every site learns, of all sites together, the sums that `DECLARATION` lists, from
-    which allele frequencies follow; see `linear` for what these tell. Of each single site it learns the
-    list of variants. A coalition of t sites learns the same sums over the other n − t sites; all but one
-    learn the remaining site's.
+    **Leakage.** Every site learns of each single site the list of variants; and of all sites together
+    counts, sums and cross-products of the covariates, and the sums of the model without variants. As
+    ``"aggregate"``, it learns the sums of variants that `DECLARATION` lists, from which allele frequencies
+    follow; see `linear` for what these tell. As ``"result"`` it learns effect and standard error of each
+    variant, and as ``"gated"`` of each that passes; and of those below `refit` gradient and information of
+    their regressions, from which their frequencies follow. A coalition of t sites learns the same sums over
+    the other n − t sites, all but one the remaining site's; of sums on shares nothing, as long as t < n/2.
 
     **Cost.** Some thirty rounds for the null model, four for each block of 2,048 variants, about ten for
     each batch of saddle points, and as many of refits. For k terms with the intercept a variant has 5 + k
-    sums, and one that lacks calls 2 + k more.
+    sums, and one that lacks calls 2 + k more. On shares a block takes what one of `linear` with imputed calls
+    does, and there are no saddle points.
 
     Examples
     --------
     >>> hits = fs.gwas.logistic(geno, cohort, trait="case", covariates=["age", "pc1"])  # doctest: +SKIP
     >>> hits.top()  # doctest: +SKIP
     """
+    below = refit if refit is not None else 1e-4 if disclose == "aggregate" else 5e-8
 
     def check() -> None:
         _traits.check_traits([trait], covariates)
-        if not 0 <= refit <= 1:
+        if not 0 <= below <= 1:
             raise DataError(f"refit={refit}: a P value between 0 and 1")
+        if not 0 < threshold < 1:
+            raise DataError(f"threshold={threshold}: a P value between 0 and 1")
 
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         samples, shared = _variants.agree_variants(
@@ -165,7 +212,8 @@ def logistic(
             run,
             cohort,
             " + ".join([f"{trait} ~ 1", *covariates]),
-            call=f"refit={refit}, ambiguous={ambiguous!r}",
+            call=f"refit={refit}, ambiguous={ambiguous!r}, disclose={disclose!r}, threshold={threshold}, "
+            f"checkpoint={checkpoint is not None}",
             needs_response=True,
             check=lambda: samples >= 0,
         )
@@ -182,14 +230,25 @@ def logistic(
         )
         null, cases = _fit_null(run, basis, y, trait)
         members = genotypes.members(samples[part.rows])
-        scores = _score(run, genotypes, shared, members, null)
-        frame = _frame(shared, scores, null.n)
-        _find_saddles(run, genotypes, shared, members, null, scores, frame)
-        _refit(run, genotypes, shared, members, null, frame, refit)
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
+        with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
+            if disclose == "aggregate":
+                scores = _score(run, genotypes, shared, members, null, saved, executor)
+                frame = _frame(shared, scores, null.n)
+                _find_saddles(run, genotypes, shared, members, null, scores, frame, saved)
+                passes = np.ones(len(frame), np.bool_)
+            else:
+                gate = threshold if disclose == "gated" else None
+                scores, passes = _score_on_shares(
+                    run, genotypes, shared, members, null, saved, executor, gate
+                )
+                frame = _frame(shared, scores, null.n)
+                _take_for_binomial(frame, scores, cases / null.n)
+            _refit(run, genotypes, shared, members, null, frame, below, saved)
         return GWASResult(
             **run.finish(),
             trait=trait,
-            frame=_on_one_copy(frame),
+            frame=_on_one_copy(frame[passes].reset_index(drop=True)),
             nobs=null.n,
             n_cases=cases,
             n_missing=basis.dropped,
@@ -238,24 +297,88 @@ def _fit_null(run: Analysis, basis: Orthonormal, y: Floats, trait: str) -> tuple
     )
 
 
-def _score(run: Analysis, genotypes: Genotypes, shared: Reconciled, members: Members, null: Null) -> Scores:
+def _score(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    null: Null,
+    saved: Checkpoint,
+    executor: Executor | None,
+) -> Scores:
     """Open the scores of all variants."""
     numbers, weights = null.numbers(members), null.weights(members)
 
-    def local(part: slice) -> tuple[Any, Floats]:
-        block = genotypes.block(shared, part, members)
-        return block, score_sums(block, numbers, weights)
+    def task(part: slice) -> Callable[[], tuple[Floats, Integers, Floats]]:
+        return partial(_own_sums, genotypes.reading(shared, part, members), numbers, weights)
 
-    found = []
-    for number, _, (block, mine) in blocks(run, len(shared), local):
+    found = [Scores(**its) for its in saved.finished("scores")]
+    for number, _, own in tasks(run, len(shared), task, done=len(found), executor=executor):
+        mine, lacking, lost = own
         pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
         which = np.flatnonzero(pooled[:, 0] > 0.5)
-        of_missing = np.zeros((0, numbers.columns))
+        of_missing = np.zeros((which.size, numbers.columns))
         if which.size:
-            here = block.of_missing(which, numbers)
-            of_missing = run.sum("missing calls", here, ring=FIXED128, part=number)
+            of_missing[np.searchsorted(which, lacking)] = lost
+            of_missing = run.sum("missing calls", of_missing, ring=FIXED128, part=number)
         found.append(Scores.of(pooled, null.n, which, of_missing))
+        saved.keep("scores", vars(found[-1]))
     return Scores.concatenate(found)
+
+
+def _own_sums(reading: Reading, numbers: Numbers, weights: Numbers) -> tuple[Floats, Integers, Floats]:
+    """Return what this site adds for a block, and of which variants what more; maybe in another process."""
+    block = reading.block()
+    sums = score_sums(block, numbers, weights)
+    which = np.flatnonzero(sums[:, 0])
+    return sums, which, block.of_missing(which, numbers)
+
+
+def _score_on_shares(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    null: Null,
+    saved: Checkpoint,
+    executor: Executor | None,
+    threshold: float | None,
+) -> tuple[Scores, NDArray[np.bool_]]:
+    """Open score and variance of all variants, or of those that pass a threshold; return which these are."""
+    numbers, weights = null.numbers(members), null.weights(members)
+    model = linear_shares.Model(null.n, null.Z.shape[1], 1, within=False, df=null.n)
+
+    def task(part: slice) -> Callable[[], logistic_shares.Contribution]:
+        return partial(_own_contribution, genotypes.reading(shared, part, members), numbers, weights, null.n)
+
+    kept = saved.finished("scores")
+    scores = [Scores(**its["scores"]) for its in kept]
+    passes = [its["passes"] for its in kept]
+    for number, _, mine in tasks(run, len(shared), task, done=len(scores), executor=executor):
+        if threshold is None:
+            scan, passing = linear_shares.associations(run, number, mine, model)
+        else:
+            scan, passing = linear_shares.passing(run, number, mine, model, threshold)
+        scores.append(Scores.opened(scan.beta[:, 0], scan.standard_error[:, 0]))
+        passes.append(passing[:, 0])
+        saved.keep("scores", {"scores": vars(scores[-1]), "passes": passes[-1]})
+    return Scores.concatenate(scores), np.concatenate(passes)
+
+
+def _own_contribution(
+    reading: Reading, numbers: Numbers, weights: Numbers, n: int
+) -> logistic_shares.Contribution:
+    """Return what this site shares of a block; perhaps in another process."""
+    return logistic_shares.Contribution.of_scores(reading.block(), reading.members, numbers, weights, n)
+
+
+def _take_for_binomial(frame: pd.DataFrame, scores: Scores, cases: float) -> None:
+    """Replace the P values of extreme scores by those of binomial numbers."""
+    which = np.flatnonzero(np.abs(scores.z) > SPA_ABOVE)
+    frame.loc[which, "neg_log10_p"] = logistic_shares.binomial_neg_log10_p(
+        scores.score[which], scores.variance[which], cases
+    )
+    frame.loc[which, "test"] = "binomial"
 
 
 def _frame(shared: Reconciled, scores: Scores, n: int) -> pd.DataFrame:
@@ -290,10 +413,15 @@ def _find_saddles(
     null: Null,
     scores: Scores,
     frame: pd.DataFrame,
+    saved: Checkpoint,
 ) -> None:
     """Replace the P values of extreme scores by those of their saddle points."""
     number = 0
-    for which in _batches(np.flatnonzero(np.abs(scores.z) > SPA_ABOVE), null.n):
+    batches = _batches(np.flatnonzero(np.abs(scores.z) > SPA_ABOVE), null.n)
+    done = saved.finished("saddle points")
+    for which, minus_log in zip(batches, [its["neg_log10_p"] for its in done], strict=False):
+        _enter_saddles(frame, which, minus_log)
+    for which in batches[len(done) :]:
         calls = genotypes.block(shared, which, members).calls()
         h = residual_calls(calls, scores.mean[which], scores.projection[which], null)
         search = Saddles(scores.score[which], scores.variance[which])
@@ -308,9 +436,14 @@ def _find_saddles(
         cumulants = run.sum("saddle points", search.cumulants(h, null), ring=FIXED128, part=number)
         number += 1
         minus_log = search.neg_log10_p(cumulants)
-        known = which[np.isfinite(minus_log)]
-        frame.loc[known, "neg_log10_p"] = minus_log[np.isfinite(minus_log)]
-        frame.loc[known, "test"] = "spa"
+        _enter_saddles(frame, which, minus_log)
+        saved.keep("saddle points", {"neg_log10_p": minus_log})
+
+
+def _enter_saddles(frame: pd.DataFrame, which: Integers, minus_log: Floats) -> None:
+    known = which[np.isfinite(minus_log)]
+    frame.loc[known, "neg_log10_p"] = minus_log[np.isfinite(minus_log)]
+    frame.loc[known, "test"] = "spa"
 
 
 def _refit(
@@ -321,6 +454,7 @@ def _refit(
     null: Null,
     frame: pd.DataFrame,
     threshold: float,
+    saved: Checkpoint,
 ) -> None:
     """Replace estimates and P values of the variants below the threshold by those of their regressions."""
     parts = {"refits": 0, "penalties": 0}
@@ -332,6 +466,9 @@ def _refit(
     def fit(which: Integers, *, firth: bool) -> Integers:
         """Regress, enter what converged, and return what did not."""
         calls = genotypes.block(shared, which, members).calls()
+        called = null.n * (1 - frame.loc[which, "missing_rate"].to_numpy())
+        if np.isnan(called).any():
+            called = total("refits", np.count_nonzero(calls >= 0, axis=1).astype(np.float64))
         theta = np.zeros((which.size, null.Z.shape[1] + 1))
         fits = Refits(theta + np.append(null.coefficients, 0.0), firth=firth)
         for _ in range(STEPS_FIRTH if firth else STEPS):
@@ -347,14 +484,21 @@ def _refit(
         z = beta[good] / error[good]
         frame.loc[rows, "z"], frame.loc[rows, "neg_log10_p"] = z, _neg_log10_p(z)
         frame.loc[rows, "test"] = "firth" if firth else "wald"
-        frame.loc[rows, "n"] = np.rint(null.n * (1 - frame.loc[rows, "missing_rate"])).astype(np.int64)
+        frame.loc[rows, "n"] = np.rint(called[good]).astype(np.int64)
         return which[~good]
 
     below = np.flatnonzero(frame["neg_log10_p"].to_numpy() >= -np.log10(max(threshold, 1e-300)))
-    for which in _batches(below, null.n):
+    batches, done = _batches(below, null.n), saved.finished("refits")
+    for which, its in zip(batches, done, strict=False):
+        for name in _REFITTED:
+            frame.loc[which, name] = its[name]
+    for which in batches[len(done) :]:
         left = fit(which, firth=False)
         if left.size:
             fit(left, firth=True)
+        rows = frame.loc[which]
+        numbers = {name: rows[name].to_numpy() for name in _REFITTED if name != "test"}
+        saved.keep("refits", {**numbers, "test": rows["test"].to_list()})
 
 
 def _batches(which: Integers, n: int) -> list[Integers]:

@@ -130,6 +130,13 @@ class Scores:
         return cls(mean, missing, products[:, 0] + none, left + none, projection)
 
     @classmethod
+    def opened(cls, beta: Floats, standard_error: Floats) -> Scores:
+        """Return scores of which nothing is known but U/V and 1/√V."""
+        variance = standard_error**-2
+        unknown = np.full(len(beta), np.nan)
+        return cls(unknown, unknown, beta * variance, variance, np.zeros((len(beta), 0)))
+
+    @classmethod
     def concatenate(cls, scores: Sequence[Scores]) -> Scores:
         """Join the scores of consecutive blocks."""
         names = cls.__annotations__

@@ -100,6 +100,10 @@ class Numbers:
         """How many columns there are."""
         return int(self.rows.shape[1])
 
+    def __reduce__(self) -> tuple[type[Numbers], tuple[Floats, int]]:
+        """Leave to another process what it can work out itself."""
+        return Numbers, (self.rows, self.terms)
+
     @cached_property
     def vectors(self) -> Floats:
         """The columns in groups of `WIDTH`, zeros where there are no more: ``(groups, samples, WIDTH)``."""

@@ -109,15 +109,16 @@ class PackedBlock:
 
     def of_missing(self, which: Integers, numbers: Numbers) -> Floats:
         """Return Σ x over missing calls for every column x, of some variants: ``(which, columns)``."""
-        return self._missing_sums(which, numbers, 0)[0]
+        groups = len(numbers.vectors)
+        sums = np.zeros((groups, which.size, WIDTH))
+        if sums.size:
+            _add_missing(self._words, which, self.counts[which, 2], self._mask, numbers.vectors, sums)
+        return sums.transpose(1, 0, 2).reshape(which.size, groups * WIDTH)[:, : numbers.columns]
 
     def squares_of_missing(self, which: Integers, numbers: Numbers) -> tuple[Floats, Floats]:
         """Return what `of_missing` does, and the sums of `Numbers.pairs`, shape ``(which, pairs)``."""
-        return self._missing_sums(which, numbers, numbers.pairs[0].size)
-
-    def _missing_sums(self, which: Integers, numbers: Numbers, pairs: int) -> tuple[Floats, Floats]:
         sums = np.zeros((which.size, numbers.columns))
-        products = np.zeros((which.size, pairs))
+        products = np.zeros((which.size, numbers.pairs[0].size))
         missing = self.counts[which, 2]
         _visit(self._words, which, missing, self._mask, numbers.rows, numbers.terms, sums, products)
         return sums, products
@@ -258,6 +259,33 @@ def _lowest(word: np.uint64) -> np.int64:
     return np.int64(_ones((word & (~word + np.uint64(1))) - np.uint64(1)))
 
 
+@njit(cache=True, nogil=True)
+def _list_missing(row: Words, mask: Words, samples: Integers) -> int:
+    """Write where a variant lacks calls, and return how often it does."""
+    size = 0
+    for w in range(mask.size):
+        word = row[w]
+        left = word & ~(word >> np.uint64(1)) & mask[w]
+        while left:
+            samples[size] = PER_WORD * w + (_lowest(left) >> 1)
+            size += 1
+            left &= left - np.uint64(1)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _add_missing(
+    words: Words, which: Integers, missing: Integers, mask: Words, vectors: Floats, sums: Floats
+) -> None:
+    """Add Σ x over missing calls, which are listed first: their numbers then come while others are added."""
+    samples = np.empty(missing.max(), np.int64)
+    for n in range(which.size):
+        size = _list_missing(words[which[n]], mask, samples)
+        for v in range(vectors.shape[0]):
+            for k in range(size):
+                put_sum(sums[v], n, sums[v], n, vectors[v], samples[k])
+
+
 # Sums over a handful of calls may be taken in any order, which lets the compiler take eight at a time.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _visit(
@@ -276,14 +304,7 @@ def _visit(
     samples = np.empty(most, np.int64)
     side_by_side = np.empty((columns, most))
     for n in range(which.size):
-        size = 0
-        for w in range(mask.size):
-            word = words[which[n], w]
-            left = word & ~(word >> np.uint64(1)) & mask[w]
-            while left:
-                samples[size] = PER_WORD * w + (_lowest(left) >> 1)
-                size += 1
-                left &= left - np.uint64(1)
+        size = _list_missing(words[which[n]], mask, samples)
         for a in range(columns):
             total = 0.0
             for k in range(size):
@@ -292,7 +313,7 @@ def _visit(
                 total += number
             sums[n, a] = total
         at = 0
-        for a in range(columns if products.shape[1] else 0):
+        for a in range(columns):
             x = side_by_side[a]
             for b in range(a, columns if a < terms else a + 1):
                 y = side_by_side[b]

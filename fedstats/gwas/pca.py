@@ -25,10 +25,11 @@ from scipy.linalg import solve_triangular
 from fedstats import _table
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
-from fedstats.gwas import _variants, plots
+from fedstats.gwas import _strands, _variants, plots
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._prune import thin
 from fedstats.gwas._standard import Standard
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.reconcile import Reconciled
@@ -53,6 +54,7 @@ DECLARATION = Declaration(
     "gwas.pca",
     aggregate={
         "samples": "number of samples",
+        **_strands.OPENED,
         "genotype counts": "of each variant: missing calls, Σg and Σg²",
         "neighbours": "of each variant: correlations with near neighbours",
         "basis": "at each step: products of the columns of the basis, summed over samples",
@@ -184,11 +186,13 @@ def pca(
     variants
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
-        Whether A/T and C/G variants are kept.
+        Whether A/T and C/G variants are kept, see `linear`.
     seed
         Of the random start, the same at every site.
     disclose
-        ``"aggregate"``: what `DECLARATION` lists is opened.
+        ``"aggregate"``: what `DECLARATION` lists is opened. There is no other mode: each site needs the
+        frequencies to standardise its genotypes, and the loadings, which are a result, tell the products of
+        the last step.
 
     Returns
     -------
@@ -234,12 +238,14 @@ def pca(
             cohort,
             ambiguous,
             variants=variants,
-            options=f"components={components}, maf={maf}, r2={r2}, window={window}, seed={seed}",
+            options=f"components={components}, maf={maf}, r2={r2}, window={window}, seed={seed}, "
+            f"ambiguous={ambiguous!r}",
             check=check,
         )
         rows = np.flatnonzero(found >= 0)
         samples = found[rows]
         n = int(run.sum("samples", np.array([rows.size]))[0])
+        shared = settle_strands(run, genotypes, genotypes.members(samples), shared, ambiguous)
         shared, standard = _standardise(run, genotypes, samples, shared, n, maf)
         if r2 < 1:
             kept = thin(run, genotypes, samples, shared, standard, r2=r2, window=window)

@@ -176,16 +176,18 @@ class BedFile:
 
 def locate_samples(path: Path, samples: pd.DataFrame, iids: Sequence[str]) -> NDArray[np.int64]:
     """Find samples of a file by individual id; see `BedFile.locate`."""
-    index = pd.Index(samples["iid"])
-    twice = samples["iid"].isin(list(iids)) & index.duplicated(keep=False)
+    index = pd.Index(samples["iid"].to_numpy(object))
+    twice = index.duplicated(keep=False)
     if twice.any():
-        raise DataError(
-            f"{path}: {lines(twice.to_numpy())}: an individual id of several samples, which a cohort's table "
-            "cannot tell apart; make the ids unique"
-        )
+        twice &= index.isin(list(iids))
+        if twice.any():
+            raise DataError(
+                f"{path}: {lines(twice)}: an individual id of several samples, which a cohort's table cannot "
+                "tell apart; make the ids unique"
+            )
     first = ~index.duplicated()
-    rows = pd.Series(np.flatnonzero(first), index[first]).reindex(list(iids), fill_value=-1)
-    return rows.to_numpy(np.int64)
+    rows = index[first].get_indexer(pd.Index(list(iids), dtype=object))
+    return np.where(rows < 0, -1, np.flatnonzero(first)[rows]).astype(np.int64)
 
 
 def pack(genotypes: NDArray[np.int8]) -> NDArray[np.uint8]:

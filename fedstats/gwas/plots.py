@@ -1,4 +1,4 @@
-"""Manhattan and QQ plots of a scan; matplotlib is imported when one is drawn."""
+"""Manhattan and QQ plots of a scan, and plots of frequencies; matplotlib is imported when one is drawn."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _CHROMOSOMES: Final = ("#1d3f66", "#7ba3cc")
 _ACCENT: Final = "#c8452f"
 _GREY: Final = "#6b7280"
 
+#: Difference of frequencies that stands out.
+_APART: Final = 0.2
 #: Base pairs within which significant variants count as one locus, and how many loci are named.
 _LOCUS: Final = 500_000
 _MOST_NAMES: Final = 12
@@ -58,7 +60,7 @@ def manhattan(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ImportError
         matplotlib is not installed.
     """
-    ax = _axes(ax, (11, 4))
+    ax = axes(ax, (11, 4))
     tested = frame[frame["neg_log10_p"].notna()]
     x, spans = _genome_axis(tested)
     y = tested["neg_log10_p"].to_numpy()
@@ -106,7 +108,7 @@ def qq(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ImportError
         matplotlib is not installed.
     """
-    ax = _axes(ax, (4.8, 4.8))
+    ax = axes(ax, (4.8, 4.8))
     observed = np.sort(frame["neg_log10_p"].dropna().to_numpy())[::-1]
     rank = _thinned_ranks(observed.size)
     expected = -np.log10((rank - 0.5) / max(observed.size, 1))
@@ -146,12 +148,44 @@ def frequencies(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ImportError
         matplotlib is not installed.
     """
-    ax = _axes(ax, (6, 4))
+    ax = axes(ax, (6, 4))
     frequency = frame["effect_allele_frequency"].dropna().to_numpy()
     ax.hist(np.minimum(frequency, 1 - frequency), np.linspace(0, 0.5, 51).tolist(), color=_CHROMOSOMES[0])
     ax.set_xlim(0, 0.5)
     ax.set_xlabel("Minor allele frequency")
     ax.set_ylabel("Variants")
+    return ax
+
+
+def against_reference(compared: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw allele frequencies against those of a reference; those that differ by more than 0.2 stand out.
+
+    Parameters
+    ----------
+    compared
+        Columns `effect_allele_frequency` and `reference_frequency`, as from `QCResult.compare`.
+    ax
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    ax = axes(ax, (4.8, 4.8))
+    x, y = compared["reference_frequency"], compared["effect_allele_frequency"]
+    apart = (x - y).abs() > _APART
+    for which, colour in ((~apart, _CHROMOSOMES[0]), (apart, _ACCENT)):
+        ax.scatter(x[which], y[which], s=6, linewidths=0, color=colour, alpha=0.6, rasterized=True)
+    ax.axline((0, 0), slope=1, color=_GREY, linewidth=0.9)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xlabel("Allele frequency in the reference")
+    ax.set_ylabel("Allele frequency")
     return ax
 
 
@@ -174,7 +208,7 @@ def components(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ImportError
         matplotlib is not installed.
     """
-    ax = _axes(ax, (5, 5))
+    ax = axes(ax, (5, 5))
     second = scores["pc2"] if "pc2" in scores else np.zeros(len(scores))
     ax.scatter(scores["pc1"], second, s=8, linewidths=0, color=_CHROMOSOMES[0], alpha=0.6, rasterized=True)
     ax.set_xlabel("First component")
@@ -182,7 +216,8 @@ def components(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Return where to draw: what the caller gave, or a new figure of a size in inches."""
     if ax is None:
         try:
             from matplotlib import pyplot as plt

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from fedstats import _table
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.gwas import _variants, plots
+from fedstats.gwas import _strands, _variants, plots
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._hardy_weinberg import mid_p
+from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.dosages import DosageBlock
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.members import Members
 from fedstats.gwas.packed import PackedBlock
-from fedstats.gwas.reconcile import Reconciled
+from fedstats.gwas.reconcile import Reconciled, reconcile
+from fedstats.gwas.varianttable import VariantTable
 from fedstats.results import Result
 
 if TYPE_CHECKING:
@@ -33,14 +36,19 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
 
 Integers = NDArray[np.int64]
+#: Parts of 1 to which a site rounds what it adds to a χ².
+FINE: Final = 1024
 Block: TypeAlias = PackedBlock | DosageBlock
 
 DECLARATION = Declaration(
     "gwas.qc",
     aggregate={
         "samples": "number of samples, and of men among them",
+        **_strands.OPENED,
         "genotype counts": "of each variant: heterozygotes, carriers of two copies, missing calls, copies of "
         "the effect allele and of both alleles",
+        "heterogeneity": "of each variant: χ² of its frequencies at the sites, to which each adds a whole "
+        "number of 1/1024; and number of sites that have calls",
     },
     published=_variants.PUBLISHED,
 )
@@ -73,13 +81,21 @@ class QCResult(Result):
         Columns: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, `rsid`, `call_rate` (on
         Y among men), `heterozygotes`, `effect_homozygotes`, `other_homozygotes`, `effect_allele_count`,
         `allele_count` (of both alleles: men have one on X and Y, everybody one on MT),
-        `effect_allele_frequency`, and `hwe_p`, the exact mid-P value of Hardy–Weinberg equilibrium, NaN
-        beyond the autosomes.
+        `effect_allele_frequency`, `hwe_p`, the exact mid-P value of Hardy–Weinberg equilibrium, NaN
+        beyond the autosomes, and `heterogeneity`, Pearson's χ² of the frequencies at the sites, with its
+        `heterogeneity_p`. Of sites of the same ancestry the latter finds batches, and alleles that are
+        counted the other way round.
         """
         return self.frame.copy()
 
     def passing(
-        self, *, call_rate: float = 0.98, maf: float = 0.01, mac: float = 0, hwe: float = 1e-6
+        self,
+        *,
+        call_rate: float = 0.98,
+        maf: float = 0.01,
+        mac: float = 0,
+        hwe: float = 1e-6,
+        heterogeneity: float = 0,
     ) -> pd.DataFrame:
         """Return the variants that pass all thresholds, to be given to a scan as ``variants=``.
 
@@ -91,12 +107,43 @@ class QCResult(Result):
             Least frequency, and least number of copies, of the rarer allele.
         hwe
             Least P value of Hardy–Weinberg equilibrium; not asked of variants that have none.
+        heterogeneity
+            Least P value of equal frequencies at all sites, likewise.
         """
         f = self.frame
         rarer = np.minimum(f["effect_allele_count"], f["allele_count"] - f["effect_allele_count"])
         frequency = np.minimum(f["effect_allele_frequency"], 1 - f["effect_allele_frequency"])
-        passes = (f["call_rate"] >= call_rate) & (frequency >= maf) & (rarer >= mac) & ~(f["hwe_p"] < hwe)
+        passes = (f["call_rate"] >= call_rate) & (frequency >= maf) & (rarer >= mac)
+        passes &= ~(f["hwe_p"] < hwe) & ~(f["heterogeneity_p"] < heterogeneity)
         return f.loc[passes, _variants.KEY]
+
+    def compare(self, reference: pd.DataFrame) -> pd.DataFrame:
+        """Return frequencies beside those of a reference, such as of the same ancestry elsewhere.
+
+        Parameters
+        ----------
+        reference
+            Columns `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, in either order and
+            on either strand, and `effect_allele_frequency`.
+
+        Returns
+        -------
+        DataFrame
+            One row a variant that both have, as of `to_frame`: its place, alleles and `rsid`,
+            `effect_allele_frequency`, `reference_frequency` of the same allele, and their `difference`.
+        """
+        both = reconcile(
+            {"1 here": VariantTable.from_result(self.frame), "2 there": VariantTable.from_result(reference)}
+        )
+        there = reference["effect_allele_frequency"].to_numpy(np.float64)[both.index["2 there"]]
+        there = np.where(both.flip["2 there"], 1 - there, there)
+        found = self.frame[[*_variants.KEY, "rsid", "effect_allele_frequency"]].iloc[both.index["1 here"]]
+        found = found.assign(reference_frequency=there).reset_index(drop=True)
+        return found.assign(difference=found["effect_allele_frequency"] - found["reference_frequency"])
+
+    def plot_reference(self, reference: pd.DataFrame, ax: Axes | None = None) -> Axes:
+        """Draw frequencies against those of a reference, see `compare`; needs matplotlib."""
+        return plots.against_reference(self.compare(reference), ax=ax)
 
     def summary(self) -> str:
         """Return what was counted, as text; of this site's samples, nothing."""
@@ -111,6 +158,7 @@ class QCResult(Result):
             ("Frequency < 0.01", f"{int((frequency < 0.01).sum()):,}"),
             ("Call rate < 0.98", f"{int((f['call_rate'] < 0.98).sum()):,}"),
             ("Hardy-Weinberg P < 1e-6", f"{int((f['hwe_p'] < 1e-6).sum()):,}"),
+            ("Sites differ P < 1e-6", f"{int((f['heterogeneity_p'] < 1e-6).sum()):,}"),
             ("Mean call rate", round(float(f["call_rate"].mean()), 5)),
         ]
         return "\n".join(["Quality of genotypes", *_table.pair_lines(facts), "", f"Cost: {self.cost}"])
@@ -139,9 +187,10 @@ def qc(
     variants
         Only these, as from `QCResult.passing`; all that the sites share by default.
     ambiguous
-        Whether A/T and C/G variants are kept.
+        Whether A/T and C/G variants are kept, see `linear`.
     disclose
-        ``"aggregate"``: pooled genotype counts are opened.
+        ``"aggregate"``: pooled genotype counts are opened. There is no other mode, for they are the result;
+        `screen` decides on shares which variants pass.
 
     Returns
     -------
@@ -157,11 +206,12 @@ def qc(
     Notes
     -----
     **Leakage.** Every site learns the pooled counts of each variant's genotypes, which suffice to tell
-    whether a known genome is among the samples (see `linear`), and each site's list of variants. A
+    whether a known genome is among the samples (see `linear`), how far the sites' frequencies are apart
+    altogether, and each site's list of variants. A
     coalition of t sites learns the counts of the other n − t sites.
 
-    **Cost.** Four rounds, one more if the variant lists differ, and two for each block of 2,048 variants;
-    each site sends about 80·(s − 1)/s bytes a variant when there are s sites.
+    **Cost.** Six rounds, one more if the variant lists differ, and two for each block of 2,048 variants;
+    each site sends about 112·(s − 1)/s bytes a variant when there are s sites.
 
     Examples
     --------
@@ -177,32 +227,51 @@ def qc(
         members = genotypes.members(found[rows])
         men = members.among(members.is_male)
         n, n_men = (int(count) for count in run.sum("samples", np.array([len(members), len(men)])))
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
         chromosome = shared.variants["chromosome"].to_numpy()
         tally = _Tally(members)
-        counted = []
+        counted, own = [], []
 
-        def local(part: slice) -> tuple[Block, Integers]:
-            block = genotypes.block(shared, part, members)
-            counts = _with_alleles(block.counts, chromosome[part], len(members), len(men))
-            on_x = np.flatnonzero(chromosome[part] == "X")
-            if on_x.size:
-                of_men = genotypes.block(shared, part, men).counts[on_x]
-                counts[on_x, 3:] -= np.column_stack([of_men[:, 1], len(men) - of_men[:, 2]])
-            return block, counts
-
-        for number, part, (block, mine) in blocks(run, len(shared), local):
+        for number, part, (block, mine) in blocks(
+            run, len(shared), lambda part: count(genotypes, shared, part, members, men)
+        ):
             counts = run.sum("genotype counts", mine, part=number)
             counted.append(counts)
+            own.append(mine)
             tally.add(block, chromosome[part], counts[:, 3] / np.maximum(counts[:, 4], 1))
         counts = np.concatenate(counted)
+        apart = run.sum("heterogeneity", _apart(np.concatenate(own), counts, chromosome))
         names = None if cohort.ids is None else cohort.ids[rows]
         return QCResult(
             **run.finish(),
             nobs=n,
-            frame=_frame(shared, counts, n, n_men),
+            frame=_frame(shared, counts, n, n_men).assign(**_heterogeneity(apart)),
             samples=tally.frame(names),
             reconciled=shared,
         )
+
+
+def count(
+    genotypes: Genotypes, shared: Reconciled, part: slice, members: Members, men: Members
+) -> tuple[Block, Integers]:
+    """Count genotypes of a block at this site.
+
+    Returns
+    -------
+    block : Block
+        The block.
+    counts : ndarray of int64, shape (variants, 5)
+        Heterozygotes, carriers of two copies, missing calls, on Y those of men; copies of the effect allele,
+        and of both alleles.
+    """
+    chromosome = shared.variants["chromosome"].to_numpy()[part]
+    block = genotypes.block(shared, part, members)
+    counts = _with_alleles(block.counts, chromosome, len(members), len(men))
+    on_x = np.flatnonzero(chromosome == "X")
+    if on_x.size:
+        of_men = genotypes.block(shared, part, men).counts[on_x]
+        counts[on_x, 3:] -= np.column_stack([of_men[:, 1], len(men) - of_men[:, 2]])
+    return block, counts
 
 
 def _with_alleles(counts: Integers, chromosome: NDArray[np.object_], n: int, men: int) -> Integers:
@@ -241,6 +310,27 @@ def _frame(shared: Reconciled, counts: Integers, n: int, n_men: int) -> pd.DataF
                 "hwe_p": np.where(np.isin(chromosome, _variants.SPECIAL), np.nan, mid_p(one, two, none)),
             }
         )
+
+
+def _apart(own: Integers, pooled: Integers, chromosome: NDArray[np.object_]) -> Integers:
+    """Return what this site adds to χ² of frequencies, in units of 1 / FINE, and whether it has calls.
+
+    A statistic of exact fractions would tell, by its lowest terms, of which counts it is made.
+    """
+    copies, alleles = own[:, 3], own[:, 4]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = pooled[:, 3] / pooled[:, 4]
+        part = (copies - alleles * p) ** 2 / (alleles * p * (1 - p)) / np.where(chromosome == "MT", 2, 1)
+    part = np.where((alleles > 0) & (p > 0) & (p < 1), part, 0.0)
+    return np.column_stack([np.rint(part * FINE), alleles > 0]).astype(np.int64)
+
+
+def _heterogeneity(apart: Integers) -> dict[str, NDArray[np.float64]]:
+    """Return χ² of frequencies and its P value; NaN where there is nothing to compare."""
+    df = apart[:, 1] - 1
+    statistic = np.where(df > 0, apart[:, 0] / FINE, np.nan)
+    p = np.asarray(stats.chi2.sf(statistic, np.maximum(df, 1)))
+    return {"heterogeneity": statistic, "heterogeneity_p": p}
 
 
 class _Tally:

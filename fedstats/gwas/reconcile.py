@@ -6,13 +6,14 @@ The rules, the same at every site and for every order in which the sites are nam
    kept, in the order of the genome.
 2. Single bases other than A/T and C/G may stand on either strand: A/C at one site is T/G at another.
    A/T and C/G read alike on both strands; they are matched by the letters as given and flagged
-   `ambiguous`, to be checked by frequency or dropped. Any other alleles (insertions, deletions, the A/B
-   of an array) have no strand here.
+   `ambiguous`, to be told by frequency (`_strands` has the rule) or dropped. Any other alleles
+   (insertions, deletions, the A/B of an array) have no strand here.
 3. An allele that a file writes as ``0``, because nobody there carries it, is taken from the other sites
    when they know exactly one pair at that position that fits.
 4. A variant that one site lists twice is dropped everywhere: which of the two rows is meant is unknown.
    So is one without a place (chromosome or position 0).
-5. Effect allele, strand and rsid are those of the first site in the order of names.
+5. Effect allele, strand and rsid are those of the first site in the order of names; of A/T and C/G variants
+   that were told by frequency, the strand is that of most sites.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ REASONS: Final = (
     "absent at a site",
     "other alleles at a site",
     "ambiguous strand",
+    "frequency near one half",
 )
-_UNPLACED, _UNKNOWN, _TWICE, _ABSENT, _OTHER_ALLELES, _AMBIGUOUS = range(len(REASONS))
+#: Reasons for which frequencies drop an A/T or C/G variant: as many sites say one thing as the other; or one
+#: cannot tell.
+STRAND, HALF = REASONS[-2:]
+_UNPLACED, _UNKNOWN, _TWICE, _ABSENT, _OTHER_ALLELES, _AMBIGUOUS, _ = range(len(REASONS))
 _KEPT: Final = -1
 
 
@@ -92,9 +97,25 @@ class Reconciled:
             flip={site: rows[which] for site, rows in self.flip.items()},
         )
 
+    def drop(self, reason: NDArray[np.object_]) -> Reconciled:
+        """Drop variants for which a reason is given, one text a variant, and list them as dropped."""
+        gone = np.flatnonzero(reason != "")
+        listed = self.variants.iloc[gone].rename(
+            columns={"effect_allele": "allele1", "other_allele": "allele2"}
+        )
+        listed = listed.assign(sites=",".join(self.index), reason=reason[gone])[[*self.dropped.columns]]
+        dropped = pd.concat([self.dropped, listed], ignore_index=True) if gone.size else self.dropped
+        return replace(self.take(np.flatnonzero(reason == "")), dropped=dropped)
+
+    def exchange(self, site: str, which: Integers) -> Reconciled:
+        """Let a site count the other allele of some variants."""
+        flip = self.flip[site].copy()
+        flip[which] ^= True
+        return replace(self, flip={**self.flip, site: flip})
+
 
 def reconcile(
-    tables: Mapping[str, VariantTable], *, ambiguous: Literal["keep", "drop"] = "keep"
+    tables: Mapping[str, VariantTable], *, ambiguous: Literal["keep", "drop", "frequency"] = "keep"
 ) -> Reconciled:
     """Match the variants of all sites; the module's docstring has the rules.
 
@@ -103,7 +124,8 @@ def reconcile(
     tables
         Each site's variants, by the site's name.
     ambiguous
-        Whether A/T and C/G variants, whose strand cannot be seen from their alleles, are kept.
+        Whether A/T and C/G variants, whose strand cannot be seen from their alleles, are kept; with
+        ``"frequency"`` they are, to be told later.
 
     Returns
     -------
@@ -112,9 +134,12 @@ def reconcile(
     """
     if not tables:
         raise ValueError("no tables to reconcile")
-    if ambiguous not in ("keep", "drop"):
-        raise ValueError(f"ambiguous={ambiguous!r}: 'keep' or 'drop'")
+    if ambiguous not in ("keep", "drop", "frequency"):
+        raise ValueError(f"ambiguous={ambiguous!r}: 'keep', 'drop' or 'frequency'")
     names = sorted(tables)
+    first_site, *others = names
+    if others and all(tables[name] is tables[first_site] for name in others):
+        return _repeated(reconcile({first_site: tables[first_site]}, ambiguous=ambiguous), names)
     listing = Listing.of([tables[name] for name in names])
 
     rows = np.flatnonzero(listing.placed & listing.known)
@@ -175,6 +200,18 @@ def reconcile(
             index=pd.Index(names, name="site"),
         ),
         dropped=dropped,
+    )
+
+
+def _repeated(alone: Reconciled, names: Sequence[str]) -> Reconciled:
+    """Return what sites of one and the same table share, given what the first of them has."""
+    first_site, everybody = names[0], ",".join(names)
+    return Reconciled(
+        variants=alone.variants,
+        index=dict.fromkeys(names, alone.index[first_site]),
+        flip=dict.fromkeys(names, alone.flip[first_site]),
+        sites=pd.concat([alone.sites] * len(names)).set_axis(pd.Index(names, name="site")),
+        dropped=alone.dropped.assign(sites=everybody),
     )
 
 

@@ -14,6 +14,7 @@ from fedstats.gwas import plots
 from fedstats.gwas._inflation import lambda_gc
 from fedstats.gwas.plots import GENOME_WIDE
 from fedstats.gwas.reconcile import Reconciled
+from fedstats.gwas.regional import regional
 from fedstats.gwas.ssf import write_ssf
 from fedstats.results import Result
 
@@ -149,3 +150,14 @@ class GWASResult(Result):
     def plot_qq(self, ax: Axes | None = None) -> Axes:
         """Draw observed against expected p-values; needs matplotlib."""
         return plots.qq(self.frame, ax=ax)
+
+    def plot_region(
+        self,
+        variant: str | None = None,
+        *,
+        window: int = 500_000,
+        r2: pd.Series[float] | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw the variants near one, by default the foremost, see `regional`; needs matplotlib."""
+        return regional(self.frame, variant, window=window, r2=r2, ax=ax)

@@ -79,6 +79,15 @@ class VariantTable:
             rsid=variants["rsid"].to_numpy(object),
         )
 
+    @classmethod
+    def from_result(cls, variants: pd.DataFrame) -> Self:
+        """Normalise a table that names `effect_allele`, taken as allele 1, and `other_allele`.
+
+        It may lack names.
+        """
+        named = variants.rename(columns={"effect_allele": "allele1", "other_allele": "allele2"})
+        return cls.from_frame(named if "rsid" in named else named.assign(rsid=""))
+
     def to_wire(self) -> Wire:
         """Encode for the other sites: 7 bytes a variant and its rsid.
 

@@ -3,6 +3,7 @@
 from fedstats.hypotests._ratio import RatioResult
 from fedstats.hypotests._result import ConfidenceInterval, HypothesisTest
 from fedstats.hypotests.anova import AnovaResult, anova
+from fedstats.hypotests.breslow_day import BreslowDayResult, breslow_day
 from fedstats.hypotests.contingency import Chi2Result, chi2_contingency, fisher_exact
 from fedstats.hypotests.kruskal import KruskalResult, kruskal
 from fedstats.hypotests.ks import ks_2samp
@@ -20,6 +21,7 @@ from fedstats.hypotests.wilcoxon import wilcoxon
 __all__ = [
     "AnovaResult",
     "BinomialResult",
+    "BreslowDayResult",
     "Chi2Result",
     "ConfidenceInterval",
     "FTestResult",
@@ -32,6 +34,7 @@ __all__ = [
     "anova",
     "anova_welch",
     "binomtest",
+    "breslow_day",
     "chi2_contingency",
     "cochran_mantel_haenszel",
     "f_oneway",

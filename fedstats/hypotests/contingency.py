@@ -115,13 +115,13 @@ def chi2_contingency(
             independent = np.outer(rows, columns)
             expected = independent / n
             few = bool((expected < FEW).any())
-            statistic = float(_chi2(n * table - independent, independent, n, yates=correction and df == 1))
+            statistic = float(chi2(n * table - independent, independent, n, yates=correction and df == 1))
         else:
             with run.on_shares():
                 independent = (rows[:, np.newaxis] * columns).assume(n * n)
                 is_few = (independent < FEW * n).sum() > 0
                 difference = (n * table - independent).assume(n * n)
-                found = _chi2(difference, independent, n, yates=correction and df == 1)
+                found = chi2(difference, independent, n, yates=correction and df == 1)
             opened = run.reveal({"statistic": found, "few expected": is_few})
             statistic, few = float(opened["statistic"]), bool(opened["few expected"])
         return Chi2Result(
@@ -136,7 +136,7 @@ def chi2_contingency(
         )
 
 
-def _chi2(difference: Numbers, independent: Numbers, n: int, *, yates: bool) -> Numbers:
+def chi2(difference: Numbers, independent: Numbers, n: int, *, yates: bool) -> Numbers:
     """Return Σ (O − E)² / E of n·(O − E) and n·E; with Yates's correction by ½, but not beyond 0."""
     off = _tables.floats(difference)
     if yates:

@@ -18,6 +18,7 @@ from scipy import stats
 
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import EstimationError
+from fedstats.expressions import Array
 from fedstats.hypotests import _groups, _ranked
 from fedstats.hypotests._result import HypothesisTest
 
@@ -91,12 +92,11 @@ def kruskal(
             ranking = _ranked.rank(engine, lengths, part, n)
             rank_sums, ties = ranking.sums(*ranking.columns)
         opened = run.reveal({"rank sums": rank_sums, "ties": ties})
-        unequal = 1 - opened["ties"].item() / (n**3 - n)
-        if not unequal > 0:
+        h, mean_ranks = h_statistic(
+            np.asarray(sizes, np.float64), opened["rank sums"] / 2, opened["ties"].item()
+        )
+        if not np.isfinite(h):
             raise EstimationError("all values are equal: there is nothing to test")
-        sums = opened["rank sums"] / 2
-        mean_ranks = np.append(sums, n * (n + 1) / 2 - sums.sum()) / sizes.to_numpy()
-        h = 12 / (n * (n + 1)) * float(sizes.to_numpy() @ (mean_ranks - (n + 1) / 2) ** 2) / unequal
         df = len(sizes) - 1
         return KruskalResult(
             **run.finish(),
@@ -107,6 +107,30 @@ def kruskal(
             nobs=sizes,
             mean_ranks=part.series(mean_ranks, "mean rank"),
         )
+
+
+def h_statistic(sizes: Array, rank_sums: Array, ties: float) -> tuple[float, Array]:
+    """Return H, corrected for ties, and the mean ranks of the groups.
+
+    Parameters
+    ----------
+    sizes
+        Rows of each group.
+    rank_sums
+        Of the groups but the last one.
+    ties
+        Σ(t³ − t) over blocks of t equal values.
+
+    Returns
+    -------
+    tuple
+        H is NaN if all values are equal.
+    """
+    n = float(sizes.sum())
+    unequal = 1 - ties / (n**3 - n)
+    mean_ranks = np.append(rank_sums, n * (n + 1) / 2 - rank_sums.sum()) / sizes
+    h = 12 / (n * (n + 1)) * float(sizes @ (mean_ranks - (n + 1) / 2) ** 2)
+    return h / unequal if unequal > 0 else float("nan"), mean_ranks
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

@@ -1,92 +1,96 @@
-"""Newton's method on a criterion that is pooled at many points at once.
+"""Newton's method for variance components: a likelihood of which only steps need to be known.
 
-A criterion is analytic, and each site can compute its part at complex points. Its derivative in a direction
-is the imaginary part at a point that is moved a tiny imaginary way in that direction, exact to the last
-digits, for nothing is subtracted [1]_. Second derivatives are differences of first ones. All points that a
-step needs go into one secure sum, so a step takes one.
-
-References
-----------
-.. [1] W. Squire and G. Trapp, "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM
-   Review 40, 1998.
+Between two steps nothing else is asked than whether the criterion rose, and that only where Newton's method
+may go astray: after a step that is no shorter than half the last one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 
-#: Values of the criterion at points, shape ``(points,)``, given these, ``(points, parameters)``, and the
-#: number of the step.
-Pooled = Callable[[NDArray[np.complex128], int], NDArray[np.complex128]]
+#: What a criterion remembers of a point.
+Found = TypeVar("Found")
 
-#: The imaginary way, and the distance of first derivatives for second ones.
-IMAGINARY, APART = 1e-30, 1e-5
-#: A step is small if no parameter changes by this part of it, or of 1.
-CONVERGED = 1e-9
-MOST_STEPS, MOST_HALVES = 60, 20
-#: The least curvature that is followed, as a part of the greatest.
-FLAT = 1e-10
+#: The search ends after a step of this size, relative to the largest parameter, or if the next one would be
+#: of that size.
+TOLERANCE, PRECISION = 1e-8, 1e-11
+#: Parameters of less than this count as if they were this large.
+LITTLE = 0.01
+#: Steps so small are not compared: what they gain drowns in the rounding of a likelihood.
+SMALL = 1e-4
+MOST_STEPS, MOST_HALVES = 60, 12
+#: In which parts steps are damped.
+DAMPINGS = 2.0 ** np.array([-10, -8, -6, -4, -2, 0])
+#: Longest step, relative to the largest parameter and 1. Less than that: at 0, where the criterion is as
+#: large on both sides, a search would never leave again.
+FARTHEST = 0.9
 
 
-def minimise(pooled: Pooled, start: Array) -> tuple[Array, float, Array, int]:
-    """Find a minimum of a pooled criterion.
+class Criterion(Protocol[Found]):
+    """−2 log likelihood as a function of parameters; the same answers at every site."""
 
-    Returns
-    -------
-    tuple
-        Where it is, its value and second derivatives there, and the number of secure sums.
+    def evaluate(self, theta: Array) -> Found:
+        """Compute what the methods below need at a point."""
+
+    def step(self, found: Found, dampings: Array) -> Array:
+        """Return a step along which the criterion falls.
+
+        To second derivatives the least of the given parts of another matrix is added, one that is positive
+        definite everywhere, that makes the sum positive definite; where none does, that matrix is used alone.
+        """
+
+    def is_worse(self, found: Found, before: Found) -> bool:
+        """Return whether the criterion is larger than it was before."""
+
+
+def minimise(criterion: Criterion[Found], start: Array) -> tuple[Array, int]:
+    """Return where a criterion is least, and the number of steps.
 
     Raises
     ------
     EstimationError
-        There is none, or it was not found.
+        It was not found in so many steps.
     """
-    here, sums = np.array(start, np.float64), 0
-    points = _around(here)
-    value, gradient, curvature = _derivatives(pooled(points, sums), len(here))
-    for _ in range(MOST_STEPS):
-        step = _step(gradient, curvature)
-        if (np.abs(step) <= CONVERGED * np.maximum(np.abs(here), 1.0)).all():
-            return here + step, value, curvature, sums + 1
+    here, last = np.array(start, np.float64), np.inf
+    found = criterion.evaluate(here)
+    for number in range(1, MOST_STEPS + 1):
+        largest = float(np.abs(here).max())
+        step = criterion.step(found, _dampings(last / max(1.0, largest)))
+        size = float(np.abs(step).max())
+        reach = max(largest, LITTLE)
+        # Convergence is quadratic by now: the next step would be about this long.
+        expected = size**3 / last**2
+        if size <= TOLERANCE * reach or (size < SMALL and expected <= PRECISION * reach):
+            return here + step, number
+        step = step * min(1.0, FARTHEST * max(1.0, largest) / size)
         for _ in range(MOST_HALVES):
-            sums += 1
-            found = _derivatives(pooled(_around(here + step), sums), len(here))
-            # Rounding may lift a minimum that has been reached.
-            if found[0] <= value + 1e-10 * max(abs(value), 1.0):
+            tried = criterion.evaluate(here + step)
+            if size < max(SMALL, last / 2) or not criterion.is_worse(tried, found):
                 break
             step = step / 2
         else:
             break
-        here = here + step
-        value, gradient, curvature = found
+        here, found, last = here + step, tried, size
     raise EstimationError(
-        "the estimates do not converge: the data may say too little of the random effects, or a column may "
-        "separate the response; use fewer terms"
+        "the variance components do not converge: the data may say too little of the random effects; use "
+        "fewer slopes, or fewer terms"
     )
 
 
-def _around(here: Array) -> NDArray[np.complex128]:
-    """Return the points of a value, of first derivatives, and of those at both sides in each direction."""
-    k = len(here)
-    offsets = np.concatenate([np.zeros((1, k)), *(np.stack([unit, -unit]) for unit in APART * np.eye(k))])
-    moved = offsets[:, np.newaxis] + 1j * IMAGINARY * np.eye(k)
-    return np.asarray(here + moved.reshape(-1, k))
+def _dampings(size: float) -> Array:
+    """Return in which parts steps are damped after one of this size: the first one fully."""
+    if not np.isfinite(size):
+        return DAMPINGS[-1:]
+    least = np.ldexp(np.rint(np.ldexp(DAMPINGS[0] * min(1.0, size), 30)), -30)
+    return np.append(least, DAMPINGS)
 
 
-def _derivatives(values: NDArray[np.complex128], k: int) -> tuple[float, Array, Array]:
-    slopes = values.imag.reshape(2 * k + 1, k) / IMAGINARY
-    curvature = (slopes[1::2] - slopes[2::2]) / (2 * APART)
-    return float(values[0].real), slopes[0], (curvature + curvature.T) / 2
-
-
-def _step(gradient: Array, curvature: Array) -> Array:
-    """Return Newton's step; where the criterion does not curve upwards, down its slope as if it did."""
-    size, directions = np.linalg.eigh(curvature)
-    size = np.maximum(np.abs(size), FLAT * max(np.abs(size).max(), 1.0))
-    return np.asarray(-directions @ ((directions.T @ gradient) / size))
+def numbers() -> Iterator[int]:
+    """Return numbers for what is opened at each step."""
+    return iter(range(1 << 30))

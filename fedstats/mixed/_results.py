@@ -9,6 +9,7 @@ import pandas as pd
 
 from fedstats import _table
 from fedstats._normal_tests import NormalTests
+from fedstats.errors import DisclosureError
 from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
@@ -22,14 +23,21 @@ class MixedResult(NormalTests, Result):
     ----------
     formula, groups
         What was fitted; without `groups` each site was a cluster.
-    params, covariance
-        Fixed effects, and their covariance matrix.
+    params
+        Fixed effects.
+    variances, covariance
+        Of the fixed effects; the matrix is None in the result mode.
     cov_re
         Covariance matrix of the random effects of a cluster.
     llf
         Log-likelihood.
+    singular
+        Whether random effects have a variance of 0, or a correlation of ±1: the likelihood is largest at the
+        boundary of what is possible.
     nobs, n_missing, n_groups
         Rows of all sites that were used, that were left out for a missing value, and clusters.
+    steps
+        Of Newton's method.
     coding
         How rows are coded.
     """
@@ -37,21 +45,34 @@ class MixedResult(NormalTests, Result):
     formula: str
     groups: str | None
     params: pd.Series[float]
-    covariance: Array = field(repr=False)
+    variances: Array = field(repr=False)
+    covariance: Array | None = field(repr=False)
     cov_re: pd.DataFrame
     llf: float
+    singular: bool
     nobs: int
     n_missing: int
     n_groups: int
+    steps: int
     coding: Coding = field(repr=False)
 
     @property
     def bse(self) -> pd.Series[float]:
         """Standard errors of the fixed effects."""
-        return pd.Series(np.sqrt(np.diag(self.covariance)), index=self.params.index, name="std err")
+        return pd.Series(np.sqrt(self.variances), index=self.params.index, name="std err")
 
     def cov_params(self) -> pd.DataFrame:
-        """Return the covariance matrix of the fixed effects."""
+        """Return the covariance matrix of the fixed effects.
+
+        Raises
+        ------
+        DisclosureError
+            It was not opened.
+        """
+        if self.covariance is None:
+            raise DisclosureError(
+                "disclose='result' opens no covariances, only variances (bse): fit with disclose='aggregate'"
+            )
         return pd.DataFrame(self.covariance.copy(), index=self.params.index, columns=self.params.index)
 
     def to_frame(self) -> pd.DataFrame:
@@ -67,6 +88,8 @@ class MixedResult(NormalTests, Result):
         ]
         lines += ["", *_table.frame_lines(self.to_frame(), digits=5)]
         lines += ["", "Covariance of random effects", *_table.frame_lines(self.cov_re, digits=5)]
+        if self.singular:
+            lines += ["", "The fit is singular: a variance of random effects is 0, or a correlation is ±1."]
         return "\n".join([*lines, "", f"Cost: {self.cost}"])
 
     def _pairs(self) -> list[tuple[str, object]]:

@@ -6,7 +6,7 @@ response's scale, whatever the columns' units are, and are turned back at the en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
@@ -16,9 +16,10 @@ import pandas as pd
 from fedstats import _frames
 from fedstats._counts import MOST
 from fedstats._moments import Frame
-from fedstats.errors import DataError, EstimationError
+from fedstats.errors import DataError, DisclosureError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression._equations import Clustered, Covariance, covariance
+from fedstats.regression._leverages import EXPONENTS
 from protocols import inputs
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.design import Design
 
+#: Covariances that any model has.
 CovType: TypeAlias = Literal["nonrobust", "HC0", "cluster"]
 
 AGGREGATE: Mapping[str, str] = {
@@ -158,9 +160,19 @@ class Clusters:
 
 def check_cov_type(cohort: Cohort, cov_type: str, groups: str | None) -> None:
     """Raise DataError unless this is a covariance type, with clusters if it needs any."""
-    if cov_type not in get_args(CovType):
-        raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
+    require_cov_type(cov_type, get_args(CovType))
     check_groups(cohort, cov_type, groups)
+
+
+def require_cov_type(cov_type: str, offered: Sequence[str], disclose: str = "aggregate") -> None:
+    """Raise DataError unless a type is offered, DisclosureError if it takes leverages and nobody has them."""
+    if cov_type not in offered:
+        raise DataError(f"cov_type must be one of {', '.join(offered)}, not {cov_type!r}")
+    if disclose == "result" and cov_type in EXPONENTS:
+        raise DisclosureError(
+            f"{cov_type} needs the leverage of each row, which no site knows with disclose='result': use HC0 "
+            "or HC1, or disclose='aggregate'"
+        )
 
 
 def check_groups(cohort: Cohort, cov_type: str, groups: str | None) -> None:

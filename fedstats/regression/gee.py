@@ -27,8 +27,8 @@ from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression._coefficients import CoefficientResult, to_terms
 from fedstats.regression._equations import covariance, scalars, solve
-from fedstats.regression._families import Binomial, Family, Gaussian, Poisson
-from fedstats.regression._links import LINKS
+from fedstats.regression._families import Family, family_of, link_of
+from fedstats.regression._links import LINKS, Link
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 CovStruct: TypeAlias = Literal["independence", "exchangeable"]
 
-_FAMILIES: Mapping[str, Family] = {"gaussian": Gaussian(), "binomial": Binomial(), "poisson": Poisson()}
 _CLUSTERS = {"clusters": "the numbers of clusters, and of pairs of rows within them"}
 _MOMENTS = {
     "moments": "at each step Σr² of the Pearson residuals r, and Σrr' over pairs of rows within clusters, "
@@ -75,7 +74,10 @@ def gee(
     cohort: Cohort,
     *,
     groups: str,
-    family: Literal["gaussian", "binomial", "poisson"] = "gaussian",
+    family: str = "gaussian",
+    link: str | None = None,
+    alpha: float = 1.0,
+    var_power: float = 1.5,
     cov_struct: CovStruct = "independence",
     missing: design.Missing = "drop",
     disclose: Disclose = "result",
@@ -91,8 +93,8 @@ def gee(
     groups
         Column of the clusters, such as a patient's number in a table of visits. A cluster lies within a
         site: equal values at two sites are two clusters. Rows where it is missing are left out.
-    family
-        With its canonical link: identity, logit or log.
+    family, link, alpha, var_power
+        As for `glm`.
     cov_struct
         Working correlation within clusters: none, or the same for all pairs.
     missing
@@ -129,26 +131,27 @@ def gee(
     --------
     >>> fs.gee("seizures ~ treat", cohort, groups="patient", family="poisson").bse  # doctest: +SKIP
     """
+    chosen: list[tuple[Family, Link]] = []
     with cohort.federation.analysis(DECLARATION, disclose) as run:
 
         def check() -> None:
-            for name, value, known in (
-                ("family", family, _FAMILIES),
-                ("cov_struct", cov_struct, get_args(CovStruct)),
-            ):
-                if value not in known:
-                    raise DataError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+            its = family_of(family, alpha=alpha, var_power=var_power)
+            chosen.append((its, link_of(its, link)))
+            if cov_struct not in get_args(CovStruct):
+                raise DataError(
+                    f"cov_struct must be one of {', '.join(get_args(CovStruct))}, not {cov_struct!r}"
+                )
             cohort.schema.require(groups)
             cohort.texts(groups)
 
         def check_rows(y: Array | None, _: Mapping[str, Array]) -> None:
-            _FAMILIES[family].check(cast(Array, y), formula.split("~")[0].strip())
+            chosen[0][0].check(cast(Array, y), formula.split("~")[0].strip())
 
         part = design.agree_design(
             run,
             cohort,
             formula,
-            call=f"groups={groups!r}, family={family!r}, cov_struct={cov_struct!r}, missing={missing!r}",
+            call=f"{groups=}, {family=}, {link=}, {alpha=}, {var_power=}, {cov_struct=}, {missing=}",
             needs_response=True,
             missing=missing,
             check=check,
@@ -157,7 +160,7 @@ def gee(
         )
         if not part.has_intercept or len(part.names) < 2:
             raise DataError(f"a model for gee has an intercept and terms: change {formula!r}")
-        y, its = cast(Array, part.y), _FAMILIES[family]
+        y, [(its, its_link)] = cast(Array, part.y), chosen
         n, dropped = _frames.open_rows(run, len(y), part.dropped)
         p = len(part.names)
         if n <= p:
@@ -166,12 +169,14 @@ def gee(
             )
         both = np.column_stack([part.X[:, 1:], y])
         frame = _frames.pooled_frame(run, both, (*part.names[1:], str(part.response_name)), n)
-        response = frame[p - 1 :] if family == "gaussian" else Frame(np.zeros(1), np.ones(1))
+        linear = family == "gaussian" and its_link.name == "identity"
+        response = frame[p - 1 :] if linear else Frame(np.zeros(1), np.ones(1))
         rows = _Rows.of(
             np.column_stack([np.ones(len(y)), frame[: p - 1].apply(part.X[:, 1:])]),
             response.apply(y[:, np.newaxis])[:, 0],
             cohort.texts(groups)[part.rows],
             its,
+            its_link,
             max(float(frame.centre[-1]), float(frame.unit[-1]) / 8),
         )
         clusters, pairs = run.sum("clusters", np.array([len(rows.sizes), rows.pairs])).tolist()
@@ -195,6 +200,7 @@ def gee(
             response=str(part.response_name),
             groups=groups,
             family=family,
+            link=its_link.name,
             cov_struct=cov_struct,
             params=pd.Series(params, index=list(part.names), name="coef"),
             bse=pd.Series(np.sqrt(found.variances), index=list(part.names), name="std err"),
@@ -218,8 +224,8 @@ class _Rows:
         Model matrix and response.
     starts, sizes
         Where clusters begin, and how many rows they have.
-    family
-        Of the responses, with its canonical link.
+    family, link
+        Of the responses.
     mean
         Roughly the mean response, to start from.
     """
@@ -229,14 +235,17 @@ class _Rows:
     starts: NDArray[np.intp]
     sizes: NDArray[np.intp]
     family: Family
+    link: Link
     mean: float
 
     @classmethod
-    def of(cls, Z: Array, y: Array, cluster: NDArray[np.object_], family: Family, mean: float) -> _Rows:
+    def of(
+        cls, Z: Array, y: Array, cluster: NDArray[np.object_], family: Family, link: Link, mean: float
+    ) -> _Rows:
         codes, _ = pd.factorize(cluster)
         order = np.argsort(codes, kind="stable")
         sizes = np.bincount(codes).astype(np.intp)
-        return cls(Z[order], y[order], np.cumsum(sizes) - sizes, sizes, family, mean)
+        return cls(Z[order], y[order], np.cumsum(sizes) - sizes, sizes, family, link, mean)
 
     @property
     def pairs(self) -> int:
@@ -249,14 +258,14 @@ class _Rows:
 
     def standardised(self, eta: Array) -> tuple[Array, Array]:
         """Return dμ/dη and residuals, both in units of standard deviations."""
-        mu, slope, _ = LINKS[self.family.canonical].to_means(eta)
+        mu, slope, _ = self.link.to_means(eta)
         mu = self.family.clip(mu)
         deviation = np.sqrt(self.family.variance(mu)[0])
         return slope / deviation, (self.y - mu) / deviation
 
     def start(self) -> tuple[Array, Array]:
         """Return the weighted normal equations of the linear predictors that responses suggest."""
-        eta = LINKS[self.family.canonical].to_linear(self.family.start(self.y, self.mean))
+        eta = self.link.to_linear(self.family.start(self.y, self.mean))
         slope, residual = self.standardised(eta)
         D = self.Z * slope[:, np.newaxis]
         return D.T @ D, D.T @ (residual + eta * slope)
@@ -317,20 +326,21 @@ class GEEResult(CoefficientResult):
 
     Attributes
     ----------
-    groups, family, cov_struct
+    groups, family, link, cov_struct
         What was asked for.
     n_clusters
         Of all sites.
     dep_params
         The working correlation; 0 for independence.
     scale
-        Estimated variance of the errors; 1 for binomial and Poisson responses.
+        Estimated dispersion; 1 for binomial, Poisson and negative binomial responses.
     iterations
         How many steps were taken.
     """
 
     groups: str
     family: str
+    link: str
     cov_struct: CovStruct
     n_clusters: int
     dep_params: float
@@ -338,13 +348,14 @@ class GEEResult(CoefficientResult):
     iterations: int
 
     def _mean(self, linear: Array) -> Array:
-        return LINKS[_FAMILIES[self.family].canonical].to_means(linear)[0]
+        return LINKS[self.link].to_means(linear)[0]
 
     def summary(self) -> str:
         """Return the fit as text."""
         pairs: list[tuple[str, object]] = [
             ("Clusters", self.n_clusters),
             ("Family", self.family),
+            ("Link", self.link),
             ("Working structure", self.cov_struct),
             ("Working correlation", self.dep_params),
             ("Scale", self.scale),

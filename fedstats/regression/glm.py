@@ -16,10 +16,11 @@ References
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,13 +30,15 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.formula import INTERCEPT
-from fedstats.regression import _newton, _rows
+from fedstats.regression import _leverages, _newton, _rows
 from fedstats.regression._equations import scalars
 from fedstats.regression._families import Family, Gaussian, family_of, link_of
 from fedstats.regression._glm_results import FittedModel, GLMResult
 from fedstats.regression._glm_rows import GLMRows, check_mean, maximise_from, units
+from fedstats.regression._leverages import EXPONENTS, without_leverage
 from fedstats.regression._links import Link
-from fedstats.regression._rows import Clusters, CovType
+from fedstats.regression._results import CovType
+from fedstats.regression._rows import Clusters
 from fedstats.vertical import generalised as linked
 from fedstats.vertical.cohort import VerticalCohort
 
@@ -55,12 +58,15 @@ DECLARATION = Declaration(
     result={**design.AGGREGATE, **_rows.RESULT, **_newton.RESULT, **_OPENED},
     published=design.PUBLISHED,
 )
+LEVERAGE_DECLARATION = replace(DECLARATION, aggregate={**DECLARATION.aggregate, **_leverages.AGGREGATE})
 CLUSTER_DECLARATION = replace(
     DECLARATION,
     aggregate={**DECLARATION.aggregate, **_rows.CLUSTERS, **_rows.OVER_SITES},
     result={**DECLARATION.result, **_rows.CLUSTERS},
 )
 
+#: A formula with two columns of counts as its response, as in R.
+_CBIND = re.compile(r"\s*cbind\(([^,()]+),([^,()]+)\)\s*~(.*)", re.DOTALL)
 #: A fit whose deviance is less than this part of the null model's is one without error.
 _EXACT = 1e-18
 
@@ -87,7 +93,7 @@ def glm(
     Parameters
     ----------
     formula
-        ``"response ~ terms"``, see `ols`.
+        ``"response ~ terms"``, see `ols`; of binomial counts ``"cbind(successes, failures) ~ terms"``.
     cohort
         The rows, see `Federation.cohort`.
     family
@@ -110,8 +116,10 @@ def glm(
     var_power
         Of the Tweedie family, whose variance is φ·μ^var_power, between 1 and 2.
     cov_type
-        Covariance of the estimates: the classical one, or one that is robust against a wrong variance,
-        ``"HC0"`` for independent rows and ``"cluster"`` for ``groups`` of rows.
+        Covariance of the estimates: the classical one, or one that is robust against a wrong variance, of
+        independent rows ``"HC0"``, ``"HC1"`` with n/(n − p) for few rows, ``"HC2"`` and ``"HC3"`` with
+        leverages, which take the aggregate mode, as R's sandwich has them; or ``"cluster"`` for ``groups`` of
+        rows.
     groups
         The column that says which rows belong together. Equal values at two sites are two clusters, unless
         the column's levels were declared (``federation.cohort(…, levels=)``): then a level is one cluster
@@ -165,13 +173,18 @@ def glm(
         if cov_type != "nonrobust" or any(its is not None for its in given.values()):
             raise DataError(f"models of linked columns have no {', '.join(given)}, and cov_type='nonrobust'")
         return linked.glm(formula, cohort, family, link, missing, maxiter, disclose)
+    if family == "binomial" and weights is None:
+        formula, weights = _proportion(formula)
     declaration = DECLARATION if groups is None else CLUSTER_DECLARATION
+    if cov_type in EXPONENTS:
+        declaration = LEVERAGE_DECLARATION
     chosen: list[tuple[Family, Link]] = []
 
     def check() -> None:
         its = family_of(family, alpha=alpha, var_power=var_power)
         chosen.append((its, link_of(its, link)))
-        _rows.check_cov_type(cohort, cov_type, groups)
+        _rows.require_cov_type(cov_type, get_args(CovType), disclose)
+        _rows.check_groups(cohort, cov_type, groups)
         if exposure is not None and chosen[0][1].name != "log":
             raise DataError("exposure= goes with the logarithmic link: use offset= with others")
         _rows.check_maxiter(maxiter)
@@ -201,6 +214,16 @@ def glm(
         [(its_family, its_link)] = chosen
         clusters = None if groups is None else Clusters.of(cohort, groups, part.rows)
         return _fit(run, part, its_family, its_link, cov_type, clusters, maxiter)
+
+
+def _proportion(formula: str) -> tuple[str, str | None]:
+    """Return the formula with the proportion of successes as its response, and the trials as its weights."""
+    both = _CBIND.fullmatch(formula)
+    if both is None:
+        return formula, None
+    successes, failures, terms = (text.strip() for text in both.groups())
+    trials = f"{successes} + {failures}"
+    return f"I({successes} / ({trials})) ~ {terms}", trials
 
 
 def _fit(
@@ -233,15 +256,20 @@ def _fit(
     fit = _fit_statistics(run, rows, null, found.params, at_null, matrix.n)
     is_robust = cov_type != "nonrobust"
     information, score = rows.per_row(rows.linear(found.params), observed=is_robust)
+    scores = rows.Z * score[:, np.newaxis]
+    if cov_type in EXPONENTS:
+        weights_, _ = rows.per_row(rows.linear(found.params), observed=False)
+        scores = without_leverage(run, scores, rows.Z, weights_, part.names, cov_type)
+    few = _rows.small_sample(cov_type, matrix.n, len(part.names), None)
     covariance = _rows.robust_covariance(
         run,
         matrix,
         rows.information(information),
         part.names,
-        scores=rows.Z * score[:, np.newaxis] if is_robust else None,
+        scores=scores if is_robust else None,
         clusters=clusters,
         combinations=matrix.to_terms,
-        scale=rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
+        scale=few * rows.eta_unit**2 if is_robust else fit["scale"] / rows.weight_unit,
     )
     terms = list(part.names)
     return GLMResult(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fedstats import design
 from fedstats.disclosure import Disclose
 from fedstats.regression._glm_results import GLMResult
-from fedstats.regression._rows import CovType
+from fedstats.regression._results import CovType
 from fedstats.regression.glm import glm
 
 if TYPE_CHECKING:

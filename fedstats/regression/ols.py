@@ -25,7 +25,7 @@ import pandas as pd
 from fedstats import design
 from fedstats._moments import moments
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError, DisclosureError, EstimationError
+from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _equations, _on_shares, _orthonormal, _rows, _weights
 from fedstats.regression._results import CovType, OLSResult
@@ -162,7 +162,7 @@ def least_squares(
     """Fit a linear model, with weights if there are any; see `ols` and `wls`."""
 
     def check() -> None:
-        _check_cov_type(cov_type, disclose)
+        _rows.require_cov_type(cov_type, get_args(CovType), disclose)
         _rows.check_groups(cohort, cov_type, groups)
 
     def check_rows(y: Array | None, further: Mapping[str, Array]) -> None:  # noqa: ARG001  (any y will do)
@@ -215,16 +215,6 @@ def _declaration(cov_type: str, groups: str | None, weights: str | None) -> Decl
         result={**declaration.result, **_weights.OPENED},
         published=declaration.published,
     )
-
-
-def _check_cov_type(cov_type: str, disclose: str) -> None:
-    if cov_type not in get_args(CovType):
-        raise DataError(f"cov_type must be one of {', '.join(get_args(CovType))}, not {cov_type!r}")
-    if disclose == "result" and cov_type in ("HC2", "HC3"):
-        raise DisclosureError(
-            f"{cov_type} needs the leverage of each row, which no site knows with disclose='result': use HC0 "
-            "or HC1, or disclose='aggregate'"
-        )
 
 
 def _fit(

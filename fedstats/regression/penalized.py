@@ -3,7 +3,8 @@
 The sites sum cross-products of the columns by fold. All that follows, fits without each fold and errors
 in it, is computed from these: in public (``disclose="aggregate"``, this file), or on shares
 (``disclose="result"``, `_penalized_shares`). Logistic models have no such sums and take Newton's steps
-(`_penalized_logistic`).
+(`_penalized_logistic`; on shares `_penalized_logistic_shares`, and where sites are held out
+`_penalized_logistic_rows`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.regression import _penalized_logistic as logistic
+from fedstats.regression import _penalized_logistic_rows as logistic_on_rows
+from fedstats.regression import _penalized_logistic_shares as logistic_on_shares
 from fedstats.regression import _penalized_shares as on_shares
 from fedstats.regression._folds import PUBLISHED, Folds, check_site, deal, fold_count, products_by_fold
 from fedstats.regression._path import curve_of, minimise
@@ -35,21 +38,34 @@ _PRODUCTS = "Σxx' of the scaled columns and the response over each fold's rows 
 
 def declare(penalty: Penalty, family: Family) -> Declaration:
     """Return what a penalised regression opens, which depends on what is chosen and from what."""
+    chooses = penalty.alpha is None
     if family == "binomial":
-        held_out = {} if penalty.alpha is None else {"held-out deviance"}
+        held_out = {} if chooses else {"held-out deviance"}
         opened = {label: text for label, text in logistic.AGGREGATE.items() if label not in held_out}
+        by_site = chooses and penalty.cv == "sites"
+        fits = {**logistic_on_shares.STEPS, **(logistic_on_shares.CURVE if chooses else {})}
+        if by_site:
+            signs = {} if penalty.l1_ratio else on_shares.ABSOLUTE
+            fits = {label: text for label, text in logistic_on_rows.RESULT.items() if label not in signs}
         return Declaration(
             "elastic_net",
             aggregate={**design.AGGREGATE, **_frames.AGGREGATE, **opened},
-            published=design.PUBLISHED,
+            result={
+                **design.AGGREGATE,
+                **_frames.RESULT,
+                **fits,
+                **(logistic_on_shares.GRID if penalty.needs_largest else {}),
+            },
+            published={
+                **design.PUBLISHED,
+                **({**PUBLISHED, **logistic_on_rows.PUBLISHED} if by_site else {}),
+            },
         )
-    chooses = penalty.alpha is None
     parts = [
         (on_shares.COEFFICIENTS, True),
         (on_shares.CURVE, chooses),
         (on_shares.GRID, penalty.needs_largest),
         (on_shares.BY_SITE, chooses and penalty.cv == "sites"),
-        (on_shares.SQUARES, chooses and penalty.l1_ratio == 0),
         (on_shares.ABSOLUTE, penalty.l1_ratio > 0),
     ]
     result = {label: text for part, is_opened in parts if is_opened for label, text in part.items()}
@@ -105,7 +121,7 @@ def elastic_net(
         their number down to a ten-thousandth of that.
     cv
         A number of folds to which each site deals its own rows, so that each fold has rows of all
-        sites; or ``"sites"``: each site is held out in turn.
+        sites; or ``"sites"``: each site is held out in turn, in the result mode.
     rule
         ``"min"``: the smallest mean error; ``"1se"``: the largest alpha within one standard error of it.
     random_state
@@ -113,8 +129,9 @@ def elastic_net(
     missing
         As for `ols`.
     disclose
-        ``"result"``: errors by alpha and the chosen coefficients are opened, of gaussian models;
-        ``"aggregate"``: pooled cross-products by fold, or for logistic models those of every step.
+        ``"result"``: errors by alpha and the chosen coefficients are opened; of logistic models with folds
+        within sites the coefficients of all fits at each step. ``"aggregate"``: pooled cross-products by
+        fold, of logistic models those of all fits at each step.
 
     Returns
     -------
@@ -135,9 +152,16 @@ def elastic_net(
     **Leakage.** In the result mode every site learns how many rows there are, mean and spread of each column
     to within a factor of two, the largest alpha of the grid, for each alpha the mean error of held-out rows
     and its standard error, and the chosen coefficients, those that are 0 included; besides a few bits that
-    say whether the computation may go on. Fits without a fold or for other alphas are opened to nobody, nor
-    is any fold's own error. With ``cv="sites"`` the mean error is over all sites; of three sites or more
-    no single one's follows.
+    say whether the computation may go on. Fits of gaussian models without a fold or for other alphas are
+    opened to nobody, nor is any fold's own error. With ``cv="sites"`` the mean error is over all sites; of
+    three sites or more no single one's follows.
+
+    Of a logistic model with folds within sites, or a given alpha, it learns the coefficients of all fits, at
+    each step on their way, as sites make the sums of the next step from them: as many fits as there are
+    alphas, times one more than folds. Of the sums themselves, and of likelihoods, it learns nothing.
+    Coefficients of a fit to all sites but one would tell what that site's rows contribute. With
+    ``cv="sites"`` rows are shared instead, and as little is opened as of a gaussian model; each site's number
+    of rows is told, rounded up by an eighth at most.
 
     In the aggregate mode every site learns, of the rows of all sites together, the cross-products of all
     columns and of the response by fold; for a logistic model the weighted ones at each step of each fold and
@@ -147,8 +171,11 @@ def elastic_net(
     coalition of t sites learns the same, and in the aggregate mode of the other n − t together.
 
     Cost: ten rounds in the aggregate mode, for logistic models two more for each step. In the result mode for
-    three sites some 1,500 rounds for ridge regression, fewer for larger alphas; some 2,500 to 8,000
-    otherwise, and up to 36,000 with nearly collinear columns.
+    three sites some 400 rounds for ridge regression and 650 otherwise, up to 1,500 with nearly collinear
+    columns; three times as many for logistic models. Everybody sends some 6 kB for each fit and each pair of
+    terms: 175 MB for ten terms, 50 alphas and five folds; four times as much for logistic models. With sites
+    held out, logistic models take 2 kB more for each row and fit in each of some eight steps: choose from few
+    alphas (``n_alphas=10``), and for more than 10,000 rows prefer folds within sites.
 
     References
     ----------
@@ -201,7 +228,11 @@ def elastic_net(
         if family == "binomial":
             frame = _frames.pooled_frame(run, X, names, n)
             response = Frame(np.zeros(1), np.ones(1))
-            fitted = logistic.fit(run, frame.apply(X), y, fold, folds, n, penalty)
+            fit = logistic.fit
+            if disclose == "result":
+                by_site = folds > 1 and cv == "sites"
+                fit = logistic_on_rows.fit if by_site else logistic_on_shares.fit
+            fitted = fit(run, frame.apply(X), y, fold, folds, n, penalty)
         else:
             both = _frames.pooled_frame(run, np.column_stack([X, y]), (*names, str(part.response_name)), n)
             frame, response = both[: len(names)], both[len(names) :]

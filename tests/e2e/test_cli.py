@@ -61,7 +61,8 @@ def test_version_and_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["init", "rotate", "federation", "doctor", "run", "approve", "audit", "verify", "demo"]
+    "command",
+    ["init", "rotate", "federation", "doctor", "run", "approve", "audit", "budget", "verify", "demo"],
 )
 def test_every_command_explains_itself(command, capsys):
     assert run(command, "--help") == 0

@@ -68,14 +68,24 @@ def test_linear_gwas(tmp_path: Path) -> None:
 
 def test_gwas_pipeline(tmp_path: Path) -> None:
     printed = run("gwas_pipeline.py", tmp_path)
-    for heading in ("Quality of genotypes", "Principal components", "Linear assoc", "Logistic assoc"):
+    for heading in (
+        *("Quality of genotypes", "Principal components", "Linear assoc", "Logistic assoc"),
+        *("Meta-analysis of ldl", "Interactions of variants with age", "Polygenic score"),
+    ):
         assert heading in printed
+    explained = re.search(r"beyond covariates: (0\.\d+) of", printed)
+    assert explained is not None
+    assert 0.15 < float(explained[1]) < 0.5  # the causal variants make 0.3
+    both = pd.read_csv(tmp_path / "by_site.tsv", sep="\t").dropna(subset=["beta", "beta_pooled"])
+    assert both["beta"].corr(both["beta_pooled"]) > 0.95
+    assert (both["n_sites"] == 3).mean() > 0.9
+    assert (tmp_path / "a.checkpoint").stat().st_size > 10_000
     loci = pd.read_csv(tmp_path / "loci.tsv", sep="\t")
     assert 3 < len(loci) < 200
     assert (loci["p_value"] < 5e-8).all()
     assert f"Opened by the gated scan: {len(loci)} of" in printed
     assert len(pd.read_csv(tmp_path / "high_ldl.tsv.gz", sep="\t")) > 1_000
-    for plot in ("frequencies", "ancestry", "manhattan", "qq"):
+    for plot in ("frequencies", "ancestry", "manhattan", "region", "qq"):
         assert (tmp_path / f"{plot}.png").stat().st_size > 5_000
 
 
@@ -122,9 +132,9 @@ def test_cancer_registry() -> None:
 
 
 def test_multicentre(tmp_path: Path) -> None:
-    printed = run("multicentre.py", tmp_path / "forest.png")
-    assert "age             0.66019  0.061606  10.716" in printed
-    assert "combined (DL)   0.63657  0.075466" in printed
+    shown = (EXAMPLES / "multicentre.py").read_text(encoding="utf-8").split("It prints::")[1].split('"""')[0]
+    printed = re.sub(r"Cost: .*", "Cost: …", run("multicentre.py", tmp_path / "forest.png")).splitlines()
+    assert [line.rstrip() for line in printed] == textwrap.dedent(shown).strip().splitlines()
     assert (tmp_path / "forest.png").stat().st_size > 5_000
 
 

@@ -37,27 +37,36 @@ def small(folder: Path, panel: Panel | None = None) -> list[tuple[pd.DataFrame, 
 
 
 def test_recorded_equals_declared(tmp_path: Path) -> None:
-    result = scan(small(tmp_path), trait="ldl", covariates=["scale(age)", "C(arm)"])
+    covariates = ["scale(age)", "C(arm)"]
+    result = scan(
+        small(tmp_path),
+        trait="ldl",
+        covariates=covariates,
+        ambiguous="frequency",
+        checkpoints=tmp_path / "kept",
+    )
     assert result.leakage.labels == DECLARATION.aggregate.keys() | DECLARATION.published.keys()
     plain = scan(small(tmp_path), trait="ldl", covariates=["age"])
-    unused = {"transform sums", "transform squares", "transforms"}
+    unused = {"transform sums", "transform squares", "transforms", "checkpoint", "strands"}
     assert plain.leakage.labels == result.leakage.labels - unused
     [sums] = [reveal for reveal in plain.leakage if reveal.label == "variant sums"]
     assert sums.size == 12 * (3 + 2)
 
 
+@pytest.mark.parametrize("missing", ["impute", "exact"])
 @pytest.mark.parametrize("mode", ["result", "gated"])
-def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str) -> None:
-    options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": "impute", "threshold": 0.5}
-    found = scan(small(tmp_path), **options, disclose=mode)
+def test_shares_reveal_what_is_declared(tmp_path: Path, mode: str, missing: str) -> None:
+    options = {"trait": "ldl", "covariates": ["scale(age)"], "missing": missing, "threshold": 0.5}
+    kept = tmp_path / "kept"
+    found = scan(small(tmp_path), **options, ambiguous="frequency", disclose=mode, checkpoints=kept)
     assert found.leakage.labels == getattr(DECLARATION, mode).keys() | DECLARATION.published.keys()
 
 
 def test_shares_refuse_what_they_cannot(tmp_path: Path) -> None:
     parts = small(tmp_path)
     for options, message in (
-        ({"disclose": "result", "missing": "exact"}, "needs missing='impute'"),
-        ({"disclose": "gated", "missing": "impute", "threshold": 5.0}, "a P value between 0 and 1"),
+        ({"disclose": "result", "missing": "mean"}, "'exact' or 'impute'"),
+        ({"disclose": "gated", "threshold": 5.0}, "a P value between 0 and 1"),
     ):
         for error in refusals(parts, **options):
             with pytest.raises(fs.DataError, match=message):
@@ -65,29 +74,48 @@ def test_shares_refuse_what_they_cannot(tmp_path: Path) -> None:
 
 
 def test_quality_opens_counts_alone(tmp_path: Path) -> None:
-    found = scan(small(tmp_path), fs.gwas.qc)
+    found = scan(small(tmp_path), fs.gwas.qc, ambiguous="frequency")
     declaration = importlib.import_module("fedstats.gwas.qc").DECLARATION
     assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    palindromic = (make_panel(90, 12).variants[["allele1", "allele2"]].sum(axis=1)).isin(
+        ["AT", "TA", "CG", "GC"]
+    )
+    left = 12 - len(found.reconciled.dropped)
+    assert left < 12
     assert {reveal.label: reveal.size for reveal in found.leakage if reveal.kind == "pooled"} == {
         "samples": 2,
-        "genotype counts": 12 * 5,
+        "strands": palindromic.sum() * 3,
+        "genotype counts": left * 5,
+        "heterogeneity": left * 2,
     }
-    assert found.cost.rounds == 2 + 2 + 2 + 1
+    assert found.cost.rounds == 2 + 2 + 2 + 2 + 2 + 1
     found.samples["id"] = CANARY
     assert CANARY not in repr(found) + found.summary()
 
 
-def test_logistic_opens_what_is_declared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["aggregate", "result", "gated"])
+def test_logistic_opens_what_is_declared(tmp_path: Path, mode: str) -> None:
     panel = make_panel(90, 12)
     panel.rows["case"] = (panel.genotypes[3] > 0) | (np.arange(90) % 5 == 0)
     panel.rows["case"] = panel.rows["case"].astype(int)
     panel.genotypes[4] = np.where(panel.rows["case"] == 1, 1, 0)
-    found = scan(small(tmp_path, panel), fs.gwas.logistic, trait="case", covariates=["scale(age)"], refit=0.5)
+    options: dict[str, object] = {
+        "trait": "case",
+        "covariates": ["scale(age)"],
+        "refit": 0.5,
+        "ambiguous": "frequency",
+    }
+    options |= {"disclose": mode, "threshold": 0.6, "checkpoints": tmp_path / "kept"}
+    found = scan(small(tmp_path, panel), fs.gwas.logistic, **options)
     declaration = importlib.import_module("fedstats.gwas.logistic").DECLARATION
-    assert found.leakage.labels == declaration.aggregate.keys() | declaration.published.keys()
+    assert found.leakage.labels == getattr(declaration, mode).keys() | declaration.published.keys()
     sizes = {reveal.label: reveal.size for reveal in found.leakage}
-    assert sizes["variant sums"] == 12 * (5 + 2)
-    assert sizes["missing calls"] <= 12 * (2 + 2)
+    assert len(found.to_frame()) < 12  # without those whose strand is unknown
+    if mode != "aggregate":
+        assert sizes["associations"] <= 12 * 2
+        return
+    assert sizes["variant sums"] == len(found.to_frame()) * (5 + 2)
+    assert sizes["missing calls"] <= len(found.to_frame()) * (2 + 2)
 
 
 def test_variants_that_differ_between_sites(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fedstats.design import AGGREGATE as TRANSFORMS
 from fedstats.disclosure import Declaration
 from fedstats.hypotests import contingency, mantel_haenszel, oneway, proportions, ratios, ttest
 from fedstats.hypotests.anova import DECLARATION as ANOVA
+from fedstats.hypotests.breslow_day import DECLARATION as BRESLOW_DAY
 from fedstats.hypotests.kruskal import DECLARATION as KRUSKAL
 from fedstats.hypotests.ks import DECLARATION as KS
 from fedstats.hypotests.levene import MEAN, MEDIAN
@@ -40,6 +41,7 @@ BOTH_MODES: list[tuple[Any, Declaration]] = [
     (partial(fs.mcnemar, column="sick", other="relapse", event="yes"), EXACT),
     (partial(fs.mcnemar, column="sick", other="relapse", event="yes", exact=False), MCNEMAR),
     (partial(fs.cochran_mantel_haenszel, **BY_ARM, strata="sex"), mantel_haenszel.DECLARATION),
+    (partial(fs.breslow_day, **BY_ARM, strata="sex"), BRESLOW_DAY),
     (partial(fs.odds_ratio, **BY_ARM), ratios.ODDS),
     (partial(fs.relative_risk, **BY_ARM), ratios.RISK),
     (partial(fs.binomtest, **SICK), proportions.BINOMIAL),

@@ -11,12 +11,14 @@ import statsmodels.api as sm
 from scipy import stats
 from scipy.special import logit
 from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
-from stat_helpers import split
+from stat_helpers import pooled, split
+from statsmodels.stats.proportion import proportion_confint
 
 import fedstats as fs
 from fedstats.evaluation.brier import DECLARATION as BRIER
 from fedstats.evaluation.calibration import DECLARATION as CALIBRATION
 from fedstats.evaluation.calibration import WITH_EDGES
+from fedstats.evaluation.operating_points import DECLARATION as OPERATING_POINTS
 from fedstats.evaluation.roc import DECLARATION as ROC
 
 mpl.use("Agg")
@@ -136,3 +138,47 @@ def test_calibration(edges: list[float] | None) -> None:
     large = model.fit(tol=1e-14)
     assert found.in_the_large == pytest.approx(large.params.iloc[0], rel=1e-7)
     assert found.in_the_large_bse == pytest.approx(large.bse.iloc[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_operating_points(disclose: str) -> None:
+    cuts = [0.6, 0.3, 0.4]
+    found = pooled(
+        lambda c: fs.operating_points(c, score="risk", outcome="died", thresholds=cuts, disclose=disclose),
+        split(cohort(), SIZES[5]),
+    )
+    known = cohort().dropna()
+    died = known.died == 1
+    assert found.leakage.labels == {*OPERATING_POINTS.opened(disclose), *OPERATING_POINTS.published}
+    assert found.cost.rounds <= {"aggregate": 6, "result": 45}[disclose]
+    assert (found.nobs, found.cases) == (len(known), died.sum())
+    assert found.counts.index.tolist() == sorted(cuts)
+    for cut, row in found.to_frame().iterrows():
+        called = known.risk >= cut
+        assert [row.tp, row.fp] == [(called & died).sum(), (called & ~died).sum()]
+        assert row.sensitivity == pytest.approx(called[died].mean())
+        assert row.specificity == pytest.approx((~called)[~died].mean())
+        assert row.ppv == pytest.approx(died[called].mean())
+        assert row.npv == pytest.approx((~died)[~called].mean())
+        low, high = proportion_confint((called & died).sum(), called.sum(), 0.1, "wilson")
+        assert found.conf_int("ppv", 0.1).loc[cut].tolist() == pytest.approx([low, high])
+    assert "0.3 " in found.summary()
+    with pytest.raises(ValueError, match="rate must be one of"):
+        found.conf_int("accuracy")
+
+
+def test_small_counts_do_not_follow_from_thresholds() -> None:
+    """Three cases score between 0.1 and 0.2, and two below: no difference of what is shown tells so."""
+    score = np.concatenate([np.full(2, 0.05), np.full(3, 0.15), np.full(30, 0.9), np.linspace(0, 1, 60)])
+    frame = pd.DataFrame({"risk": score, "died": np.repeat([1, 0], [35, 60])})
+    for disclose in ("aggregate", "result"):
+        found = pooled(
+            lambda c, d=disclose: fs.operating_points(
+                c, score="risk", outcome="died", thresholds=[0.1, 0.2], disclose=d
+            ),
+            split(frame, [20, 30]),
+        )
+        # 2 and 5: the latter, with 2 and 3 as its parts, would bound them.
+        assert found.counts.fn.isna().all()
+        assert found.counts.tp.isna().all()
+        assert found.counts.fp.notna().all()

@@ -88,3 +88,33 @@ def test_result(seizures: pd.DataFrame) -> None:
     declared = {*DECLARATION.result, *DECLARATION.published} - {*TRANSFORMS, "transforms"}
     assert found.leakage.labels == declared
     assert found.cost.rounds < 110 * (found.iterations + 2)
+
+
+F = sm.families
+
+
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+@pytest.mark.parametrize(
+    ("response", "family", "options"),
+    [
+        ("I(y + 1)", F.Gamma(F.links.Log()), {"family": "gamma", "link": "log"}),
+        ("y", F.NegativeBinomial(alpha=0.4), {"family": "negative_binomial", "alpha": 0.4}),
+        ("I(y > 5)", F.Binomial(F.links.Probit()), {"family": "binomial", "link": "probit"}),
+    ],
+    ids=["gamma", "negative binomial", "probit"],
+)
+def test_other_families(
+    seizures: pd.DataFrame, response: str, family: F.Family, options: dict[str, object], disclose: str
+) -> None:
+    frame = seizures.dropna()
+    more = {"groups": "subject", "cov_struct": "exchangeable", "disclose": disclose}
+    parts = by_cluster(frame, "subject", [2, 20])
+    found = pooled(lambda c: fs.gee(f"{response} ~ trt + age", c, **options, **more), parts)
+    values = {"y": frame.y, "I(y + 1)": frame.y + 1, "I(y > 5)": 1.0 * (frame.y > 5)}
+    rows = frame.assign(response=values[response])
+    model = smf.gee(
+        "response ~ trt + age", "subject", rows, family=family, cov_struct=sm.cov_struct.Exchangeable()
+    )
+    expected = model.fit(ctol=1e-10, maxiter=500)
+    assert_agrees(found, expected, 1e-8 if disclose == "aggregate" else 1e-6)
+    np.testing.assert_allclose(found.predict(rows), expected.predict(rows), rtol=1e-6)

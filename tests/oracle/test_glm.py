@@ -255,6 +255,61 @@ def test_robust_covariances(name: str, cov_type: str) -> None:
 
 
 @pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_two_columns_of_counts(disclose: str) -> None:
+    """Mathematics at Californian schools; statsmodels takes the sum of two columns for both counts."""
+    frame = table("star98")
+    theirs = smf.glm("NABOVE + NBELOW ~ LOWINC + PERASIAN", frame, family=F.Binomial())
+    theirs = theirs.fit(tol=1e-12, tol_criterion="params")
+    found = pooled(
+        lambda c: fs.logit("cbind(NABOVE, NBELOW) ~ LOWINC + PERASIAN", c, disclose=disclose),
+        split(frame, [5, 90]),
+    )
+    np.testing.assert_allclose(found.params, theirs.params[found.params.index], rtol=1e-6)
+    np.testing.assert_allclose(found.bse, theirs.bse[found.params.index], rtol=1e-6)
+    assert found.llf == pytest.approx(theirs.llf, rel=1e-6)
+    assert found.formula.startswith("I(NABOVE / (NABOVE + NBELOW)) ~")
+
+
+@pytest.mark.parametrize("cov_type", ["HC1", "HC2", "HC3"])
+@pytest.mark.parametrize("name", ["logit", "gamma log", "gamma weights"])
+def test_covariances_of_few_rows(name: str, cov_type: str) -> None:
+    """As R's sandwich has them, with statsmodels' leverages: of its own it makes HC0 of all."""
+    case, frame = clustered(name)
+    parts = [frame[:7], frame[7:21], frame[21:]]
+    fit = lambda c, disclose: fs.glm(case.formula, c, **case.options, cov_type=cov_type, disclose=disclose)  # noqa: E731
+    found = pooled(lambda c: fit(c, "aggregate"), parts)
+    theirs = oracle(case)
+    X, slack = theirs.model.exog, 1 - theirs.get_hat_matrix_diag(observed=False)
+    mu = np.asarray(theirs.mu)
+    residual = theirs.model.endog - mu
+    score = theirs.model.var_weights * residual / (case.family.variance(mu) * case.family.link.deriv(mu))
+    power = {"HC1": 0, "HC2": 1, "HC3": 2}[cov_type]
+    bread = np.linalg.inv(-theirs.model.hessian(theirs.params, scale=1.0))
+    meat = (X.T * (score**2 / slack**power)) @ X
+    few = len(X) / (len(X) - X.shape[1]) if cov_type == "HC1" else 1.0
+    expected = pd.Series(np.sqrt(few * np.diag(bread @ meat @ bread)), index=theirs.params.index)
+    np.testing.assert_allclose(found.bse, expected[found.params.index], rtol=1e-7)
+    assert ("leverages" in found.leakage.labels) == (cov_type != "HC1")
+    if name == "logit":
+        if cov_type == "HC1":
+            np.testing.assert_allclose(pooled(lambda c: fit(c, "result"), parts).bse, found.bse, rtol=1e-6)
+        else:
+            errors = refused(lambda c: fit(c, "result"), parts)
+            assert all("which no site knows with disclose='result'" in str(error) for error in errors)
+
+
+def test_leverage_of_one_is_refused() -> None:
+    frame = pd.DataFrame({"y": [0, 1] * 20, "x": np.arange(40) % 7, "alone": [1.0] + [0.0] * 39})
+    frame.loc[1, "alone"] = 0.0
+    for error in refused(
+        lambda c: fs.poisson("y ~ x + alone", c, cov_type="HC3", disclose="aggregate"),
+        split(frame.assign(y=frame.y + 1), [5, 9]),
+    ):
+        assert isinstance(error, fs.EstimationError)
+        assert "HC3 is not defined: 1 rows determine a term alone" in str(error)
+
+
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
 def test_clusters_over_sites_if_their_levels_are_declared(disclose: str) -> None:
     case = CASES["poisson"]
     frame = table("quine").assign(ward=lambda f: [f"w{number % 9}" for number in range(len(f))])
@@ -392,6 +447,7 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
     ("options", "message"),
     [
         ({"family": "beta"}, "no family 'beta'; the families are gaussian, binomial"),
+        ({"formula": "cbind(n, x) ~ z", "family": "poisson"}, "cbind"),
         ({"family": "binomial", "link": "logistic"}, "no link 'logistic'; the links are identity"),
         ({"family": "negative_binomial", "alpha": -1.0}, "alpha must be a positive number"),
         ({"family": "tweedie", "var_power": 2.5}, "var_power must lie between 1 and 2"),
@@ -404,7 +460,7 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
         ({"family": "poisson", "offset": 3}, "offset is a column's name or an expression, as text"),
         ({"family": "poisson", "offset": "arm"}, "'arm' is categorical, a number is needed"),
         ({"family": "gaussian", "exposure": "x"}, "exposure= goes with the logarithmic link"),
-        ({"cov_type": "HC3"}, "cov_type must be one of nonrobust, HC0, cluster"),
+        ({"cov_type": "HC4"}, "cov_type must be one of nonrobust, HC0, HC1, HC2, HC3, cluster"),
         ({"cov_type": "cluster"}, "goes with groups="),
         ({"groups": "arm"}, "goes with groups="),
         ({"cov_type": "cluster", "groups": "ward"}, "no site has a column 'ward'"),
@@ -412,9 +468,8 @@ def test_what_the_rows_do_not_determine(formula: str, options: dict[str, Any], m
     ],
 )
 def test_bad_calls(options: dict[str, Any], message: str) -> None:
-    errors = refused(
-        lambda c: fs.glm("n ~ x", c, **options, disclose="aggregate"), split(sample(60), [20, 20])
-    )
+    call = {"formula": "n ~ x", "disclose": "aggregate", **options}
+    errors = refused(lambda c: fs.glm(cohort=c, **call), split(sample(60), [20, 20]))
     assert [type(error) for error in errors] == [fs.DataError] * 3
     with pytest.raises(fs.DataError, match=message):
         raise errors[1]

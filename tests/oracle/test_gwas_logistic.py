@@ -207,3 +207,55 @@ def test_traits_that_cannot_be_used(
     for found in refused(program, [rows for rows, _ in parts], id="iid"):
         with pytest.raises(error, match=message):
             raise found
+
+
+@pytest.fixture(scope="module")
+def on_shares(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Scans of calls that are all there, where nothing is imputed."""
+    panel = unbalanced(samples=600, variants=110)
+    panel.genotypes[:] = np.maximum(panel.genotypes, 0)
+    parts = panel.deal(tmp_path_factory.mktemp("whole"), SIZES)
+    options = {"trait": "case", "covariates": ["age", "arm"]}
+    return {
+        "aggregate": scan(parts, fs.gwas.logistic, **options, refit=0.0),
+        "refits": scan(parts, fs.gwas.logistic, **options, refit=0.02),
+        "result": scan(parts, fs.gwas.logistic, **options, refit=0.0, disclose="result"),
+        "gated": scan(parts, fs.gwas.logistic, **options, refit=0.02, disclose="gated", threshold=0.05),
+    }
+
+
+def test_scores_on_shares_are_those_of_the_sums(on_shares: dict[str, Any]) -> None:
+    pooled, shared = (on_shares[mode].to_frame() for mode in ("aggregate", "result"))
+    np.testing.assert_array_equal(shared["beta"].isna(), pooled["beta"].isna())
+    np.testing.assert_allclose(shared["standard_error"], pooled["standard_error"], rtol=1e-5)
+    np.testing.assert_allclose(shared["z"], pooled["z"], rtol=1e-5, atol=1e-5)
+    assert set(shared["test"]) == {"", "score", "binomial"}
+    assert shared["effect_allele_frequency"].isna().all()
+    assert {reveal.label: reveal.size for reveal in on_shares["result"].leakage}["associations"] == 110 * 2
+
+
+def test_binomial_scores_are_nearer_to_saddle_points_than_normal_ones(on_shares: dict[str, Any]) -> None:
+    pooled, shared = (on_shares[mode].to_frame() for mode in ("aggregate", "result"))
+    extreme = pooled["test"] == "spa"
+    assert extreme.sum() > 2
+    exact, binomial = pooled["neg_log10_p"][extreme], shared["neg_log10_p"][extreme]
+    normal = -np.log10(2 * stats.norm.sf(pooled["z"][extreme].abs()))
+    np.testing.assert_allclose(binomial, exact, rtol=0.2)
+    assert (binomial < 1.01 * exact).all()  # on the safe side
+    assert np.abs(binomial - exact).sum() < 0.5 * np.abs(normal - exact).sum()
+
+
+def test_gated_scores_open_what_passes(on_shares: dict[str, Any]) -> None:
+    pooled, gated = (on_shares[mode].to_frame() for mode in ("refits", "gated"))
+    refits = gated["test"].isin(["wald", "firth"])
+    assert 2 < refits.sum() < len(gated) < 30
+    whole = on_shares["result"].to_frame()
+    below = 2 * stats.norm.sf(whole["z"].abs()) < 0.05
+    assert gated["rsid"].tolist() == whole["rsid"][below].tolist()
+    exact = pooled.set_index("rsid").loc[gated["rsid"][refits]].reset_index()
+    columns = ["beta", "standard_error", "p_value", "n", "test"]
+    both = exact["test"].isin(["wald", "firth"]).to_numpy()
+    assert both.sum() > 2
+    pd.testing.assert_frame_equal(
+        gated[refits].reset_index(drop=True)[columns][both], exact[columns][both], rtol=1e-6
+    )

@@ -111,7 +111,8 @@ def test_projection_of_the_same_samples_gives_their_scores(case: Case) -> None:
 def test_what_is_opened_is_declared(case: Case) -> None:
     declared = PCA.DECLARATION
     assert case.found[0].leakage.labels == (declared.aggregate.keys() | declared.published.keys()) - {
-        "variants"
+        "variants",
+        "strands",
     }
     sizes = {reveal.label: reveal.size for reveal in case.found[0].leakage}
     assert sizes["genotype counts"] == 1_500 * 3

@@ -58,6 +58,8 @@ def tests(request: Any, colon: pd.DataFrame) -> tuple[str, dict[str, Any]]:
             "mh corrected": partial(
                 fs.cochran_mantel_haenszel, **died, by="sex", strata="differ", correction=True
             ),
+            "equal odds": partial(fs.breslow_day, **died, **arms, strata="differ"),
+            "equal odds plain": partial(fs.breslow_day, **died, by="sex", strata="differ", adjust=False),
             "mcnemar": partial(fs.mcnemar, column="obstruct", **pairs),
             "mcnemar chi2": partial(fs.mcnemar, column="node4", **pairs, exact=False),
             "mcnemar plain": partial(fs.mcnemar, column="node4", **pairs, exact=False, correction=False),
@@ -150,6 +152,24 @@ def test_strata(tests: tuple[str, dict[str, Any]], colon: pd.DataFrame) -> None:
         np.testing.assert_allclose(
             found[name].confidence_interval(0.9), theirs.oddsratio_pooled_confint(0.1), rtol=RTOL[mode]
         )
+
+
+def test_equal_odds(tests: tuple[str, dict[str, Any]], colon: pd.DataFrame) -> None:
+    mode, found = tests
+    for name, by, groups, adjust in [
+        ("equal odds", "rx", ["Lev+5FU", "Obs"], True),
+        ("equal odds plain", "sex", [0, 1], False),
+    ]:
+        if name not in found:
+            continue
+        strata = [table(one, by, groups) for _, one in colon.groupby("differ")]
+        theirs = StratifiedTable(strata).test_equal_odds(adjust=adjust)
+        assert found[name].statistic == pytest.approx(
+            theirs.statistic, rel=1e-10 if mode == "aggregate" else 1e-6
+        )
+        assert found[name].pvalue == pytest.approx(theirs.pvalue, rel=1e-6)
+        assert found[name].df == len(strata) - 1
+        assert found[name].cost.rounds <= (4 if mode == "aggregate" else 600)
 
 
 def test_pairs(tests: tuple[str, dict[str, Any]], colon: pd.DataFrame) -> None:

@@ -18,7 +18,7 @@ NAMES = ["sl", "sw", "pl", "pw"]
 def iris() -> pd.DataFrame:
     frame = load_iris(as_frame=True).frame.set_axis([*NAMES, "kind"], axis=1)
     frame.loc[7, "sw"] = np.nan
-    return frame.assign(text="t")
+    return frame.assign(text="t", wild=np.inf)
 
 
 @pytest.mark.parametrize("mode", ["aggregate", "result"])
@@ -46,6 +46,7 @@ def test_pooled_rows_stay_where_they_are(scale: bool, mode: str) -> None:
     ("columns", "options", "error", "message"),
     [
         (["sl", "text"], {"n_clusters": 2}, fs.DataError, "'text' is categorical"),
+        (["sl", "wild"], {"n_clusters": 2}, fs.DataError, "infinite"),
         (NAMES, {"n_clusters": 0}, fs.DataError, "n_clusters is a whole number from 1"),
         (NAMES, {"n_clusters": 2, "seed": -1}, fs.DataError, "seed is a whole number"),
         (NAMES, {"n_clusters": 60}, fs.EstimationError, "use fewer clusters"),

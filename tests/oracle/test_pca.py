@@ -59,11 +59,12 @@ def test_columns_of_very_different_units() -> None:
         (["sl", "pl"], 3, fs.DataError, "n_components is a whole number from 1"),
         (["sl", "kind"], 1, fs.DataError, "'kind' is categorical"),
         (["sl", "const"], 1, fs.EstimationError, "'const' has the same value"),
+        (["sl", "wild"], 1, fs.DataError, "infinite"),
     ],
 )
 def test_refused(columns, count: int, error: type[Exception], message: str) -> None:
     frame = load_iris(as_frame=True).frame.set_axis(["sl", "sw", "pl", "pw", "kind"], axis=1)
-    frame = frame.assign(kind=frame.kind.map(str) + "k", const=3.0)
+    frame = frame.assign(kind=frame.kind.map(str) + "k", const=3.0, wild=np.inf)
     for raised in refused(lambda c: fs.pca(c, columns, count, disclose="aggregate"), split(frame, [20, 60])):
         with pytest.raises(error, match=message):
             raise raised

@@ -143,8 +143,10 @@ def pbc() -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("l1_ratio", [0.0, 0.7])
-def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float) -> None:
+@pytest.mark.parametrize(
+    ("l1_ratio", "disclose"), [(0.0, "aggregate"), (0.7, "aggregate"), (0.0, "result"), (0.7, "result")]
+)
+def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float, disclose: str) -> None:
     # The first site has no row with some edema, and spiders are missing in a quarter of the rows.
     first = pbc[pbc.edema != "some"].iloc[:9]
     others = pbc.drop(first.index)
@@ -156,7 +158,7 @@ def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float) -> None:
         "n_alphas": 3,
         "eps": 0.05,
         "cv": 3,
-        "disclose": "aggregate",
+        "disclose": disclose,
     }
     found = pooled(lambda c: fs.elastic_net(formula, c, **options), parts)
     names = ["age", "albumin", "protime", "edema", "spiders", "died"]
@@ -164,18 +166,67 @@ def test_logistic_path(pbc: pd.DataFrame, l1_ratio: float) -> None:
     rows = pd.concat(whole)
     assert found.nobs == len(rows)
     assert found.n_missing == len(pbc) - len(rows)
-    assert found.leakage.labels == declared("binomial", "aggregate", l1_ratio=l1_ratio)
+    assert found.leakage.labels == declared("binomial", disclose, l1_ratio=l1_ratio)
+    assert found.cost.rounds < (60 if disclose == "aggregate" else 1900)
     columns = rows.assign(some=rows.edema == "some", yes=rows.edema == "yes", spiders=rows.spiders == "yes")
     order = ["age", "albumin", "protime", "some", "yes", "spiders"]
     terms = ["age", "albumin", "protime", "edema[T.some]", "edema[T.yes]", "spiders[T.yes]"]
     Z, scaler = standardised(columns, order)
     y = rows.died.to_numpy()
     mean, se = curve(Z, y, dealt(whole, 3), found.path.index, l1_ratio, "binomial")
-    np.testing.assert_allclose(found.cv_frame()["mean"], mean, rtol=1e-8)
-    np.testing.assert_allclose(found.cv_frame()["se"], se, rtol=1e-7)
+    exact = disclose == "aggregate"
+    np.testing.assert_allclose(found.cv_frame()["mean"], mean, rtol=1e-8 if exact else 1e-6)
+    np.testing.assert_allclose(found.cv_frame()["se"], se, rtol=1e-7 if exact else 1e-6)
     for alpha, ours in found.path.iterrows():
         expected = in_units(theirs(Z, y, alpha, l1_ratio, "binomial"), scaler)
-        np.testing.assert_allclose(ours[["Intercept", *terms]], expected, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(
+            ours[["Intercept", *terms]], expected, rtol=1e-6, atol=1e-8 if exact else 1e-7
+        )
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.7])
+def test_leaving_sites_out_of_a_logistic_model(pbc: pd.DataFrame, l1_ratio: float) -> None:
+    # The first site has no row with some edema, few rows, and one of them is not complete.
+    first = pbc[pbc.edema != "some"].iloc[:14]
+    first = first.assign(albumin=first.albumin.where(first.index != first.index[0]))
+    parts = [first, *split(pbc.drop(first.index), [100])]
+    options = {"family": "binomial", "l1_ratio": l1_ratio, "n_alphas": 3, "eps": 0.05, "cv": "sites"}
+    found = pooled(lambda c: fs.elastic_net("died ~ age + albumin + edema", c, **options), parts)
+    whole = [part[["age", "albumin", "edema", "died"]].dropna() for part in parts]
+    rows = pd.concat(whole)
+    assert (found.nobs, found.n_missing) == (len(rows), len(pbc) - len(rows))
+    Z, scaler = standardised(
+        rows.assign(some=rows.edema == "some", yes=rows.edema == "yes"), ["age", "albumin", "some", "yes"]
+    )
+    y = rows.died.to_numpy()
+    table = found.cv_frame()
+    site = np.repeat([0, 1, 2], [len(part) for part in whole])
+    mean, se = curve(Z, y, site, table.index, l1_ratio, "binomial")
+    np.testing.assert_allclose(table["mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(table["se"], se, rtol=1e-6)
+    assert found.alpha == table.index[np.argmin(mean)]
+    expected = in_units(theirs(Z, y, found.alpha, l1_ratio, "binomial"), scaler)
+    terms = ["Intercept", "age", "albumin", "edema[T.some]", "edema[T.yes]"]
+    np.testing.assert_allclose(found.params[terms], expected, rtol=1e-6)
+    assert found.path is None
+    assert found.leakage.labels == declared("binomial", l1_ratio=l1_ratio, cv="sites")
+    assert found.cost.rounds < 2100
+
+
+def test_separated_outcomes_are_fitted_in_both_modes() -> None:
+    """The penalty keeps coefficients finite where the outcome is separated, and Newton's steps are halved."""
+    chance = np.random.default_rng(4)
+    frame = pd.DataFrame({"x": chance.normal(size=90), "z": chance.normal(size=90) * 50 + 1000})
+    frame["y"] = (frame.x > 0).astype(int)
+    Z, scaler = standardised(frame, ["x", "z"])
+    expected = in_units(theirs(Z, frame.y.to_numpy(), 0.01, 0.5, "binomial"), scaler)
+    for disclose in ("aggregate", "result"):
+        found = pooled(
+            lambda c, d=disclose: fs.elastic_net("y ~ x + z", c, alpha=0.01, family="binomial", disclose=d),
+            split(frame, [8, 30]),
+        )
+        np.testing.assert_allclose(found.params, expected, rtol=1e-6, atol=1e-8)
+        assert found.leakage.labels == declared("binomial", disclose, alpha=0.01, l1_ratio=0.5)
 
 
 def test_ridge_on_shares() -> None:
@@ -193,8 +244,23 @@ def test_ridge_on_shares() -> None:
     assert found.path is None
     expected = in_units(theirs(Z, y, found.alpha, 0.0, "gaussian"), scaler)
     np.testing.assert_allclose(found.params, expected, rtol=1e-6)
-    assert found.cost.rounds < 600
+    assert found.cost.rounds < 500
     assert found.leakage.labels == declared(l1_ratio=0.0, alphas=(1.0, 2.0))
+
+
+def test_seven_sites_on_shares() -> None:
+    frame = load_diabetes(as_frame=True, scaled=False).frame
+    parts = split(frame, [1, 9, 40, 60, 60, 120])
+    found = pooled(lambda c: fs.lasso("target ~ bmi + s5 + sex", c, alphas=[2.0, 20.0], cv=2), parts)
+    rows = pd.concat(parts)
+    Z, scaler = standardised(rows, ["bmi", "s5", "sex"])
+    y = rows.target.to_numpy()
+    mean, se = curve(Z, y, dealt(parts, 2), [20.0, 2.0], 1.0, "gaussian")
+    np.testing.assert_allclose(found.cv_frame()["mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(found.cv_frame()["se"], se, rtol=1e-5)
+    expected = in_units(theirs(Z, y, 2.0, 1.0, "gaussian"), scaler)
+    np.testing.assert_allclose(found.params, expected, rtol=1e-6)
+    assert found.cost.rounds < 900
 
 
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.6])
@@ -224,6 +290,7 @@ def test_leaving_sites_out_on_shares(l1_ratio: float) -> None:
     np.testing.assert_allclose(found.params, expected, rtol=1e-6)
     assert found.n_nonzero == np.count_nonzero(expected[1:])
     assert found.leakage.labels == declared(l1_ratio=l1_ratio, cv="sites")
+    assert found.cost.rounds < 1000
 
 
 def test_a_given_alpha_in_both_modes() -> None:

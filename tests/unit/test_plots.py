@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from fedstats.gwas._inflation import lambda_gc
-from fedstats.gwas.plots import GENOME_WIDE, manhattan, qq
+from fedstats.gwas.plots import GENOME_WIDE, against_reference, manhattan, qq
+from fedstats.gwas.regional import regional
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -112,3 +113,37 @@ def test_lambda_of_genomic_control() -> None:
     chi2 = 1.3 * stats.chi2.isf((np.arange(1, 10_000) - 0.5) / 9_999, 1)
     assert lambda_gc(-np.log10(stats.chi2.sf(chi2, 1))) == pytest.approx(1.3, rel=1e-6)
     assert np.isnan(lambda_gc(np.array([np.nan])))
+
+
+def test_a_region_shows_what_is_near(scan: pd.DataFrame) -> None:
+    ax = regional(scan, window=100_000)
+    drawn = points(ax)
+    middle = scan.loc[101, "base_pair_location"] / 1e6
+    assert len(drawn) == 11
+    assert [text.get_text() for text in ax.texts] == ["rs101"]
+    np.testing.assert_allclose(ax.get_xlim(), [middle - 0.1, middle + 0.1])
+    assert np.abs(drawn[:, 0] - middle).max() < 0.1001
+    assert ax.get_ylim()[1] > 350
+    assert "chromosome 1 " in ax.get_xlabel()
+    assert ax.get_legend() is None
+
+
+def test_a_region_is_coloured_by_correlation(scan: pd.DataFrame) -> None:
+    r2 = pd.Series({"rs1200": 1.0, "rs1201": 0.95, "rs1199": 0.5, "rs1202": 0.0})
+    ax = regional(scan, "rs1200", window=60_000, r2=r2)
+    sizes = [len(its.get_offsets()) for its in ax.collections]
+    assert sizes == [3, 1, 0, 1, 0, 1, 1]  # unknown, five classes, and the one in the middle
+    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "0.8 to 1"
+    with pytest.raises(ValueError, match="'rs7' is no tested variant"):
+        regional(scan, "rs7")
+    with pytest.raises(ValueError, match="no variant was tested"):
+        regional(scan.iloc[:0])
+
+
+def test_frequencies_that_are_apart_stand_out() -> None:
+    frame = pd.DataFrame(
+        {"effect_allele_frequency": [0.1, 0.5, 0.9], "reference_frequency": [0.12, 0.5, 0.1]}
+    )
+    alike, apart = against_reference(frame).collections
+    assert alike.get_offsets().tolist() == [[0.12, 0.1], [0.5, 0.5]]
+    assert apart.get_offsets().tolist() == [[0.1, 0.9]]

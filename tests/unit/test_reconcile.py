@@ -216,7 +216,7 @@ def test_nothing_to_reconcile() -> None:
     assert reasons(reconcile({"a": table(("1", 1, "A", "C")), "b": table()})) == {"absent at a site": 1}
     with pytest.raises(ValueError, match="no tables"):
         reconcile({})
-    with pytest.raises(ValueError, match="'keep' or 'drop'"):
+    with pytest.raises(ValueError, match="'keep', 'drop' or 'frequency'"):
         reconcile({"a": table()}, ambiguous="flag")  # type: ignore[arg-type]
 
 

@@ -13,6 +13,7 @@ from site_helpers import federate, session
 
 import fedstats as fs
 from fedstats.audit import Audit
+from fedstats.cli import main
 from fedstats.disclosure import Declaration
 from fedstats.federation import Federation
 from fedstats.ledger import Ledger
@@ -252,3 +253,57 @@ def test_rules_on_all_rows_are_asked_and_told() -> None:
     assert fs.simulate(program, [3, 3, 3], policy=rule) == [{"call", "counts", "min_pooled_rows"}] * 3
     with pytest.raises(fs.PolicyError, match="min_pooled_rows = 9"):
         fs.simulate(program, [3, 3, 2], policy=rule)
+
+
+def count_patients(federation: Federation, sites: dict[str, Site], name: str) -> None:
+    federation._data = dict(sites[name].data)
+    fs.privacy.histogram(federation.cohort("patients"), "x", [0, 1, 2], rho=0.1)
+
+
+def test_a_ledger_put_back_from_an_older_copy_is_noticed_by_its_site(sites: dict[str, Site]) -> None:
+    session(sites, lambda federation, name: count_patients(federation, sites, name))
+    older = sites["b"].ledger.read_bytes()
+    session(sites, lambda federation, name: count_patients(federation, sites, name))
+    sites["b"].ledger.write_bytes(older)
+    with pytest.raises(fs.DataError, match="lacks reservation 2, which the audit log holds"):
+        session(sites, lambda federation, name: None)
+
+
+def test_a_ledger_put_back_with_its_log_is_noticed_by_the_others(sites: dict[str, Site]) -> None:
+    """Even of a session that was killed: the log was countersigned before anything was opened."""
+    session(sites, lambda federation, name: count_patients(federation, sites, name))
+    kept = {file: file.read_bytes() for file in (sites["b"].ledger, sites["b"].audit)}
+
+    def killed(federation: Federation, name: str) -> None:
+        count_patients(federation, sites, name)
+        raise KeyboardInterrupt  # nobody signs the end of such a session
+
+    with pytest.raises(KeyboardInterrupt):
+        session(sites, killed)
+    for file, content in kept.items():
+        file.write_bytes(content)
+    with pytest.raises(fs.FedStatsError, match=r"lacks entry|has countersigned entry"):
+        session(sites, lambda federation, name: None)
+
+
+def test_commands_show_and_copy_the_ledger(
+    sites: dict[str, Site], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session(sites, lambda federation, name: count_patients(federation, sites, name))
+    site = ["--site", str(sites["a"].path)]
+
+    def command(*words: str) -> object:
+        with pytest.raises(SystemExit) as end:
+            main(["budget", *words, *site])
+        return end.value.code
+
+    assert command("show") == 0
+    shown = capsys.readouterr().out.split("\n")[1].split()
+    assert shown == ["patients", "0.25", "0.1", "0.15", "1"]
+    copy = tmp_path / "copy.csv"
+    assert command("export", str(copy)) == 0
+    assert pd.read_csv(copy)[["number", "data", "rho", "state"]].to_numpy().tolist() == [
+        [1, "patients", "1/10", "spent"]
+    ]
+    assert command("export", str(copy)) == 10
+    assert "nothing is overwritten" in capsys.readouterr().err

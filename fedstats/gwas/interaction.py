@@ -1,0 +1,523 @@
+"""Interactions of each variant with covariates, over the samples of all sites.
+
+For every variant g and modifiers e, which are among the covariates, the model is
+
+    trait ~ g + g·e + covariates,
+
+on the samples that have a call, as of PLINK 2 `--glm interaction`. The modifiers are combinations of the
+orthonormal covariates Q, which all sites know, so whatever the regression needs are sums over samples of g
+and g² times columns that are fixed beforehand, and the sums of `linear` over missing calls. They are opened
+block by block; the covariates are then swept out of each variant's own matrix of squares and products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedstats import _table
+from fedstats import formula as formulas
+from fedstats.disclosure import Declaration
+from fedstats.errors import DataError
+from fedstats.gwas import _strands, _traits, _variants, plots
+from fedstats.gwas import checkpoint as checkpoints
+from fedstats.gwas._ahead import blocks
+from fedstats.gwas._inflation import lambda_gc
+from fedstats.gwas._pvalue import neg_log10_p
+from fedstats.gwas._strands import settle_strands
+from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.checkpoint import agree_checkpoint
+from fedstats.gwas.genotypes import Block, Genotypes
+from fedstats.gwas.members import Members, Numbers
+from fedstats.gwas.reconcile import Reconciled
+from fedstats.results import Result
+from protocols.ring import FIXED128
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fedstats.cohort import Cohort
+    from fedstats.gwas._traits import Traits
+
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
+#: A column is a combination of those before it if they leave less than this part of its variation.
+TOLERANCE: Final = 1e-8
+
+DECLARATION = Declaration(
+    "gwas.interaction",
+    aggregate={
+        **_traits.AGGREGATE,
+        **_strands.OPENED,
+        "variant sums": "of each variant: number of missing calls, Σg and Σg² of its calls; Σ of g times "
+        "each orthonormalised covariate and residual, and times their products with each modifier; and Σ of "
+        "g² times each modifier and the modifiers' products",
+        "missing calls": "of each variant that lacks calls: Σ over these of each orthonormalised covariate "
+        "and residual, and of their products",
+    },
+    published={**_variants.PUBLISHED, **_traits.PUBLISHED, **checkpoints.PUBLISHED},
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class InteractionResult(Result):
+    """Interactions of one trait's variants with modifiers; the same at every site.
+
+    Attributes
+    ----------
+    trait, modifiers
+        What was analysed: the trait, and the columns of the design by which the variant's effect varies.
+    nobs, n_missing
+        Samples of all sites that were used; rows of all sites' cohorts that were left out.
+    reconciled
+        How the sites' variant lists were matched.
+    """
+
+    trait: str
+    modifiers: tuple[str, ...]
+    nobs: int
+    n_missing: int
+    frame: pd.DataFrame = field(repr=False)
+    reconciled: Reconciled = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a variant and term, in the order of the genome; terms as in `terms`.
+
+        Columns: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, `term`, `beta`,
+        `standard_error`, `p_value`, `rsid`, `n`, `neg_log10_p`, `t`. NaN where the variant and its products
+        with the modifiers are not told apart from one another and from the covariates.
+        """
+        return self.frame.copy()
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """``"g"``, the effect where all modifiers are 0, and ``"g:MODIFIER"``, its change by one unit."""
+        return ("g", *(f"g:{name}" for name in self.modifiers))
+
+    def of(self, term: str) -> pd.DataFrame:
+        """Return the rows of one term.
+
+        Raises
+        ------
+        KeyError
+            There is no such term.
+        """
+        if term not in self.terms:
+            raise KeyError(f"{term!r} is none of the terms {', '.join(self.terms)}")
+        return self.frame[self.frame["term"] == term].reset_index(drop=True)
+
+    def summary(self) -> str:
+        """Return the most significant interactions as text."""
+        facts: list[tuple[str, object]] = [
+            ("Samples", f"{self.nobs:,}"),
+            ("Left out", f"{self.n_missing:,}"),
+            ("Sites", len(self.sites)),
+            *((f"Genomic control λ of {term}", round(self._inflation(term), 4)) for term in self.terms),
+        ]
+        shown = self.frame[self.frame["term"] != "g"].nlargest(10, "neg_log10_p")
+        place = shown["chromosome"] + ":" + shown["base_pair_location"].astype(str)
+        columns = {"term": "term", "beta": "beta", "standard_error": "se", "neg_log10_p": "-log10 p"}
+        table = shown[[*columns]].set_axis(place).rename(columns=columns)
+        return "\n".join(
+            [
+                f"Interactions of variants with {', '.join(self.modifiers)} on {self.trait}",
+                *_table.pair_lines(facts),
+                "",
+                *_table.frame_lines(table, digits=4),
+                "",
+                f"Cost: {self.cost}",
+            ]
+        )
+
+    def _inflation(self, term: str) -> float:
+        return lambda_gc(self.of(term)["neg_log10_p"].to_numpy())
+
+    def plot(self, term: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the Manhattan plot of one term, by default the first interaction; needs matplotlib."""
+        return plots.manhattan(self.of(term or self.terms[1]), ax=ax)
+
+
+@overload
+def interaction(
+    genotypes: Genotypes,
+    cohort: Cohort,
+    *,
+    trait: str,
+    modifiers: Sequence[str],
+    covariates: Sequence[str] = (),
+    variants: pd.DataFrame | None = None,
+    ambiguous: Ambiguous = "keep",
+    disclose: Literal["aggregate"] = "aggregate",
+    checkpoint: str | PathLike[str] | None = None,
+) -> InteractionResult: ...
+
+
+@overload
+def interaction(
+    genotypes: Genotypes,
+    cohort: Cohort,
+    *,
+    trait: list[str],
+    modifiers: Sequence[str],
+    covariates: Sequence[str] = (),
+    variants: pd.DataFrame | None = None,
+    ambiguous: Ambiguous = "keep",
+    disclose: Literal["aggregate"] = "aggregate",
+    checkpoint: str | PathLike[str] | None = None,
+) -> dict[str, InteractionResult]: ...
+
+
+def interaction(
+    genotypes: Genotypes,
+    cohort: Cohort,
+    *,
+    trait: str | list[str],
+    modifiers: Sequence[str],
+    covariates: Sequence[str] = (),
+    variants: pd.DataFrame | None = None,
+    ambiguous: Ambiguous = "keep",
+    disclose: Literal["aggregate"] = "aggregate",
+    checkpoint: str | PathLike[str] | None = None,
+) -> InteractionResult | dict[str, InteractionResult]:
+    """Test whether the effect of each variant on quantitative traits varies with covariates.
+
+    Parameters
+    ----------
+    genotypes, cohort, trait, variants, ambiguous, checkpoint
+        As in `linear`.
+    modifiers
+        Terms that the effect may vary with, such as ``["age"]`` or ``["C(arm)"]``, which has an interaction
+        for each level but the first. They are covariates too.
+    covariates
+        Further terms.
+    disclose
+        ``"aggregate"``: each variant's pooled sums are opened to every site.
+
+    Returns
+    -------
+    InteractionResult
+        For a list of traits a dict of them, by trait, in their order.
+
+    Raises
+    ------
+    DataError, RemoteError, EstimationError
+        As of `linear`; or no modifier is given.
+
+    Notes
+    -----
+    Each variant is regressed on the samples that have a call, with those of the covariates that are no
+    combinations of others among these. Standard errors are those of least squares; where the variance of a
+    trait varies with a modifier they are too small or too large, see `fs.ols` for the few that matter.
+
+    **Leakage.** Every site learns the sums over all sites that `DECLARATION` lists, from which allele
+    frequencies follow, also those of groups that a modifier makes; see `linear` for what these tell. Of each
+    single site it learns the list of variants. A coalition of t sites learns the same sums over the other
+    n − t.
+
+    **Cost.** Rounds as of `linear` in aggregate mode. For k columns of covariates without the intercept, m
+    traits and q modifiers, a variant has 3 + (k + m)(q + 1) + q(q + 3)/2 sums, and one that lacks calls
+    k + m + k(k + 1)/2 + km + m more.
+
+    Examples
+    --------
+    >>> by_age = fs.gwas.interaction(geno, cohort, trait="ldl", modifiers=["age"])  # doctest: +SKIP
+    >>> by_age.of("g:age").nsmallest(10, "p_value")  # doctest: +SKIP
+    """
+    traits = trait if isinstance(trait, list) else [trait]
+
+    def check() -> None:
+        if isinstance(modifiers, str) or not modifiers:
+            raise DataError("modifiers is a list of terms, one or more: ['age']")
+        _traits.check_traits(traits, [*modifiers, *covariates])
+
+    with cohort.federation.analysis(DECLARATION, disclose) as run:
+        samples, shared = _variants.agree_variants(
+            run, genotypes, cohort, ambiguous, variants=variants, check=check
+        )
+        model = _traits.agree_traits(
+            run,
+            cohort,
+            traits,
+            list(dict.fromkeys([*modifiers, *covariates])),
+            samples,
+            options=f"modifiers={list(modifiers)!r}, ambiguous={ambiguous!r}, "
+            f"checkpoint={checkpoint is not None}",
+            site_intercepts=False,
+        )
+        members = genotypes.members(samples[model.rows])
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
+        frame = _Modifiers.of(model, modifiers)
+        columns = _Columns.of(members, model, frame)
+
+        def local(part: slice) -> tuple[Block, Floats]:
+            block = genotypes.block(shared, part, members)
+            return block, columns.sums(block)
+
+        with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
+            found = [_Scan(**its) for its in saved.finished("variants")]
+            for number, _, (block, mine) in blocks(run, len(shared), local, done=len(found)):
+                pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
+                which = np.flatnonzero(pooled[:, 0] > 0.5)
+                lost = np.zeros((0, columns.of_missing))
+                if which.size:
+                    lost = np.hstack(block.squares_of_missing(which, columns.plain))
+                    lost = run.sum("missing calls", lost, ring=FIXED128, part=number)
+                found.append(_solve(columns.matrices(pooled, which, lost, model.n), columns, frame))
+                saved.keep("variants", vars(found[-1]))
+        scan = _Scan.concatenate(found)
+        common = run.finish()
+    results = {
+        name: _result(common, model, shared, scan, column, frame.names)
+        for column, name in enumerate(model.names)
+    }
+    return results if isinstance(trait, list) else results[trait]
+
+
+@dataclass(frozen=True, eq=False)
+class _Modifiers:
+    """Modifiers in terms of the orthonormal covariates: e = centre + unit · Q @ mixture.
+
+    Attributes
+    ----------
+    names
+        Columns of the design.
+    centre, unit
+        Shape ``(modifiers,)``.
+    mixture
+        Shape ``(covariates, modifiers)``, columns of length 1.
+    """
+
+    names: tuple[str, ...]
+    centre: Floats
+    unit: Floats
+    mixture: Floats
+
+    @classmethod
+    def of(cls, model: Traits, modifiers: Sequence[str]) -> _Modifiers:
+        """Find the columns of some terms of the design."""
+        texts = [text for term in modifiers for text in formulas.parse(f"1 + {term}").factors]
+        which = [
+            column
+            for column, name in enumerate(model.terms)
+            if any(name == text or name.startswith(f"{text}[") for text in texts)
+        ]
+        # X = [1, Q] @ triangle.
+        mixture = model.triangle[1:, 1:][:, which]
+        unit = np.linalg.norm(mixture, axis=0)
+        return cls(
+            tuple(model.terms[column] for column in which),
+            model.triangle[0, 1:][which],
+            unit,
+            mixture / unit,
+        )
+
+    @property
+    def unframing(self) -> Floats:
+        """Takes coefficients of g and g·f, of f = (e − centre) / unit, to those of g and g·e."""
+        matrix = np.diag(np.append(1.0, 1 / self.unit))
+        matrix[0, 1:] = -self.centre / self.unit
+        return matrix
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Columns:
+    """What calls and squares of calls are multiplied by at this site; its repr shows no row.
+
+    Attributes
+    ----------
+    plain
+        Covariates Q and residuals R.
+    products
+        The same, and their products with each modifier f.
+    squared
+        f, and the products of two modifiers.
+    mixture
+        f = Q @ mixture.
+    terms, traits
+        Columns of Q and of R.
+    """
+
+    plain: Numbers
+    products: Numbers
+    squared: Numbers
+    mixture: Floats
+    terms: int
+    traits: int
+
+    @classmethod
+    def of(cls, members: Members, model: Traits, frame: _Modifiers) -> _Columns:
+        """Make the columns of this site's rows."""
+        T = np.hstack([model.Q, model.R])
+        f = model.Q @ frame.mixture
+        first, second = np.triu_indices(f.shape[1])
+        by_modifier = [f[:, [j]] * T for j in range(f.shape[1])]
+        terms = model.Q.shape[1]
+        return cls(
+            members.numbers(T, terms=terms),
+            members.numbers(np.hstack([T, *by_modifier])),
+            members.numbers(np.hstack([f, f[:, first] * f[:, second]])),
+            frame.mixture,
+            terms,
+            model.R.shape[1],
+        )
+
+    @property
+    def modifiers(self) -> int:
+        """How many there are."""
+        return int(self.mixture.shape[1])
+
+    @property
+    def of_missing(self) -> int:
+        """Sums that a variant without all calls has more."""
+        return self.plain.columns + int(self.plain.pairs[0].size)
+
+    def sums(self, block: Block) -> Floats:
+        """Return what this site adds for a block of variants."""
+        return np.column_stack(
+            [block.moments(), block.products(self.products), block.products(self.squared, squared=True)]
+        )
+
+    def matrices(self, pooled: Floats, which: Integers, lost: Floats, n: int) -> Floats:
+        """Return squares and products over calls of [1, Q, g, g·f, R], of each variant.
+
+        Parameters
+        ----------
+        pooled
+            `sums` of all sites.
+        which, lost
+            Variants that lack calls, and what they lose.
+        n
+            Samples.
+        """
+        k, m, q = self.terms, self.traits, self.modifiers
+        missing, total, squares = pooled.T[:3]
+        by_column, squared = np.split(pooled[:, 3:], [(k + m) * (q + 1)], axis=1)
+        with_g = by_column.reshape(len(pooled), q + 1, k + m)  # g, g·f₁, … times [Q, R]
+        size, g = 1 + k + 1 + q + m, 1 + k
+        Q, G, R = slice(1, g), slice(g, g + 1 + q), slice(g + 1 + q, size)
+        found = np.zeros((len(pooled), size, size))
+        found[:, 0, 0] = n - missing
+        both = np.r_[1:g, g + 1 + q : size]
+        found[:, both, both] = n
+        gone, products = np.hsplit(lost, [k + m])
+        first, second = self.plain.pairs
+        found[which[:, np.newaxis], 0, both] -= gone
+        found[which[:, np.newaxis], both[first], both[second]] -= products
+        found[:, 0, g] = total
+        found[:, 0, g + 1 : g + 1 + q] = with_g[:, 0, :k] @ self.mixture
+        found[:, Q, G] = with_g[:, :, :k].transpose(0, 2, 1)
+        found[:, G, R] = with_g[:, :, k:]
+        found[:, g, g] = squares
+        found[:, g, g + 1 : g + 1 + q] = squared[:, :q]
+        upper = np.triu_indices(q)
+        found[:, g + 1 + upper[0], g + 1 + upper[1]] = squared[:, q:]
+        return found + np.triu(found, 1).transpose(0, 2, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """Regressions of standardised residuals; NaN where there is none.
+
+    Attributes
+    ----------
+    n, df
+        Samples and residual degrees of freedom, shape ``(variants,)``.
+    beta, standard_error
+        Of g and of g·e for each modifier: shape ``(variants, 1 + modifiers, traits)``.
+    """
+
+    n: Floats
+    df: Floats
+    beta: Floats
+    standard_error: Floats
+
+    @classmethod
+    def concatenate(cls, scans: Sequence[_Scan]) -> _Scan:
+        """Join the scans of consecutive blocks."""
+        names = cls.__annotations__
+        return cls(**{name: np.concatenate([getattr(its, name) for its in scans]) for name in names})
+
+
+def _solve(matrices: Floats, columns: _Columns, frame: _Modifiers) -> _Scan:
+    """Sweep the covariates out of each variant's matrix, and solve for what is left."""
+    left = matrices.copy()
+    k, q = columns.terms, columns.modifiers
+    whole = np.einsum("vii->vi", matrices)
+    known = np.zeros(len(left))
+    for a in range(1 + k):
+        pivot = left[:, a, a]
+        # A covariate that is a combination of others among the calls takes no part, as in R's lm.
+        good = pivot > TOLERANCE * whole[:, a]
+        known += good
+        row = left[:, a, a + 1 :]
+        factor = np.where(good, 1 / np.where(good, pivot, 1.0), 0.0)
+        left[:, a + 1 :, a + 1 :] -= (
+            factor[:, np.newaxis, np.newaxis] * row[:, :, np.newaxis] * row[:, np.newaxis]
+        )
+    G, R = slice(1 + k, 2 + k + q), slice(2 + k + q, None)
+    S, s, rest = left[:, G, G], left[:, G, R], np.einsum("vii->vi", left[:, R, R])
+    n = matrices[:, 0, 0]
+    df = n - known - (1 + q)
+    length = np.sqrt(np.maximum(np.einsum("vii->vi", S), 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = S / length[:, :, np.newaxis] / length[:, np.newaxis]
+        usable = (length**2 > TOLERANCE * whole[:, G]).all(axis=1) & (df > 0)
+    scaled[~usable] = np.eye(1 + q)
+    usable &= np.linalg.eigvalsh(scaled)[:, 0] > TOLERANCE
+    scaled[~usable] = np.eye(1 + q)
+    length[~usable] = 1.0
+    inverse = np.linalg.inv(scaled) / length[:, :, np.newaxis] / length[:, np.newaxis]
+    b = inverse @ s
+    residual = np.maximum(rest - np.einsum("vgt,vgt->vt", b, s), 0.0) / np.maximum(df, 1.0)[:, np.newaxis]
+    L = frame.unframing
+    variance = np.einsum("ig,vgh,ih->vi", L, inverse, L)
+    nothing = np.where(usable, 0.0, np.nan)[:, np.newaxis, np.newaxis]
+    return _Scan(
+        n, df, L @ b + nothing, np.sqrt(variance[:, :, np.newaxis] * residual[:, np.newaxis]) + nothing
+    )
+
+
+def _result(
+    common: dict[str, Any],
+    model: Traits,
+    shared: Reconciled,
+    scan: _Scan,
+    column: int,
+    modifiers: tuple[str, ...],
+) -> InteractionResult:
+    known = shared.variants
+    # The one copy of a haploid chromosome is counted as two.
+    unit = model.unit[column] * np.where(known["chromosome"].isin(_variants.HAPLOID), 2.0, 1.0)
+    terms = ("g", *(f"g:{name}" for name in modifiers))
+    beta, error = scan.beta[:, :, column], scan.standard_error[:, :, column]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = beta / error
+    minus_log = neg_log10_p(t, np.maximum(scan.df, 1.0)[:, np.newaxis])
+    every = np.repeat(np.arange(len(known)), len(terms))
+    frame = known[_variants.KEY].iloc[every].reset_index(drop=True)
+    frame = frame.assign(
+        term=np.tile(np.array(terms, object), len(known)),
+        beta=(beta * unit[:, np.newaxis]).ravel(),
+        standard_error=(error * unit[:, np.newaxis]).ravel(),
+        p_value=10.0 ** -minus_log.ravel(),
+        rsid=known["rsid"].to_numpy()[every],
+        n=np.rint(scan.n).astype(np.int64)[every],
+        neg_log10_p=minus_log.ravel(),
+        t=t.ravel(),
+    )
+    return InteractionResult(
+        **common,
+        trait=model.names[column],
+        modifiers=modifiers,
+        frame=frame,
+        nobs=model.n,
+        n_missing=model.dropped,
+        reconciled=shared,
+    )

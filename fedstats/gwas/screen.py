@@ -1,0 +1,235 @@
+"""Which variants are called and frequent enough, decided on shares: nothing else of a variant is opened.
+
+What `qc` tells of a variant are its genotype counts, or follows from them, and they give members away. A
+scan needs only to know which variants to take. Counts stay shared, and whole numbers are compared: with a
+call rate of at least a/b, (b − a)·members ≥ b·missing, and so on. Hardy–Weinberg equilibrium is not among the
+tests: its exact P value is no simple function of counts, and approximations are wrong of rare variants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from fedstats import _table
+from fedstats.disclosure import Declaration
+from fedstats.errors import DataError
+from fedstats.gwas import _strands, _variants
+from fedstats.gwas._ahead import blocks
+from fedstats.gwas._strands import settle_strands
+from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.genotypes import Genotypes
+from fedstats.gwas.heterogeneity_shares import alike
+from fedstats.gwas.qc import count
+from fedstats.results import Result
+from protocols import secret as secrets
+from protocols.compare import complement, negative
+from protocols.inputs import sum_shares
+
+if TYPE_CHECKING:
+    from fedstats.cohort import Cohort
+    from protocols.secret import SecretArray
+
+Integers: TypeAlias = NDArray[np.int64]
+
+#: Thresholds are read as fractions with at most so large a denominator.
+FINEST = 10**6
+
+DECLARATION = Declaration(
+    "gwas.screen",
+    gated={
+        **_strands.OPENED,
+        "samples": "number of samples, and of men among them",
+        "passing": "which variants pass all thresholds",
+    },
+    published=_variants.PUBLISHED,
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class ScreenResult(Result):
+    """Variants that pass; the same at every site.
+
+    Attributes
+    ----------
+    nobs
+        Samples of all sites.
+    n_variants
+        Variants that were looked at.
+    thresholds
+        Least call rate, frequency and number of copies of the rarer allele, and P value of heterogeneity if
+        it was asked for.
+    """
+
+    nobs: int
+    n_variants: int
+    thresholds: dict[str, float]
+    frame: pd.DataFrame = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a variant that passes, to be given to a scan as ``variants=``.
+
+        Columns: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, `rsid`.
+        """
+        return self.frame.copy()
+
+    def summary(self) -> str:
+        """Return how many variants pass, as text."""
+        facts: list[tuple[str, object]] = [
+            ("Samples", f"{self.nobs:,}"),
+            ("Sites", len(self.sites)),
+            *((f"Least {name}", value) for name, value in self.thresholds.items()),
+            ("Variants", f"{self.n_variants:,}"),
+            ("Passing", f"{len(self.frame):,}"),
+        ]
+        return "\n".join(["Variants that pass", *_table.pair_lines(facts), "", f"Cost: {self.cost}"])
+
+
+def screen(
+    genotypes: Genotypes,
+    cohort: Cohort,
+    *,
+    call_rate: float = 0.98,
+    maf: float = 0.01,
+    mac: int = 0,
+    heterogeneity: float = 0.0,
+    variants: pd.DataFrame | None = None,
+    ambiguous: Ambiguous = "keep",
+    disclose: Literal["gated"] = "gated",
+) -> ScreenResult:
+    """Find the variants whose calls over all sites suffice, and open nothing else of them.
+
+    Parameters
+    ----------
+    genotypes
+        See `Federation.genotypes`.
+    cohort
+        Its rows with genotypes are counted; needs an ``id``.
+    call_rate
+        Least part of the samples, on Y of the men, that have a call.
+    maf, mac
+        Least frequency, and least number of copies, of the rarer allele.
+    heterogeneity
+        Least P value of equal frequencies at all sites, by Pearson's χ² with one degree of freedom less than
+        there are sites. 0 does not ask for it.
+    variants
+        Only these; all that the sites share by default.
+    ambiguous
+        Whether A/T and C/G variants are kept, see `linear`.
+    disclose
+        ``"gated"``, the only way. `qc` opens the counts.
+
+    Returns
+    -------
+    ScreenResult
+
+    Raises
+    ------
+    DataError
+        The genotype files or ids cannot be used, the sites share no variant, or a threshold is none.
+    RemoteError
+        The same at another site.
+
+    Notes
+    -----
+    **Leakage.** Every site learns each site's list of variants, the number of samples and of men over all
+    sites, and which variants pass. Whoever may ask again and again, with other thresholds, learns
+    frequencies. A coalition of t < n/2 sites learns nothing else.
+
+    **Cost.** Five rounds, one more if the variant lists differ, and fourteen or fifteen for each block of
+    2,048 variants, sixteen more if heterogeneity is asked for.
+
+    Examples
+    --------
+    >>> good = fs.gwas.screen(geno, cohort, maf=0.01).to_frame()  # doctest: +SKIP
+    >>> fs.gwas.linear(geno, cohort, trait="ldl", variants=good, disclose="gated")  # doctest: +SKIP
+    """
+
+    def check() -> None:
+        if not (0 <= call_rate <= 1 and 0 <= maf <= 0.5 and mac >= 0 and int(mac) == mac):
+            raise DataError(
+                f"call_rate={call_rate}, maf={maf}, mac={mac}: a call rate from 0 to 1, a frequency from "
+                "0 to 0.5 and a whole number of copies"
+            )
+        if not 0 <= heterogeneity < 1:
+            raise DataError(f"heterogeneity={heterogeneity}: a P value from 0 to below 1")
+
+    with cohort.federation.analysis(DECLARATION, disclose) as run:
+        found, shared = _variants.agree_variants(
+            run,
+            genotypes,
+            cohort,
+            ambiguous,
+            variants=variants,
+            options=f"call_rate={call_rate}, maf={maf}, mac={mac}, heterogeneity={heterogeneity}, "
+            f"ambiguous={ambiguous!r}",
+            check=check,
+        )
+        members = genotypes.members(found[found >= 0])
+        men = members.among(members.is_male)
+        n, n_men = (int(total) for total in run.sum("samples", np.array([len(members), len(men)])))
+        shared = settle_strands(run, genotypes, members, shared, ambiguous)
+        chromosome = shared.variants["chromosome"].to_numpy()
+        critical = float(stats.chi2.isf(heterogeneity, len(run.sites) - 1))
+        passing = []
+        for number, part, (_, mine) in blocks(
+            run, len(shared), lambda part: count(genotypes, shared, part, members, men)
+        ):
+            with run.on_shares() as engine:
+                counts = sum_shares(engine, mine[:, 2:], bound=2 * n + 1).assume(2 * n + 1)
+                size = np.where(chromosome[part] == "Y", n_men, n)
+                # Heterozygous calls on MT are half a copy.
+                least = mac * np.where(chromosome[part] == "MT", 2, 1)
+                bits = complement(negative(_margins(counts, size, call_rate, maf, least)))
+                if heterogeneity > 0:
+                    # The one copy of MT is counted as two alleles.
+                    limit = np.where(chromosome[part] == "MT", 2.0, 1.0) * critical
+                    copies, alleles = mine[:, 3:].T.astype(np.float64)
+                    same = alike(engine, copies, alleles, 2.0 * n, limit)
+                    bits = secrets.concatenate([bits, same.reshape(-1, 1)], axis=1)
+                bits = _all(bits)
+                passing.append(run.reveal({"passing": bits}, part=number)["passing"].astype(np.bool_))
+        kept = shared.variants[[*_variants.KEY, "rsid"]][np.concatenate(passing)]
+        return ScreenResult(
+            **run.finish(),
+            nobs=n,
+            n_variants=len(shared),
+            thresholds={"call rate": call_rate, "frequency": maf, "copies": mac}
+            | ({"P of equal frequencies": heterogeneity} if heterogeneity else {}),
+            frame=kept.reset_index(drop=True),
+        )
+
+
+def _margins(
+    counts: SecretArray, members: Integers, call_rate: float, maf: float, mac: Integers
+) -> SecretArray:
+    """Return whole numbers of which none is negative if a variant passes: shape (variants, tests)."""
+    missing, copies, alleles = (counts[:, column] for column in range(3))
+    others = alleles - copies
+    calls, rare = (Fraction(value).limit_denominator(FINEST) for value in (call_rate, maf))
+    return secrets.stack(
+        [
+            missing * -calls.denominator + (calls.denominator - calls.numerator) * members,
+            copies * rare.denominator - alleles * rare.numerator,
+            others * rare.denominator - alleles * rare.numerator,
+            copies - mac,
+            others - mac,
+            alleles - 1,
+        ],
+        axis=1,
+    )
+
+
+def _all(bits: SecretArray) -> SecretArray:
+    """Return whether all bits of a row are 1: a round for each halving."""
+    while bits.shape[1] > 1:
+        half = bits.shape[1] // 2
+        pairs = bits[:, :half] * bits[:, half : 2 * half]
+        bits = secrets.concatenate([pairs, bits[:, 2 * half :]], axis=1)
+    return bits[:, 0]

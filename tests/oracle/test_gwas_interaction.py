@@ -1,0 +1,156 @@
+"""Interactions of variants with covariates against PLINK 2 and regressions on the pooled samples."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from gwas_helpers import Panel, everywhere, make_panel, scan
+from test_plink2 import PRINTED, plink, table
+
+import fedstats as fs
+from fedstats.gwas import _ahead
+from fedstats.gwas.plink import write_bed
+
+SIZES = [11, 189]
+
+
+@dataclass(frozen=True)
+class Case:
+    panel: Panel
+    parts: list[tuple[pd.DataFrame, Path]]
+    found: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    panel = make_panel(400, 60, missing=0.03, seed=9)
+    panel.variants["chromosome"] = np.repeat(["1", "2", "MT"], [30, 20, 10])
+    aged = ((panel.rows["age"] - 55) / 9).round(4)
+    panel.rows["aged"] = aged
+    panel.rows["female"] = (np.arange(400) % 3 == 0).astype(float)
+    panel.genotypes[5] = np.random.default_rng(1).binomial(2, 0.4, 400)
+    panel.rows["ldl"] = (panel.rows["ldl"] + 9 * aged.fillna(0) * panel.genotypes[5]).round(3)
+    panel.rows["hdl"] = (panel.rows["ldl"] % 37).round(3)
+    panel.genotypes[6, panel.rows["arm"] == "y"] = -1  # an arm without calls
+    panel.genotypes[7] = -1
+    parts = panel.deal(tmp_path_factory.mktemp("sites"), SIZES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ahead, "BLOCK", 25)
+        found = scan(
+            parts,
+            fs.gwas.interaction,
+            trait=["ldl", "hdl"],
+            modifiers=["aged", "C(arm)"],
+            covariates=["female"],
+        )
+    return Case(panel, parts, found)
+
+
+def test_pooled_regression(case: Case) -> None:
+    """Also with an arm, and so an interaction, that has no calls: then there is no estimate."""
+    rows = case.panel.rows
+    arms = [(rows["arm"] == arm).to_numpy(float) for arm in ("y", "z")]
+    modifiers = np.column_stack([rows["aged"], *arms])
+    terms = ("g", "g:aged", "g:C(arm)[T.y]", "g:C(arm)[T.z]")
+    tested = 0
+    for trait, result in case.found.items():
+        assert result.terms == terms
+        assert len(result.to_frame()) == 60 * 4
+        for rsid, its in result.to_frame().groupby("rsid"):
+            number = case.panel.variants.index[case.panel.variants["rsid"] == rsid][0]
+            calls = np.where(case.panel.genotypes[number] < 0, np.nan, case.panel.genotypes[number])
+            if case.panel.variants["allele1"][number] != its["effect_allele"].iloc[0]:
+                calls = 2 - calls
+            if case.panel.variants["chromosome"][number] == "MT":
+                calls = calls / 2
+            x = np.column_stack([calls, calls[:, np.newaxis] * modifiers, modifiers, rows["female"]])
+            keep = ~np.isnan(np.column_stack([x, rows[trait]])).any(axis=1)
+            assert tuple(its["term"]) == terms
+            x = np.column_stack([np.ones(keep.sum()), x[keep]])
+            norm = x / np.maximum(np.linalg.norm(x, axis=0), 1e-300)
+            if len(x) <= x.shape[1] or np.linalg.svd(norm, compute_uv=False)[-1] < 1e-6:
+                assert its[["beta", "standard_error", "p_value"]].isna().all(axis=None)
+                continue
+            fit = sm.OLS(rows[trait][keep], x).fit()
+            np.testing.assert_allclose(its["beta"], np.asarray(fit.params)[1:5], rtol=1e-8, atol=1e-7)
+            np.testing.assert_allclose(its["standard_error"], np.asarray(fit.bse)[1:5], rtol=1e-8)
+            np.testing.assert_allclose(its["p_value"], np.asarray(fit.pvalues)[1:5], rtol=1e-6)
+            assert (its["n"] == keep.sum()).all()
+            tested += 1
+    assert tested > 60
+
+
+def test_plink(case: Case, tmp_path: Path) -> None:
+    """plink2 --glm omit-ref interaction --vif 100000 --max-corr 0.999999, as test_plink2 has it."""
+    rows = case.panel.rows
+    found = scan(case.parts, fs.gwas.interaction, trait="ldl", modifiers=["aged", "female"])
+    write_bed(tmp_path / "all", case.panel.genotypes, case.panel.variants, rows[["iid"]])
+    named = rows.rename(columns={"iid": "#IID"})
+    named[["#IID", "ldl"]].rename(columns={"ldl": "modified"}).to_csv(
+        tmp_path / "trait.txt", sep="\t", index=False
+    )
+    named[["#IID", "aged", "female"]].to_csv(tmp_path / "covariates.txt", sep="\t", index=False, na_rep="NA")
+    plink(
+        tmp_path,
+        *["--glm", "omit-ref", "interaction", "--vif", "100000", "--max-corr", "0.999999"],
+        *["--pheno", str(tmp_path / "trait.txt"), "--chr", "1,2"],
+        *["--covar", str(tmp_path / "covariates.txt")],
+    )
+    theirs = table(tmp_path / "out.modified.glm.linear").reset_index()
+    for term, name in (("g", "ADD"), ("g:aged", "ADDxaged"), ("g:female", "ADDxfemale")):
+        its = theirs[(theirs["TEST"] == name) & theirs["BETA"].notna()].set_index("ID")
+        ours = found.of(term).set_index("rsid").loc[its.index]
+        assert len(its) > 20
+        sign = np.where(ours["effect_allele"] == its["A1"], 1.0, -1.0)
+        if name == "ADD":  # where the effect allele is the other one, g is 2 − g, and nothing else changes
+            assert ours["beta"].notna().all()
+        np.testing.assert_allclose(sign * ours["beta"], its["BETA"], rtol=PRINTED, atol=1e-6)
+        np.testing.assert_allclose(ours["standard_error"], its["SE"], rtol=PRINTED)
+        np.testing.assert_allclose(ours["p_value"], its["P"], rtol=2 * PRINTED)
+
+
+def test_what_is_opened_and_kept(case: Case, tmp_path: Path) -> None:
+    options = {"trait": "ldl", "modifiers": ["scale(age)"], "ambiguous": "frequency"}
+    result = scan(case.parts, fs.gwas.interaction, **options, checkpoints=tmp_path)
+    declared = importlib.import_module("fedstats.gwas.interaction").DECLARATION
+    assert result.leakage.labels == declared.aggregate.keys() | declared.published.keys()
+    sizes = {its.label: its.size for its in result.leakage}
+    kept = len(result.of("g"))
+    assert sizes["variant sums"] == kept * (3 + (1 + 1) * 2 + 2)
+    again = scan(case.parts, fs.gwas.interaction, **options, checkpoints=tmp_path)
+    pd.testing.assert_frame_equal(again.to_frame(), result.to_frame(), check_exact=True)
+    assert "variant sums" not in again.leakage.labels
+    assert case.found["ldl"].cost.rounds == 12 + 3 * 4
+
+
+def test_the_foremost_is_shown(case: Case) -> None:
+    result = case.found["ldl"]
+    assert result.of("g:aged").nlargest(1, "neg_log10_p")["rsid"].item() == "rs5"
+    for part in ("Interactions of variants with aged, C(arm)[T.y]", "Genomic control λ of g:aged", "Cost"):
+        assert part in result.summary()
+    with pytest.raises(KeyError, match="none of the terms g, g:aged"):
+        result.of("age")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modifiers": []}, "modifiers is a list of terms"),
+        ({"modifiers": "aged"}, "modifiers is a list of terms"),
+        ({"modifiers": ["weight"]}, "no site has a column 'weight'"),
+        ({"modifiers": ["ldl"]}, "ldl is both trait and covariate"),
+        ({"modifiers": ["0 + aged"]}, "take the intercept away"),
+    ],
+)
+def test_unusable_modifiers(case: Case, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(fs.DataError, match=message):
+        everywhere(case.parts, fs.gwas.interaction, trait="ldl", **options)
+    with pytest.raises(fs.DisclosureError, match="offers 'aggregate'"):
+        everywhere(case.parts, fs.gwas.interaction, trait="ldl", modifiers=["aged"], disclose="result")
