@@ -82,14 +82,16 @@ class Loss:
         self._left = Fraction(0)
         self._begun = False
 
-    def reserve(self, rho: Fraction, sources: Sequence[Path | None], *, on_shares: bool) -> None:
+    def reserve(self, rho: Fraction, sources: Sequence[Path | None], *, on_shares: bool = False) -> None:
         """Reserve a loss; called once, by what `Analysis.agree` is given. See `Analysis.reserve`."""
         mine, shared = self._federation.policy.colluders, colluders(self._federation)
-        hidden_from = threshold(len(self._federation.sites))
+        sites = len(self._federation.sites)
+        hidden_from = sites - 1 if self._federation.shared_policy.full else threshold(sites)
         if on_shares and shared > hidden_from:
             raise PolicyError(
-                f"{self._label}: it is computed on shares, which hide from {hidden_from} of "
-                f"{len(self._federation.sites)} sites and not from {shared}: let more sites take part"
+                f"{self._label}: it is computed on shares, which hide from {hidden_from} of {sites} sites, "
+                f"and noise hides from {shared}: let more sites take part, or all sign an epoch against a "
+                "dishonest majority"
             )
         if mine > shared:
             raise PolicyError(

@@ -448,6 +448,7 @@ class Analysis:
         **Leakage** and **Cost**: see `protocols.choice`.
         """
         self._record(label, "noised", k, rho)
+        self._loss.witness()
         self._passed.add(label)
         with self.on_shares() as engine:
             places = choice.largest(engine, values, k, self._loss.weight(sensitivity, rho, k))

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,6 @@ from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.gwas import _variants
 from fedstats.gwas._ahead import blocks
-from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.dosages import DosageBlock
 from fedstats.gwas.genotypes import Block
 from fedstats.gwas.members import Members
@@ -83,7 +82,7 @@ def gwas_top(
     k: int = 5,
     effects: bool = False,
     variants: pd.DataFrame | None = None,
-    ambiguous: Ambiguous = "keep",
+    ambiguous: Literal["keep", "drop"] = "keep",
     rho: Number | None = None,
     epsilon: Number | None = None,
     delta: Number | None = None,
@@ -124,7 +123,8 @@ def gwas_top(
         The genotype files, ids, trait or bounds cannot be used, or the sites share fewer than k variants of
         autosomes.
     PolicyError
-        A site's rule or budget forbids it; or it asks to hide from more sites than shares hide from.
+        A site's rule or budget forbids it; or noise is to hide from more sites than shares do, as with two
+        sites.
     RemoteError
         The same at another site.
 
@@ -147,7 +147,7 @@ def gwas_top(
     those of exact noise with probability 2^−40 at most; masks on shares have as much (`protocols.choice`).
 
     **Cost.** 2 to 3 rounds for the variants and 3 for the trait; about 60 on shares, some more for many
-    variants, and about 600 bytes a variant from each of three sites. Takes three sites or more.
+    variants, and about 600 bytes a variant from each of three sites.
 
     Examples
     --------
@@ -160,8 +160,7 @@ def gwas_top(
         def check() -> None:
             if not (isinstance(k, int) and 1 <= k <= choice.MOST):
                 raise DataError(f"k is a whole number from 1 to {choice.MOST}, not {k!r}")
-            if len(run.sites) < 3:
-                raise DataError("scores are compared on shares, which takes three sites or more")
+            _call.check_ambiguous(ambiguous)
             _call.check_level(level)
             taken.append(_limits(cohort, trait, bounds).scaled(_call.numbers(cohort, trait), UNIT))
             run.reserve(asked.value(), cohort.source, genotypes.path, on_shares=True)

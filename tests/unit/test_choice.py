@@ -75,19 +75,19 @@ def test_words_on_the_edge_of_a_cell_take_more_bits() -> None:
 @pytest.mark.parametrize(("cell", "within"), [(0, 0), (5_000, 77), (-14_000, WITHIN // 3), (90, WITHIN - 1)])
 def test_coins_near_their_chance_are_decided_by_enclosures(cell: int, within: int) -> None:
     low, x, high = cell / CELL, cell / CELL + within / 2**53, (cell + 1) / CELL
-    chance = np.exp(low - x + np.exp(-high) - np.exp(-x))
+    edge = int(np.exp(low - x + np.exp(-high) - np.exp(-x)) * 2**64)
+    # By 2^−45 and 2^−40: within the margin of doubles, which then ask for more bits, and beyond.
+    for gap, asks in ((2**19, True), (2**24, False)):
+        for word, falls in ((edge - gap, True), (edge + gap, False)):
+            asked: list[int] = []
 
-    def falls(word: int) -> bool:
-        its = gumbel._coins(np.array([cell]), np.array([within]), np.array([word], np.uint64), seeded(1))
-        return bool(its[0])
+            def noticed(size: int, asked: list[int] = asked) -> bytes:
+                asked.append(size)
+                return b"\x5a" * size
 
-    edge = int(min(chance, 1 - 2.0**-40) * 2**64)
-    for gap in (2**14, 2**30):  # within the margin of doubles, and beyond
-        assert falls(max(edge - gap - 2**13, 0)) == gumbel._falls(cell, within, edge - gap - 2**13, seeded(2))
-    assert gumbel._falls(cell, within, max(edge - 2**22, 0), seeded(3))
-    if chance < 1 - 2.0**-20:
-        assert not gumbel._falls(cell, within, edge + 2**22, seeded(3))
-        assert not falls(edge + 2**22)
+            its = np.array([cell]), np.array([within]), np.array([word], np.uint64)
+            assert gumbel._coins(*its, noticed)[0] == falls == gumbel._falls(cell, within, word, seeded(1))
+            assert bool(asked) == asks
 
 
 @given(st.fractions("1/1000000000", 100, max_denominator=10**12), st.integers(1, 100), st.integers(1, 2**16))
