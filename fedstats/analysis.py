@@ -449,9 +449,10 @@ class Analysis:
         """
         self._record(label, "noised", k, rho)
         self._loss.witness()
-        self._passed.add(label)
+        weight = self._loss.weight(sensitivity, rho, k)
         with self.on_shares() as engine:
-            places = choice.largest(engine, values, k, self._loss.weight(sensitivity, rho, k))
+            places = choice.largest(engine, values, k, weight)
+            self._passed.add(label)  # recorded above, with what it costs
             return reveal(engine, {label: places})[label]
 
     @property

@@ -107,7 +107,7 @@ def largest(
     **Leakage.** None before the places are opened; and then see above: ρ-zCDP, whatever any t parties pool.
 
     **Cost.** Two rounds for sums and noise, a comparison and a product for magnitudes (`compare.absolute`),
-    and `sort.top_k`. Everybody sends each peer some ten elements a sum in all.
+    and `sort.top_k`. For ten of 10,000 sums and three parties 68 rounds, and 640 bytes a sum from each.
     """
     most = max(1, (REACH << BITS) // (its_weight * engine.n))
     most = min(most, (1 << 62) // engine.n)

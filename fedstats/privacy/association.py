@@ -146,8 +146,9 @@ def gwas_top(
     removing a person, also for a coalition of t sites that knows its own rows and noise. Choices differ from
     those of exact noise with probability 2^−40 at most; masks on shares have as much (`protocols.choice`).
 
-    **Cost.** 2 to 3 rounds for the variants and 3 for the trait; about 60 on shares, some more for many
-    variants, and about 600 bytes a variant from each of three sites.
+    **Cost.** One or two rounds for the variants and two for the trait, and two more for effects; on shares
+    about 40 rounds for few variants, 70 for 10,000 and 110 for 100,000, and 640 bytes a variant from each of
+    three sites.
 
     Examples
     --------

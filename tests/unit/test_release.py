@@ -127,8 +127,7 @@ def test_choices_are_booked_and_let_pass_what_is_declared_and_reserved() -> None
 
     for places, leakage in fs.simulate(program, [1, 1, 1]):
         assert places == [3, 4]
-        assert [(r.label, r.kind, r.size, r.rho) for r in leakage[1:]][0][:2] == ("total", "noised")
-        assert leakage.rho >= 90
+        assert [(r.label, r.kind) for r in leakage if r.rho] == [("total", "noised")]
 
 
 def test_modes_with_noise_open_no_exact_sum() -> None:
