@@ -21,8 +21,8 @@ from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from protocols.decompose import bits
 from protocols.engine import Engine
-from protocols.floating import floating
-from protocols.long import LongArray, multiply, narrow, share_long
+from protocols.floating import floating, parts
+from protocols.long import LongArray, concatenate, multiply, narrow, share_long, sum_long
 from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
@@ -45,10 +45,13 @@ RESULT: Mapping[str, str] = {
 #: Fractional bits of long numbers, of which measurements in any unit have plenty.
 RESOLUTION = 200
 
+#: What sums of further variables, and their fractional bits, are up to on shares.
+LARGEST_SUM, SUM_DIGITS = 2.0**100, 100
+
 #: A column is constant if its standard deviation is less than this part of its magnitude.
 CONSTANT = 1e-13
 #: Largest mean in units, and fractional bits by which the nearest integer is told.
-_LARGEST_MULTIPLE, _NEAR = 2.0**46, 12
+_LARGEST_MULTIPLE, _NEAR = 2.0**64, 12
 
 
 def open_rows(run: Analysis, complete: int, dropped: int) -> tuple[int, int]:
@@ -83,7 +86,7 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
     -----
     **Leakage.** `AGGREGATE` or `RESULT`.
 
-    **Cost.** Two sums in the aggregate mode, about 55 rounds in the result mode for three parties.
+    **Cost.** Two sums in the aggregate mode, about 54 rounds in the result mode for three parties.
     """
     if run.disclose == "aggregate":
         total, magnitude = run.sum("column sums", location_sums(x))
@@ -92,12 +95,26 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
         spread = np.sqrt(squares / n)
         _refuse_constants(spread <= CONSTANT * magnitude / n, names)
         return Frame(centre, power_of_two_near(spread))
-    frame, constant = secret_frame(run, list(x.T), np.full(x.shape[1], n))
+    return pooled_frame_and_sums(run, x, names, n, {})[0]
+
+
+def pooled_frame_and_sums(
+    run: Analysis, x: Array, names: tuple[str, ...], n: int, sums: Mapping[str, Array]
+) -> tuple[Frame, dict[str, Array]]:
+    """Return `pooled_frame`, and the pooled sums of further arrays, which are results themselves, by label.
+
+    In the result mode they are opened together with the frame, to 30 significant bits.
+    """
+    if run.disclose == "aggregate":
+        return pooled_frame(run, x, names, n), {label: run.sum(label, own) for label, own in sums.items()}
+    frame, constant, opened = secret_frame(run, list(x.T), np.full(x.shape[1], n), sums)
     _refuse_constants(constant, names)
-    return frame
+    return frame, opened
 
 
-def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tuple[Frame, NDArray[np.bool_]]:
+def secret_frame(
+    run: Analysis, values: list[Array], n: NDArray[np.int64], sums: Mapping[str, Array] | None = None
+) -> tuple[Frame, NDArray[np.bool_], dict[str, Array]]:
     """Return a coarse public frame of variables, computed on shares.
 
     Parameters
@@ -108,6 +125,8 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
         This site's values of each variable.
     n
         Numbers of values over all sites, none of them 0.
+    sums
+        This site's summands of pooled sums that are opened on the way, by label.
 
     Returns
     -------
@@ -115,17 +134,24 @@ def secret_frame(run: Analysis, values: list[Array], n: NDArray[np.int64]) -> tu
         Of variables that do not vary the unit is 1.
     constant : ndarray
         Which variables do not vary.
+    opened : dict
+        The pooled sums, by label.
     """
+    sums = sums or {}
     with run.on_shares() as engine:
         total, scatter = secret_location(engine, values, n)
-        variance = floating(scatter)
-    roughly = run.reveal({"column units": variance}, digits=1)["column units"] / n.astype(float) ** 3
+        pooled = [sum_long(engine, own, bound=LARGEST_SUM, fraction=SUM_DIGITS) for own in sums.values()]
+        found = floating(concatenate([scatter, *pooled]))
+    sizes = {"column units": len(values), **{label: own.size for label, own in sums.items()}}
+    opened = run.reveal(parts(found, sizes), digits={**dict.fromkeys(sizes, 30), "column units": 1})
+    roughly = opened.pop("column units") / n.astype(float) ** 3
     constant = roughly == 0
     unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
     with run.on_shares():
-        multiple = _nearest_integers(total * (1 / (n * unit)))
-    centre = run.reveal({"column centres": floating(multiple)})["column centres"] * unit
-    return Frame(centre, unit), constant
+        # A fraction, as it is a measurement: a site's rules may have it rounded.
+        multiple = _nearest_integers(total * (1 / (n * unit))).rescale(1)
+    centre = run.reveal({"column centres": multiple})["column centres"] * unit
+    return Frame(centre, unit), constant, opened
 
 
 def _nearest_integers(x: LongArray) -> SecretArray:

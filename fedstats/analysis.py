@@ -476,7 +476,7 @@ class Analysis:
         results: Mapping[str, SecretArray | SecretFloat],
         *,
         part: int | None = None,
-        digits: int = 30,
+        digits: int | Mapping[str, int] = 30,
     ) -> dict[str, NDArray[Any]]:
         """Open results that were computed on shares, all in one go.
 
@@ -487,8 +487,8 @@ class Analysis:
         part
             Number of the block or iteration, where one quantity is opened in several.
         digits
-            Bits to which the mantissas of `SecretFloat` are rounded; fewer where a site's `max_digits` asks
-            for it.
+            Bits to which the mantissas of `SecretFloat` are rounded, by label if they differ; fewer where a
+            site's `max_digits` asks for it.
 
         Returns
         -------
@@ -496,10 +496,14 @@ class Analysis:
             Numbers by label, bit for bit the same at every site; see `protocols.reveal`.
         """
         suffix = "" if part is None else f"/{part}"
-        digits = min(digits, self._rules.demands.bits)
+        most = self._rules.demands.bits
+        bits = {
+            f"{label}{suffix}": min(digits if isinstance(digits, int) else digits[label], most)
+            for label in results
+        }
         with translated():
             labelled = {f"{label}{suffix}": self._to_round(secret) for label, secret in results.items()}
-            opened = reveal(self.engine, labelled, digits=digits)
+            opened = reveal(self.engine, labelled, digits=bits)
         return {label: opened[f"{label}{suffix}"] for label in results}
 
     def _to_round(self, secret: SecretArray | SecretFloat) -> SecretArray | SecretFloat:

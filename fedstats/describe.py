@@ -114,7 +114,7 @@ def describe(
     what it learns: exactly so in the aggregate mode, which opens the sums of the first four powers.
     Descriptions of groups that differ by few rows allow such differences too.
 
-    **Cost.** For three sites about 190 rounds, and 40 kB for each column and group. In the aggregate mode
+    **Cost.** For three sites about 135 rounds, and 40 kB for each column and group. In the aggregate mode
     eight rounds; each site sends less than 2 kB for each column and group, and half a kB to each other site.
 
     Examples
@@ -173,7 +173,7 @@ def _moments_on_shares(run: Analysis, values: list[Array], n: NDArray[np.int64])
     """Return the moments of variables with n values each over all sites, opening nothing else of note."""
     if not values:
         return moments(np.zeros(0), np.zeros((4, 0)), Frame(np.zeros(0), np.zeros(0)))
-    frame, constant = secret_frame(run, values, n)
+    frame, constant, _ = secret_frame(run, values, n)
     with run.on_shares() as engine:
         powers = sum_long(engine, _powers(values, frame), bound=MOST**3, fraction=100)
         ratios = secret_ratios(n, powers)

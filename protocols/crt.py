@@ -66,6 +66,8 @@ class Ring:
 
     def constant(self, value: int, denominator: int = 1) -> Residues:
         """Return an integer, or a fraction, as a single number of shape ``(primes,)``."""
+        if denominator == 1:
+            return np.array([value % p for p in self.primes], np.uint64)
         return np.array([value * pow(denominator, -1, p) % p for p in self.primes], np.uint64)
 
     def residues(self, integers: NDArray[np.object_]) -> Residues:
@@ -119,18 +121,23 @@ class Ring:
 
     def mul(self, a: Residues, b: Residues) -> Residues:
         """Return a·b; the axes of the values broadcast."""
-        a, b = (np.ascontiguousarray(x) for x in np.broadcast_arrays(a, b))
-        out = np.empty(a.shape, np.uint64)
-        multiply(out.reshape(len(self), -1), a.reshape(len(self), -1), b.reshape(len(self), -1), self._p)
+        a, b = _alike(a, b)
+        out, rows = np.empty(a.shape, np.uint64), len(self.primes)
+        multiply(out.reshape(rows, -1), a.reshape(rows, -1), b.reshape(rows, -1), self._p)
         return out
 
     def scale(self, a: Residues, factor: Residues) -> Residues:
         """Return a times a single number."""
-        return self.mul(a, self._spread(factor, a))
+        out, rows = np.empty(a.shape, np.uint64), len(self.primes)
+        multiply_each(out.reshape(rows, -1), np.ascontiguousarray(a).reshape(rows, -1), factor, self._p)
+        return out
 
     def shift(self, a: Residues, constant: int) -> Residues:
         """Return a plus one integer."""
-        return self.add(a, self._spread(self.constant(constant), a))
+        out, rows = np.empty(a.shape, np.uint64), len(self.primes)
+        addend = self.constant(constant)
+        add_each(out.reshape(rows, -1), np.ascontiguousarray(a).reshape(rows, -1), addend, self._p)
+        return out
 
     def sum(self, a: Residues) -> Residues:
         """Return sums over the last axis."""
@@ -205,10 +212,9 @@ class Ring:
 
     def _sum(self, a: Residues, b: Residues, negate: bool) -> Residues:
         """Return a + b or a − b; the axes of the values broadcast."""
-        a, b = (np.ascontiguousarray(x) for x in np.broadcast_arrays(a, b))
-        out = np.empty(a.shape, np.uint64)
-        flat, left, right = (x.reshape(len(self), -1) for x in (out, a, b))
-        add(flat, left, right, self._p, negate)
+        a, b = _alike(a, b)
+        out, rows = np.empty(a.shape, np.uint64), len(self.primes)
+        add(out.reshape(rows, -1), a.reshape(rows, -1), b.reshape(rows, -1), self._p, negate)
         return out
 
     def _spread(self, numbers: Residues, like: Residues) -> Residues:
@@ -248,6 +254,13 @@ def shift_words(words: Residues, bits: int) -> Residues:
     shifted: Residues = kept >> np.uint64(rest)
     shifted[:, :-1] |= kept[:, 1:] << np.uint64(64 - rest)
     return shifted
+
+
+def _alike(a: Residues, b: Residues) -> tuple[Residues, Residues]:
+    """Return arrays in C order whose axes are broadcast against each other."""
+    if a.shape != b.shape:
+        a, b = np.broadcast_arrays(a, b)
+    return np.ascontiguousarray(a), np.ascontiguousarray(b)
 
 
 @lru_cache(maxsize=1024)
@@ -345,6 +358,23 @@ def multiply(out: Residues, a: Residues, b: Residues, primes: Residues) -> None:
     for i in range(len(primes)):
         for k in range(out.shape[1]):
             out[i, k] = times(a[i, k], b[i, k], primes[i])
+
+
+@kernel
+def multiply_each(out: Residues, a: Residues, factor: Residues, primes: Residues) -> None:
+    """Write all entries times one number."""
+    for i in range(len(primes)):
+        for k in range(out.shape[1]):
+            out[i, k] = times(a[i, k], factor[i], primes[i])
+
+
+@kernel
+def add_each(out: Residues, a: Residues, addend: Residues, primes: Residues) -> None:
+    """Write all entries plus one number."""
+    for i in range(len(primes)):
+        for k in range(out.shape[1]):
+            total = a[i, k] + addend[i]
+            out[i, k] = total - primes[i] * np.uint64(total >= primes[i])
 
 
 @kernel

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.adder import Circuit, add, all_circuit, carry_circuit, run, suffix_all_circuit
 from protocols.bits import Bits, concatenate, pieces, product, reshare
@@ -157,7 +158,11 @@ def leading_digits(x: LongArray, exponent: LongArray | int, noise: int) -> Leadi
 
 
 def rounded_digits(
-    x: LongArray, exponent: LongArray, undefined: LongArray | None, noise: int, digits: int
+    x: LongArray,
+    exponent: LongArray,
+    undefined: LongArray | None,
+    noise: int,
+    digits: int | NDArray[np.int64],
 ) -> SecretArray:
     """Return integers that make up v·2^−DIGITS·2^e, rounded to so many bits, ready to be opened.
 
@@ -170,7 +175,7 @@ def rounded_digits(
     noise
         Numbers |v| < 2^noise / 2 count as zero.
     digits
-        Bits of the rounded number.
+        Bits of the rounded numbers, or of each of them; below, the most.
 
     Returns
     -------
@@ -189,6 +194,7 @@ def rounded_digits(
     of T bits, 20 for mantissas. digits + 11 elements an entry to one peer.
     """
     engine, size = x.engine, x.size
+    each, digits = np.broadcast_to(digits, (size,)), int(np.max(digits))
     doubled = x * 2
     parts = [doubled, exponent] + ([] if undefined is None else [undefined])
     length = max(part.format.bound.bit_length() for part in parts) + 1
@@ -223,10 +229,13 @@ def rounded_digits(
     ours.append(_any(pieces(highest), [places >> bit & 1 == 1 for bit in range(width)]))
     ours += [plane for given in counted for plane in (pieces(given), product(nonzero, given))]
     bits = SecretArray(engine, to_field(engine, np.concatenate(ours), size))
-    # The last of the digits is what rounds.
-    weights = [1 << (digits - 1 - k) for k in range(digits)] + [1, 1 << (digits + 1)]
-    weights += [1 << (digits + 3 + bit) for bit in range(width)]
-    packed = bits[: len(weights)].T @ np.array(weights, object)
+    # After its last digit is the one that rounds a number.
+    place = np.arange(digits + 1)[:, np.newaxis]
+    kept = np.where(place < each, digits - 1 - place, np.where(place == each, digits - each, -1))
+    weights = np.where(kept >= 0, np.int64(1) << np.maximum(kept, 0), 0).astype(object)
+    others = [1 << (digits + 1)] + [1 << (digits + 3 + bit) for bit in range(width)]
+    rest = bits[digits + 1 :][: len(others)].T @ np.array(others, object)
+    packed = (bits[: digits + 1] * weights).sum(axis=0) + rest
     shift = (exponents - DIGITS) * (1 << (digits + 3))
     if counted:
         given, both = bits[-2], bits[-1]

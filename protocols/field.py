@@ -307,6 +307,9 @@ def _as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _contiguous(a: Elements) -> Elements:
     """Return elements in C order and writable, the one type that kernels are compiled for."""
+    flags = a.flags
+    if flags.c_contiguous and flags.writeable and a.dtype == np.uint64:
+        return a
     return np.require(a, np.uint64, ("C", "W"))
 
 

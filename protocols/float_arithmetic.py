@@ -266,6 +266,31 @@ def to_fixed_point(x: SecretFloat, *, bound: float, fraction: int, least: float 
     return read(product, LongFormat(fraction, reading.bound + x.engine.prss.count // 2 + 2))
 
 
+def inverse_root_power(x: SecretFloat, *, least: float, fraction: int) -> LongArray:
+    """Return powers of two S with S²·x between ⅛ and 1, exact long numbers.
+
+    Parameters
+    ----------
+    x
+        Positive numbers, none of them beyond 4^fraction, as `floating` makes them.
+    least
+        Public: what no x is below.
+    fraction
+        Fractional bits.
+
+    Notes
+    -----
+    **Leakage.** Nothing, within the stated range. **Cost.** Two rounds for three parties.
+    """
+    exponent = x.exponent + given(x.odd)
+    reach = x.reach // 2 + 1
+    half = LongArray(
+        x.engine, SHORT.scale(exponent.shares, SHORT.constant(1, 2)), LongFormat(0, reach), SHORT
+    )
+    power = power_of_two(fraction - half, LONG)
+    return read(power, LongFormat.of(2 / math.sqrt(least), fraction))
+
+
 # --- Powers of two -----------------------------------------------------------------------------------
 
 

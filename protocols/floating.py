@@ -28,7 +28,7 @@ is divided, since it is normalised, and do in `LongArray` what is made of sums a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NoReturn, SupportsIndex
 
@@ -370,16 +370,22 @@ def fixed(x: SecretFloat, *, bound: float, fraction: int, least: float | None = 
     return arithmetic.to_fixed_point(x, bound=bound, fraction=fraction, least=least)
 
 
-def rounded(arrays: Sequence[SecretFloat], digits: int) -> SecretArray:
-    """Return secret integers that make up arrays in a row, rounded to so many bits, for `reveal` to open.
+def inverse_root_power(x: SecretFloat, *, least: float, fraction: int) -> LongArray:
+    """Return powers of two near 1/√x of positive numbers; see `float_arithmetic.inverse_root_power`."""
+    return arithmetic.inverse_root_power(x, least=least, fraction=fraction)
+
+
+def rounded(arrays: Sequence[SecretFloat], digits: Sequence[int]) -> SecretArray:
+    """Return secret integers that make up arrays in a row, each rounded to its bits, for `reveal` to open.
 
     **Leakage** and **Cost**: see `digits.rounded_digits`; what is opened depends on the numbers, and not on
     how they were computed.
     """
-    if not 0 < digits <= 52:
+    if not all(0 < one <= 52 for one in digits):
         raise ValueError("floats are opened with between 1 and 52 bits")
     x = concatenate([array.ravel() for array in arrays])
-    return rounded_digits(x.mantissa, x.exponent, x.undefined, noise_bits(x.engine), digits)
+    each = np.repeat(digits, [array.size for array in arrays])
+    return rounded_digits(x.mantissa, x.exponent, x.undefined, noise_bits(x.engine), each)
 
 
 def _assembled(found: Leading, lower: int, reach: int, undefined: LongArray | None) -> SecretFloat:
@@ -482,6 +488,12 @@ def stack(arrays: Sequence[SecretFloat], axis: int = 0) -> SecretFloat:
     """Join arrays along a new axis."""
     joined = {name: long.stack(parts, axis) for name, parts in _common(arrays).items()}
     return SecretFloat(**joined, **_ranges(arrays))  # type: ignore[arg-type]
+
+
+def parts(x: SecretFloat, sizes: Mapping[str, int]) -> dict[str, SecretFloat]:
+    """Cut a vector into pieces with labels, one after the other."""
+    ends = np.cumsum(list(sizes.values())).tolist()
+    return {label: x[end - size : end] for (label, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 def _common(arrays: Sequence[SecretFloat]) -> dict[str, list[LongArray]]:

@@ -41,10 +41,8 @@ from protocols.crt import Residues, Ring, bit_prefixes, from_words, to_words
 from protocols.dealing import deal
 from protocols.engine import Engine
 from protocols.transform import PRIME, convolve, of_spectrum, spectrum
-from protocols.wide import Modulo, Pending, Round, at_point, multiplied, products, uniform
+from protocols.wide import SMALL, Modulo, Pending, Round, at_point, multiplied, products, uniform
 
-#: One prime: everything is found modulo it, wrongly with a probability of about 2^−60 a position.
-SMALL = Ring((PRIME,))
 #: Lowest position. Integers are scaled so that their highest bit is above it.
 LOWEST = 60
 

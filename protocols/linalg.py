@@ -33,12 +33,11 @@ from protocols.crt import Residues, Ring, ring
 from protocols.engine import Engine
 from protocols.errors import PrecisionError, SingularError
 from protocols.fixed import Format
-from protocols.leading import SMALL, Leader
+from protocols.leading import Leader
 from protocols.oblivious.numbers import Primes, Shape
-from protocols.prg import Stream
 from protocols.quotients import DIGITS, LONGER, PRECISION, quotients, times
 from protocols.secret import SecretArray
-from protocols.wide import Masked, Round, bounded, lift, multiplied, products, uniform, weight
+from protocols.wide import Round, are_within, bounded, lift, multiplied, products, uniform, weight
 
 #: Coefficients are taken for exact to so many fractional bits, or to their last place if that is finer.
 EXACT = 30
@@ -106,7 +105,11 @@ def _solve(A: SecretArray, b: SecretArray | None, bound: float, fraction: int, d
     step = Round(engine, "solution")
     masked = step.mask(on, found, plan.quotient, above=plan.above)
     step.run()
-    _require_bounded(engine, masked.value, plan.above)
+    if not are_within(engine, masked.value, plan.above):
+        raise SingularError(
+            "a secret matrix is singular, or so nearly that its solution exceeds the stated bound: leave out "
+            "columns that depend on others, or raise the bound"
+        )
     return masked.value.fixed_point(engine, plan.drop, plan.reading)
 
 
@@ -331,31 +334,6 @@ def _inverted(on: Ring, masked: Residues) -> tuple[Residues, Residues]:
         return on.invert(masked)
     except ZeroDivisionError:
         raise SingularError("a secret matrix is singular") from None
-
-
-def _require_bounded(engine: Engine, solution: Masked, above: int) -> None:
-    """Open whether all ⌊x / 2^above + ½⌋ are 0, which are shared with an error of 0, …, C.
-
-    ∏ (v − e) over these e is 0 for all of them; a sum with public weights, unknown before everything was
-    opened, and a secret factor, is 0 or uniform. ⌈log2(C + 1)⌉ + 1 rounds.
-    """
-    beyond = solution.shifted(engine, SMALL, above).reshape(1, -1)
-    factors = [SMALL.shift(beyond, -error) for error in range(engine.prss.count + 1)]
-    (vanishing,) = products(engine, "bound", SMALL, factors)
-    label = engine.step("bound weights")
-    words = np.empty((*beyond.shape, 2), np.uint64)
-    Stream(engine.party.transcript, engine.party.mesh.session.id, label).fill(words)
-    total = SMALL.mul(vanishing, SMALL.from_random(words))
-    combined = np.array([[int(x) for x in total[0]]], object).sum(axis=1) % SMALL.modulus
-    step = Round(engine, "bound")
-    pair = combined.astype(np.uint64)[:, np.newaxis], uniform(engine, SMALL, (1,))
-    masked = step.open(SMALL, multiplied(engine, "bound", SMALL, [pair])[0])
-    step.run()
-    if masked.value.any():
-        raise SingularError(
-            "a secret matrix is singular, or so nearly that its solution exceeds the stated bound: leave out "
-            "columns that depend on others, or raise the bound"
-        )
 
 
 def _require_system(A: SecretArray, b: SecretArray) -> None:

@@ -207,7 +207,9 @@ class LongArray:
         **Accuracy.** Rounding is unbiased, with an error below (C(n, t) + 1)/2 units in the last place.
         **Leakage.** Nothing; see `wide.open_masked`. **Cost.** One round to round.
         """
-        if fraction >= self.format.fraction:
+        if fraction == self.format.fraction:
+            return self
+        if fraction > self.format.fraction:
             return self._with(
                 self._scaled(1 << (fraction - self.format.fraction)), self.format.finer(fraction)
             )
@@ -398,9 +400,15 @@ def encode(array: NDArray[Any], bound: float, fraction: int) -> NDArray[np.objec
 
 def _nearest(value: float | Fraction, fraction: int) -> int:
     """Return round(value·2^fraction) of a float, a fraction or an integer."""
-    if isinstance(value, float | Fraction):
+    if isinstance(value, Fraction):
+        return round(value * (1 << fraction))
+    if isinstance(value, float):
         numerator, denominator = value.as_integer_ratio()
-        return round(Fraction(numerator << fraction, denominator))
+        drop = denominator.bit_length() - 1 - fraction  # the denominator is a power of two
+        if drop <= 0:
+            return numerator << -drop
+        quotient, twice_rest = numerator >> drop, (numerator & ((1 << drop) - 1)) << 1
+        return quotient + (twice_rest > 1 << drop or (twice_rest == 1 << drop and quotient & 1))
     return index(value) << fraction
 
 
@@ -414,10 +422,10 @@ def public(engine: Engine, values: ArrayLike, on: Ring = LONG) -> LongArray:
             "secrets of different kinds do not mix: bring one to the other (`narrow`, `lengthen`)"
         )
     array = np.asarray(values)
-    fractions = [Fraction(value) for value in array.ravel().tolist()]
-    fraction = max((one.denominator.bit_length() - 1 for one in fractions), default=0)
-    integers = np.empty(len(fractions), object)
-    integers[:] = [int(one * (1 << fraction)) for one in fractions]
+    ratios = [value.as_integer_ratio() for value in array.ravel().tolist()]
+    fraction = max((denominator.bit_length() - 1 for _, denominator in ratios), default=0)
+    integers = np.empty(len(ratios), object)
+    integers[:] = [(numerator << fraction) // denominator for numerator, denominator in ratios]
     largest = max((abs(integer) for integer in integers), default=0)
     format_ = LongFormat(fraction, largest)
     require_room(engine, on, format_)
@@ -496,8 +504,8 @@ def _products(
     return [found[number] for number in range(len(pairs))]
 
 
-def matmul(x: LongArray, y: LongArray) -> LongArray:
-    """Return x @ y, by the rules of `numpy.matmul`, exact.
+def matmul(x: LongArray, y: LongArray, fraction: int | None = None) -> LongArray:
+    """Return x @ y, by the rules of `numpy.matmul`: exact, or rounded to so many fractional bits.
 
     **Leakage.** Nothing; see `wide.Round`. **Cost.** One round; a number an entry of the result to each peer,
     whatever the length of the inner products.
@@ -505,9 +513,9 @@ def matmul(x: LongArray, y: LongArray) -> LongArray:
     _same_engine(x, y)
     product = _matrix_product(x, y, partial(multiplied_matrices, x.engine, "matmul", x.on))
     step = Round(x.engine, "matmul")
-    reshared = step.reshare(product.on, product.shares)
+    settle = _pending(step, x.engine, [product], fraction)
     step.run()
-    return product._with(reshared.value)
+    return settle()
 
 
 def _matrix_product(
@@ -685,6 +693,8 @@ def spread(shares: Residues, shape: tuple[int, ...]) -> Residues:
 
 
 def _spread(x: LongArray, y: LongArray) -> tuple[Residues, Residues]:
+    if x.shape == y.shape:
+        return x.shares, y.shares
     shape = np.broadcast_shapes(x.shape, y.shape)
     return spread(x.shares, shape), spread(y.shares, shape)
 

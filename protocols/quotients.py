@@ -16,8 +16,8 @@ import numpy as np
 from protocols.crt import Residues, Ring, ring
 from protocols.engine import Engine
 from protocols.errors import SingularError
-from protocols.leading import SMALL, Leader
-from protocols.wide import Masked, Round, multiplied
+from protocols.leading import Leader
+from protocols.wide import SMALL, Masked, Round, multiplied
 
 #: Fractional bits of the reciprocal and of what leads to it.
 PRECISION = 64

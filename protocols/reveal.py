@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def reveal(
-    engine: Engine, results: Mapping[str, SecretArray | SecretFloat], *, digits: int = 30
+    engine: Engine, results: Mapping[str, SecretArray | SecretFloat], *, digits: int | Mapping[str, int] = 30
 ) -> dict[str, NDArray[Any]]:
     """Open results, all in one go: the only way out of a computation.
 
@@ -31,7 +31,8 @@ def reveal(
     results
         Arrays by the label under which each is known to policy and audit, used once.
     digits
-        Bits to which mantissas of secret floats are rounded before they are opened, 52 at most.
+        Bits to which mantissas of secret floats are rounded before they are opened, 52 at most; by label if
+        they differ.
 
     Returns
     -------
@@ -64,8 +65,9 @@ def reveal(
         engine.admit(label, secret.shape)
     floats = {label: x for label, x in results.items() if isinstance(x, SecretFloat)}
     arrays = {label: x for label, x in results.items() if not isinstance(x, SecretFloat)}
+    bits = [digits if isinstance(digits, int) else digits[label] for label in floats]
     if floats:
-        arrays[""] = rounded(list(floats.values()), digits)
+        arrays[""] = rounded(list(floats.values()), bits)
     sizes = [array.size for array in arrays.values()]
     opened = open_shares(engine, "reveal", np.concatenate([array.flat() for array in arrays.values()]))
     engine.confirm()
@@ -76,7 +78,7 @@ def reveal(
     }
     if floats:
         ends = np.cumsum([x.size for x in floats.values()])
-        values = np.split(compose(found[""], digits), ends[:-1])
+        values = np.split(compose(found[""], max(bits)), ends[:-1])
         found |= {
             label: part.reshape(x.shape) for (label, x), part in zip(floats.items(), values, strict=True)
         }

@@ -39,9 +39,13 @@ from protocols.opening import open_shares
 from protocols.prg import Stream
 from protocols.prss import Holding, Subset
 from protocols.secret import SecretArray
+from protocols.transform import PRIME
 from transport.base import Buffer
 
 Value = TypeVar("Value")
+
+#: One prime: what is decided modulo it is decided wrongly with a probability of about 2^−60.
+SMALL = Ring((PRIME,))
 
 
 class Pending(Generic[Value]):
@@ -583,6 +587,31 @@ def products(engine: Engine, operation: str, on: Ring, *lists: list[Residues]) -
             np.concatenate([one.value, rest], axis=1) for one, (_, rest) in zip(joined, pending, strict=True)
         ]
     return [stack[:, 0] for stack in stacks]
+
+
+def are_within(engine: Engine, numbers: Masked, above: int) -> bool:
+    """Open whether all numbers |v| < 2^(above − 1), opened as `Round.mask` does with `above`.
+
+    Then it is true. It is false if any is larger than (4C + 2) times that, C = C(n, t).
+
+    Notes
+    -----
+    The ⌊v / 2^above + ½⌋ are shared with an error of 0, …, C. ∏ (v − e) over these e is 0 for all of them; a
+    sum with public weights, unknown before everything was opened, and a secret factor, is 0 or uniform.
+
+    **Leakage.** Nothing else. **Cost.** ⌈log2(C + 1)⌉ + 1 rounds.
+    """
+    beyond = numbers.shifted(engine, SMALL, above).reshape(1, -1)
+    factors = [SMALL.shift(beyond, -error) for error in range(engine.prss.count + 1)]
+    (vanishing,) = products(engine, "bound", SMALL, factors)
+    stream = Stream(engine.party.transcript, engine.party.mesh.session.id, engine.step("bound weights"))
+    total = SMALL.mul(vanishing, SMALL.from_random(_words(stream, (*beyond.shape, 2))))
+    combined = SMALL.sum(total[:, np.newaxis])
+    step = Round(engine, "bound")
+    pair = combined, uniform(engine, SMALL, (1,))
+    opened = step.open(SMALL, multiplied(engine, "bound", SMALL, [pair])[0])
+    step.run()
+    return not opened.value.any()
 
 
 # --- Coefficients ------------------------------------------------------------------------------------

@@ -51,11 +51,13 @@ class _Hub:
     """What the peers of one in-process mesh have in common: their queues, under one lock."""
 
     def __init__(self, roster: tuple[str, ...], model: LinkModel) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
         self.model = model
         self.queues: dict[tuple[str, str], deque[_Message]] = {
             (sender, receiver): deque() for sender in roster for receiver in roster if sender != receiver
         }
+        #: One for each queue, so that a message wakes only whom it concerns.
+        self.changed = {direction: threading.Condition(self.lock) for direction in self.queues}
         self.waiting_bytes = dict.fromkeys(self.queues, 0)
         self.uplink_free = dict.fromkeys(roster, 0.0)
         self.closed: set[str] = set()
@@ -84,8 +86,9 @@ class MemoryChannel(Channel):
             raise ValueError(f"step names are at most {MAX_STEP} bytes long")
         hub, direction = self._hub, (self._me, self.peer)
         size = memoryview(payload).nbytes
-        with hub.changed:
+        with hub.lock:
             self._wait(
+                direction,
                 lambda: hub.waiting_bytes[direction] <= WINDOW or self.peer in hub.closed,
                 f"to take what was sent to it before step {step!r}",
             )
@@ -93,32 +96,33 @@ class MemoryChannel(Channel):
                 raise PeerClosed(self.peer, step)
             hub.queues[direction].append(_Message(step, payload, hub.arrival(self._me, size)))
             hub.waiting_bytes[direction] += size
-            hub.changed.notify_all()
+            hub.changed[direction].notify_all()
 
     def recv(self, step: str) -> Buffer:
         """Wait for the message of `step`; see `Channel.recv`."""
         hub, direction = self._hub, (self.peer, self._me)
         queue = hub.queues[direction]
-        with hub.changed:
-            self._wait(lambda: queue or self.peer in hub.closed, f"for step {step!r}")
+        with hub.lock:
+            self._wait(direction, lambda: queue or self.peer in hub.closed, f"for step {step!r}")
             if not queue:
                 raise PeerClosed(self.peer, step)
             message = queue.popleft()
             hub.waiting_bytes[direction] -= memoryview(message.payload).nbytes
-            hub.changed.notify_all()
+            hub.changed[direction].notify_all()
         if message.step != step:
             raise StepMismatch(self.peer, message.step, step)
-        time.sleep(max(0.0, message.arrives - time.monotonic()))
+        if (early := message.arrives - time.monotonic()) > 0:
+            time.sleep(early)
         return message.payload
 
-    def _wait(self, ready: Callable[[], object], what: str) -> None:
+    def _wait(self, direction: tuple[str, str], ready: Callable[[], object], what: str) -> None:
         """Wait under the hub's lock until `ready()`, or raise what ended the wait."""
         hub = self._hub
 
         def over() -> bool:
             return bool(hub.aborted or self._me in hub.closed or ready())
 
-        in_time = hub.changed.wait_for(over, self._timeout)
+        in_time = hub.changed[direction].wait_for(over, self._timeout)
         if hub.aborted and hub.aborted[0] != self._me:
             raise lastwords.aborted(self._me, *hub.aborted)
         if hub.aborted or self._me in hub.closed:
@@ -141,16 +145,17 @@ class MemoryMesh(Mesh):
 
     def abort(self, code: AbortCode, origin: str | None = None) -> None:
         """Fail the session for all; see `Mesh.abort`."""
-        with self._hub.changed:
+        with self._hub.lock:
             if self._hub.aborted is None and self.me not in self._hub.closed:
                 self._hub.aborted = (self.me, origin or self.me, code)
         self.close()
 
     def close(self) -> None:
         """End this peer's side; what it sent can still be received."""
-        with self._hub.changed:
+        with self._hub.lock:
             self._hub.closed.add(self.me)
-            self._hub.changed.notify_all()
+            for changed in self._hub.changed.values():
+                changed.notify_all()
 
 
 def memory_meshes(

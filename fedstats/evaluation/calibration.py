@@ -31,7 +31,7 @@ from fedstats.evaluation import _scores
 from fedstats.evaluation._scores import Score, Scored
 from fedstats.expressions import Array
 from fedstats.quantiles import OnlyResult, find_quantiles
-from fedstats.regression._equations import covariance, scalars, solve
+from fedstats.regression._equations import Recent, covariance, scalars, solve
 from fedstats.results import Result
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ _QUANTILES = {"quantiles": "the quantiles of the scores between which rows are g
 _OTHERS = {
     "groups": "numbers of rows and of cases in each group; of fewer rows than min_cell, that they are",
     "expected": "the sum of the scores in each group",
-    "steps": "calibration slope and intercepts at each step of their computation",
+    "steps": "calibration slope and intercepts at each step of their computation, and whether the "
+    "information is near to that at the one before",
     "covariance": "their variances",
 }
 DECLARATION = Declaration(
@@ -203,17 +204,17 @@ def _line(run: Analysis, rows: Scored, rate: float) -> _Line:
     linear, y = logit(rows.score), rows.outcome
     X = np.column_stack([np.ones(len(y)), linear])
     b = np.array([logit(rate), 0.0, 0.0])
-    step = np.full(3, np.inf)
+    step, recent = np.full(3, np.inf), Recent()
     for part in range(_STEPS):
         mu, offset_mu = expit(X @ b[:2]), expit(linear + b[2])
         A = np.zeros((3, 3))
         A[:2, :2] = (X.T * (mu * (1 - mu))) @ X
         A[2, 2] = (offset_mu * (1 - offset_mu)).sum()
         if np.abs(step).max() < _TOLERANCE:
-            found = covariance(run, "covariance", A, _NAMES)
+            found = covariance(run, "covariance", A, _NAMES, recent=recent)
             return _Line(b.tolist(), np.sqrt(found.variances).tolist())
         score = np.append(X.T @ (y - mu), (y - offset_mu).sum())
-        step = solve(run, "steps", A, score, _NAMES, part=part)
+        step = solve(run, "steps", A, score, _NAMES, part=part, recent=recent)
         b = b + step
         if not np.abs(b).max() < 100:
             break

@@ -102,7 +102,7 @@ def anova(
     site which levels it has. A coalition of t sites learns no more in the result mode, and can leave its own
     rows out of these. With ``disclose="aggregate"`` every site learns all cross-products, as by `ols`.
 
-    **Cost.** For three sites and four terms about 520 rounds and 1.2 MB; 10 rounds in the aggregate mode.
+    **Cost.** For three sites and four terms about 320 rounds and 0.7 MB; 10 rounds in the aggregate mode.
 
     Examples
     --------

@@ -43,6 +43,8 @@ LEAST_MINOR = 2.0**-44
 LARGEST_OF_LOGS, LOG_DIGITS = 2.0**26, 46
 #: Least pivot of the correlations of terms: what `_equations.inverted` lets pass is above.
 LEAST_PIVOT = 2.0**-21
+#: Largest reciprocal of the root of a diagonal entry, as a power of two, and its fractional bits.
+SCALE, SCALE_DIGITS = 51, 120
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,8 +53,8 @@ class SharedEvaluation:
 
     Attributes
     ----------
-    A, scale
-        X'V⁻¹X, and the inverse roots of its diagonal.
+    A
+        X'V⁻¹X.
     rho
         rss/n, shape ``(1,)``.
     logdet
@@ -66,7 +68,6 @@ class SharedEvaluation:
     """
 
     A: LongArray
-    scale: LongArray
     rho: LongArray
     logdet: LongArray
     gradient: LongArray
@@ -123,7 +124,6 @@ class SharedLikelihood:
             parts = straight - bent + outer + information + bends
             return SharedEvaluation(
                 A=P[0, :p, :p],
-                scale=inverse.scale,
                 rho=rho,
                 logdet=logdet[:1],
                 gradient=gradient,
@@ -136,11 +136,9 @@ class SharedLikelihood:
         """Open Newton's step, damped as far as it must be, or that of scoring; not which. About 90 rounds."""
         root = float(np.sqrt(self.rows.n))
         with self.run.on_shares():
-            digits = _equations.SCALE_DIGITS
-            size = floating(found.size.assume(LARGEST) + 2.0**-_equations.RESOLUTION)
-            scale = fixed(1 / size.sqrt(), bound=2.0**_equations.SCALE, fraction=digits, least=2.0**-digits)
+            scale = _inverse_root(found.size.assume(LARGEST))
             both = stack([found.second, found.scoring]).assume(LARGEST)
-            second, scoring = _equations.scaled_by(scale, both).assume(1.0).rescale(SYSTEM)
+            second, scoring = _scaled_by(scale, both).assume(1.0).rescale(SYSTEM)
             parts = dampings[:, np.newaxis, np.newaxis]
             damped = (second + scoring * parts).rescale(SYSTEM).assume(2.0)
             # Of those that are positive definite, and more damping leaves them so, the first one.
@@ -184,7 +182,7 @@ class SharedLikelihood:
             e = _minus_one(inverse, P[0])
             rss = matmul(_short(matmul(P[0], e)), e).reshape(1)
             if self.rows.reml:
-                for part in _logs(_of_terms(A, inverse.scale, n)):
+                for part in _logs(_of_terms(A, n)):
                     logdet = logdet + part.sum()
             matrix = inverse.sandwich(L=to_terms)
             own = np.arange(len(to_terms))
@@ -204,7 +202,7 @@ class SharedLikelihood:
         return Fitted(results["fixed effects"], results["variances"], None, scale, logdets)
 
     def _of_terms(self, found: SharedEvaluation) -> list[LongArray]:
-        return _of_terms(found.A, found.scale, self.rows.n) if self.rows.reml else []
+        return _of_terms(found.A, self.rows.n) if self.rows.reml else []
 
     def _shared(self, summands: Array) -> tuple[LongArray, LongArray]:
         """Return sums over all sites: P, shape ``(entries, p + 1, p + 1)``, and log det V."""
@@ -254,10 +252,22 @@ def _are_definite(matrices: LongArray) -> SecretArray:
     return bits[0]
 
 
-def _of_terms(A: LongArray, scale: LongArray, n: int) -> list[LongArray]:
+def _inverse_root(x: LongArray) -> LongArray:
+    """Return 1/√x of numbers that are not negative."""
+    size = floating(x + 2.0**-_equations.RESOLUTION)  # none is 0
+    return fixed(1 / size.sqrt(), bound=2.0**SCALE, fraction=SCALE_DIGITS, least=2.0**-SCALE_DIGITS)
+
+
+def _scaled_by(scale: LongArray, A: LongArray) -> LongArray:
+    """Return S·A·S. Two rounds."""
+    return multiply(multiply(scale.reshape(-1, 1), scale), A)
+
+
+def _of_terms(A: LongArray, n: int) -> list[LongArray]:
     """Return numbers whose logarithms add up to that of det(A/n): its diagonal, and twice pivots' roots."""
     p = len(A)
-    R = narrow(_equations.scaled_by(scale, A), bound=1.01, fraction=_equations.CORRELATION)
+    scale = _inverse_root(A[np.arange(p), np.arange(p)])
+    R = narrow(_scaled_by(scale, A), bound=1.01, fraction=_equations.CORRELATION)
     roots = lengthen(cholesky(R, least=LEAST_PIVOT, fraction=40)[np.arange(p), np.arange(p)])
     return [A[np.arange(p), np.arange(p)] * (1 / n), roots, roots]
 

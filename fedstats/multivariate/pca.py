@@ -31,12 +31,11 @@ from fedstats.multivariate._columns import (
     shared_covariance,
 )
 from fedstats.regression._cholesky import symmetric
-from fedstats.regression._equations import SCALE, SCALE_DIGITS, scaled_by
 from fedstats.results import Result
 from protocols.divide import divide, sqrt
 from protocols.fixed import Format
 from protocols.floating import fixed, floating
-from protocols.long import LongArray, narrow
+from protocols.long import LongArray, multiply, narrow
 from protocols.secret import SecretArray, concatenate, inner, matmul, stack
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ DECLARATION = Declaration(
 SQUARINGS = 16
 #: Fractional bits on shares.
 FRACTION = 36
+#: Largest reciprocal of a standard deviation, as a power of two, and its fractional bits.
+_SCALE, _SCALE_DIGITS = 51, 120
 #: Room for the last places of numbers that are 1 at most.
 LARGEST = 1.001
 
@@ -200,7 +201,8 @@ def _correlations(covariance: LongArray) -> LongArray:
     """Return D^(−½) C D^(−½), with the diagonal D of C."""
     diagonal = np.arange(len(covariance))
     root = floating(covariance[diagonal, diagonal]).sqrt()
-    return scaled_by(fixed(1 / root, bound=2.0**SCALE, fraction=SCALE_DIGITS), covariance)
+    scale = fixed(1 / root, bound=2.0**_SCALE, fraction=_SCALE_DIGITS)
+    return multiply(multiply(scale.reshape(-1, 1), scale), covariance)
 
 
 def _component(C: SecretArray) -> tuple[SecretArray, SecretArray, SecretArray]:

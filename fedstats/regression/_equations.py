@@ -3,15 +3,17 @@
 The sites hold summands of a positive definite matrix A and of a right side b. With ``disclose="aggregate"``
 the sums are opened, and each site solves for itself.
 
-With ``disclose="result"`` they stay shared. With D the diagonal of A, D^(−½) A D^(−½) is a correlation
-matrix, whatever the units and the number of rows; its inverse is computed on shares (`linalg.inverse`), and
-what follows from that is exact in long numbers (`protocols.long`) until the result is rounded and opened.
+With ``disclose="result"`` they stay shared. With S powers of two near the reciprocals of the roots of A's
+diagonal, S·A·S is about a correlation matrix, whatever the units and the number of rows; its inverse is
+computed on shares (`linalg.inverse`), and what follows from that is exact in long numbers (`protocols.long`)
+until the result is rounded and opened. Where several systems follow each other, as in Newton's method, the
+last inverse is refined to that of a similar matrix (`protocols.refine`), which takes a fourth of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -22,8 +24,9 @@ from fedstats.expressions import Array
 from fedstats.regression._cholesky import cholesky, symmetric
 from protocols import linalg
 from protocols.errors import SingularError
-from protocols.floating import fixed, floating
+from protocols.floating import floating, inverse_root_power, parts
 from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, sum_long
+from protocols.refine import refined_inverse
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -33,10 +36,11 @@ if TYPE_CHECKING:
 #: What can be shared of a matrix: the largest magnitude of entries, and fractional bits.
 LARGEST = 2.0**100
 RESOLUTION = 100
-#: Largest reciprocal of the root of a diagonal entry, and its fractional bits.
-SCALE, SCALE_DIGITS = 51, 120
-#: A term is aliased if the inverse of the correlation matrix has larger entries, variance inflation factors.
-INFLATION = 2.0**20
+#: Fractional bits of the powers of two near the reciprocals of the roots of diagonal entries.
+SCALE_DIGITS = 80
+#: A term is aliased if the inverse of the correlation matrix has larger entries, variance inflation factors;
+#: or, as far as the powers of two are from the roots, ones up to 8 times smaller.
+INFLATION = 2.0**23
 #: Fractional bits of the correlation matrix, of its inverse, and of coefficients.
 CORRELATION, INVERSE, COEFFICIENTS = 48, 40, 50
 #: Fractional bits of products in between.
@@ -48,8 +52,28 @@ LARGEST_SOLUTION = 2.0**30
 # --- In either mode ----------------------------------------------------------------------------------
 
 
+@dataclass(eq=False, repr=False)
+class Recent:
+    """The secret inverse of the last of several systems, where there was one; None in the aggregate mode."""
+
+    inverse: Inverse | None = None
+
+    def inverted(self, A: LongArray, names: tuple[str, ...]) -> Inverse:
+        """Return the inverse of a secret matrix, and keep it: the last one refined, or as `inverted` does."""
+        refined = None if self.inverse is None else self.inverse.refined(A)
+        self.inverse = inverted(A, names) if refined is None else refined
+        return self.inverse
+
+
 def solve(
-    run: Analysis, label: str, A: Array, b: Array, names: tuple[str, ...], *, part: int | None = None
+    run: Analysis,
+    label: str,
+    A: Array,
+    b: Array,
+    names: tuple[str, ...],
+    *,
+    part: int | None = None,
+    recent: Recent | None = None,
 ) -> Array:
     """Return the solution x of (ΣA) x = Σb, the sums over all sites; the same at every site.
 
@@ -67,6 +91,9 @@ def solve(
         Of the p unknowns, for errors.
     part
         Number of the iteration.
+    recent
+        What is kept of the systems before, of the same unknowns. In the result mode all learn whether A is
+        near to the last one.
 
     Returns
     -------
@@ -81,7 +108,8 @@ def solve(
 
     Notes
     -----
-    **Cost.** One sum in the aggregate mode; about 110 rounds in the result mode for three parties.
+    **Cost.** One sum in the aggregate mode; in the result mode for three parties some 50 rounds, or 19 if A
+    is near to the last matrix.
     """
     p = len(names)
     upper = np.triu_indices(p)
@@ -91,7 +119,7 @@ def solve(
         return np.asarray(cho_solve((factor, False), opened[len(upper[0]) :].reshape(b.shape)))
     with run.on_shares() as engine:
         left, right = shared(engine, A[upper], b.reshape(p, -1))
-        secret = coefficients(inverted(full(left, p), names).times(right))
+        secret = coefficients((recent or Recent()).inverted(full(left, p), names).times(right))
     return np.asarray(run.reveal({label: secret}, part=part)[label].reshape(b.shape))
 
 
@@ -120,11 +148,19 @@ class Covariance:
         All of it, shape ``(q, q)``; None where it was not opened.
     wald
         Wald's statistic that the tested estimates are 0; None if none are tested.
+    sums
+        The pooled sums that were asked for, by label.
     """
 
     variances: Array
     matrix: Array | None
     wald: float | None
+    sums: dict[str, Array]
+
+    def times(self, factor: float) -> Covariance:
+        """Return a multiple of the covariance."""
+        matrix = None if self.matrix is None else self.matrix * factor
+        return replace(self, variances=self.variances * factor, matrix=matrix, wald=None)
 
 
 def covariance(
@@ -136,6 +172,8 @@ def covariance(
     meat: Array | Clustered | None = None,
     combinations: Array | None = None,
     tested: Mapping[int, float] | None = None,
+    recent: Recent | None = None,
+    sums: Mapping[str, Array] | None = None,
 ) -> Covariance:
     """Return a covariance of pooled estimates: L (ΣA)⁻¹ (Σmeat) (ΣA)⁻¹ L', or L (ΣA)⁻¹ L' without a meat.
 
@@ -152,6 +190,11 @@ def covariance(
         one by one, by default.
     tested
         Positions among these combinations, with the estimates, of which Wald's statistic is wanted.
+    recent
+        As for `solve`.
+    sums
+        This site's summands of pooled sums that are results too, by label: in the result mode they are opened
+        together with the variances, as by `scalars`.
 
     Raises
     ------
@@ -160,8 +203,8 @@ def covariance(
 
     Notes
     -----
-    **Cost.** One sum in the aggregate mode; about 120 rounds in the result mode for three parties, and 80
-    more for Wald's statistic.
+    **Cost.** One sum in the aggregate mode; in the result mode about 35 rounds more than `solve`, and 45 more
+    than that for Wald's statistic.
     """
     p = len(names)
     L = np.eye(p) if combinations is None else combinations
@@ -175,16 +218,23 @@ def covariance(
         matrix = rows @ (L.T if meat is None else symmetric(pooled[1], p) @ rows.T)
         matrix = (matrix + matrix.T) / 2
         statistic = wald(matrix[np.ix_(which, which)], estimates) if which else None
-        return Covariance(np.diag(matrix).copy(), matrix, statistic)
+        pooled_sums = {name: run.sum(name, own) for name, own in (sums or {}).items()}
+        return Covariance(np.diag(matrix).copy(), matrix, statistic, pooled_sums)
+    further = dict(sums or {})
     with run.on_shares() as engine:
-        left, *inner = shared(engine, A[upper], *([] if meat is None else [summand_of(meat)]))
-        secret = inverted(full(left, p), names).sandwich(*(inner_of(meat, part) for part in inner), L=L)
+        summands = [A[upper], *further.values(), *([] if meat is None else [summand_of(meat)])]
+        left, *others = shared(engine, *summands)
+        totals, inner = others[: len(further)], others[len(further) :]
+        inverse = (recent or Recent()).inverted(full(left, p), names)
+        secret = inverse.sandwich(*(inner_of(meat, part) for part in inner), L=L)
         results = [secret[np.arange(len(L)), np.arange(len(L))]]
         if which:
             results.append(secret_wald(secret[np.ix_(which, which)], estimates))
-        variances = floating(concatenate(results))
-    found = run.reveal({label: variances})[label]
-    return Covariance(found[: len(L)], None, float(found[-1]) if which else None)
+        found = floating(concatenate([*results, *totals]))
+        sizes = {label: len(L) + bool(which), **{name: own.size for name, own in further.items()}}
+    pooled_sums = run.reveal(parts(found, sizes))
+    values = pooled_sums.pop(label)
+    return Covariance(values[: len(L)], None, float(values[-1]) if which else None, pooled_sums)
 
 
 def wald(matrix: Array, estimates: Array) -> float:
@@ -259,32 +309,44 @@ class Inverse:
 
     Attributes
     ----------
-    scale
-        The diagonal of S, shape ``(p,)``.
+    scales
+        The products of S's diagonal entries, shape ``(p, p)``.
     correlation
-        R⁻¹, shape ``(p, p)``.
+        R⁻¹, likewise.
+    matrix
+        A⁻¹.
     """
 
-    scale: LongArray
+    scales: LongArray
     correlation: LongArray
+    matrix: LongArray
+
+    @classmethod
+    def of(cls, scales: LongArray, correlation: LongArray) -> Inverse:
+        """Return the inverse that these make up. One round."""
+        return cls(scales, correlation, multiply(scales, correlation))
+
+    def refined(self, A: LongArray) -> Inverse | None:
+        """Return the inverse of another matrix if it is near; see `protocols.refine`. Two rounds more."""
+        found = refined_inverse(multiply(self.scales, A), self.correlation)
+        return None if found is None else Inverse.of(self.scales, found)
 
     def times(self, b: LongArray) -> LongArray:
-        """Return A⁻¹·b, shape ``(p, m)``. Three rounds."""
-        scale = self.scale.reshape(-1, 1)
-        return multiply(scale, matmul(self.correlation, multiply(scale, b).rescale(PRODUCT)).rescale(PRODUCT))
+        """Return A⁻¹·b, shape ``(p, m)``. One round."""
+        return matmul(self.matrix, b, PRODUCT)
 
     def quadratic(self, b: Array | LongArray) -> LongArray:
         """Return b'·A⁻¹·b."""
-        scaled = (multiply(self.scale, b) if isinstance(b, LongArray) else self.scale * b).rescale(PRODUCT)
-        return multiply(scaled, matmul(self.correlation, scaled)).sum()
+        if isinstance(b, LongArray):
+            return multiply(b, matmul(self.matrix, b, PRODUCT)).sum()
+        return ((self.matrix @ b) * b).sum()
 
     def sandwich(self, meat: LongArray | None = None, *, L: Array) -> LongArray:
         """Return L·A⁻¹·meat·A⁻¹·L', or L·A⁻¹·L', shape ``(q, q)``."""
-        middle = self.correlation
+        middle = self.matrix
         if meat is not None:
-            scaled = scaled_by(self.scale, meat)
-            middle = matmul(matmul(middle, scaled).rescale(PRODUCT), middle)
-        left = (scaled_by(self.scale, middle.rescale(PRODUCT)) @ L.T).T  # the matrix is symmetric
+            middle = matmul(matmul(middle, meat, PRODUCT), middle)
+        left = (middle.rescale(PRODUCT) @ L.T).T  # the matrix is symmetric
         return (left @ L.T).rescale(PRODUCT)
 
 
@@ -308,16 +370,10 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
         It is singular, or nearly so, naming the first unknown that is a combination of those before it:
         that is all that is learnt.
     """
-    p = len(names)
-    diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
-    scale = fixed(1 / diagonal.sqrt(), bound=2.0**SCALE, fraction=SCALE_DIGITS, least=2.0**-SCALE_DIGITS)
-    R = narrow(scaled_by(scale, A), bound=1.01, fraction=CORRELATION)
-    try:
-        inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
-    except SingularError:
-        at = _first_dependent(R)
-    else:
-        return Inverse(scale, lengthen(inverse))
+    inverse, R = _attempt(A)
+    if inverse is not None:
+        return inverse
+    at = _first_dependent(R)
     raise EstimationError(
         f"the design is singular: {names[at]!r} is a combination of {', '.join(map(repr, names[:at]))}, or "
         "nearly so; leave it out"
@@ -326,9 +382,23 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     )
 
 
-def scaled_by(scale: LongArray, A: LongArray) -> LongArray:
-    """Return S·A·S. Two rounds."""
-    return multiply(multiply(scale.reshape(-1, 1), scale), A)
+def inverse_or_none(A: LongArray) -> Inverse | None:
+    """Return `inverted`, or None if the matrix is singular: then that alone is learnt."""
+    return _attempt(A)[0]
+
+
+def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
+    """Return the inverse, if there is one, and about the correlation matrix."""
+    p = len(A)
+    diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
+    scale = inverse_root_power(diagonal, least=2.0**-RESOLUTION, fraction=SCALE_DIGITS)
+    scales = multiply(scale.reshape(-1, 1), scale)
+    R = narrow(multiply(scales, A), bound=1.01, fraction=CORRELATION)
+    try:
+        inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
+    except SingularError:
+        return None, R
+    return Inverse.of(scales, lengthen(inverse)), R
 
 
 def _first_dependent(R: SecretArray) -> int:

@@ -12,7 +12,7 @@ from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.formula import INTERCEPT
 from fedstats.regression import _newton
-from fedstats.regression._equations import solve
+from fedstats.regression._equations import Recent, solve
 from fedstats.regression._families import Family
 from fedstats.regression._links import Link, Means
 
@@ -157,15 +157,17 @@ def maximise_from(
     run: Analysis, rows: GLMRows, mean: float, has_offset: bool, maxiter: int, parts: Iterator[int]
 ) -> _newton.Maximum:
     """Maximise the likelihood of rows whose pooled mean response is known; see `_newton.maximise`."""
-    return _newton.maximise(
-        run, rows, _start(run, rows, mean, has_offset, parts), maxiter=maxiter, parts=parts
-    )
+    recent = Recent()
+    start = _start(run, rows, mean, has_offset, parts, recent)
+    return _newton.maximise(run, rows, start, maxiter=maxiter, parts=parts, recent=recent)
 
 
-def _start(run: Analysis, rows: GLMRows, mean: float, has_offset: bool, parts: Iterator[int]) -> Array:
+def _start(
+    run: Analysis, rows: GLMRows, mean: float, has_offset: bool, parts: Iterator[int], recent: Recent
+) -> Array:
     """Return estimates to start from: the first ones of iteratively reweighted least squares."""
     A, b = rows.first_system(mean)
-    first = solve(run, "steps", A, b, rows.names, part=next(parts))
+    first = solve(run, "steps", A, b, rows.names, part=next(parts), recent=recent)
     if not rows.is_restricted:
         return first
     start = first

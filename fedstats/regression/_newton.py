@@ -26,7 +26,7 @@ import numpy as np
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.formula import INTERCEPT
-from fedstats.regression._equations import solve
+from fedstats.regression._equations import Recent, solve
 from protocols import inputs
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ AGGREGATE: Mapping[str, str] = {
     "and along the estimates",
 }
 RESULT: Mapping[str, str] = {
-    "steps": "the estimates at each iteration",
+    "steps": "the estimates at each iteration, and whether the information is near to that of the one before",
     "gains": "where Newton's method may go astray: whether the log-likelihood falls by a step, and no more",
     "separation": "if the steps do not become shorter: whether any row becomes less likely along the last "
     "step, and along the estimates, and no more",
@@ -103,10 +103,17 @@ class Maximum(NamedTuple):
 
     params: Array
     iterations: int
+    recent: Recent
 
 
 def maximise(
-    run: Analysis, likelihood: Likelihood, start: Array, *, maxiter: int, parts: Iterator[int]
+    run: Analysis,
+    likelihood: Likelihood,
+    start: Array,
+    *,
+    maxiter: int,
+    parts: Iterator[int],
+    recent: Recent | None = None,
 ) -> Maximum:
     """Maximise a likelihood over the rows of all sites.
 
@@ -122,6 +129,8 @@ def maximise(
         How many steps are taken at most.
     parts
         Numbers what is opened, going on where earlier steps of the same analysis ended.
+    recent
+        What is kept of the system that led to the start.
 
     Raises
     ------
@@ -136,10 +145,11 @@ def maximise(
     **Cost.** One `solve` a step; one round more, or one comparison on shares, for a step that may go astray.
     """
     params, size, step = start, np.inf, np.zeros_like(start)
+    recent = recent or Recent()
     for iteration in range(1, maxiter + 1):
         near = size <= _NEAR
         try:
-            step = _next_step(run, likelihood, params, near, parts)
+            step = _next_step(run, likelihood, params, near, parts, recent)
         except EstimationError as error:
             if iteration == 1:
                 raise
@@ -153,7 +163,7 @@ def maximise(
         # Convergence is quadratic by now: the next step would be about this long.
         expected = size**3 / last**2
         if size <= TOLERANCE * reach or (near and size < _SMALL and expected <= PRECISION * reach):
-            return Maximum(params + step, iteration)
+            return Maximum(params + step, iteration, recent)
         is_contracting = size < last / 2
         if iteration >= _PATIENCE and not is_contracting:
             _refuse_separation(run, likelihood, params, step, parts)
@@ -169,16 +179,26 @@ def maximise(
 
 
 def _next_step(
-    run: Analysis, likelihood: Likelihood, params: Array, near: bool, parts: Iterator[int]
+    run: Analysis,
+    likelihood: Likelihood,
+    params: Array,
+    near: bool,
+    parts: Iterator[int],
+    recent: Recent,
 ) -> Array:
     """Return the step that the information and the score suggest."""
+
+    def step(near: bool) -> Array:
+        A, b = likelihood.system(params, near=near)
+        return solve(run, "steps", A, b, likelihood.names, part=next(parts), recent=recent)
+
     try:
-        return solve(run, "steps", *likelihood.system(params, near=near), likelihood.names, part=next(parts))
+        return step(near)
     except EstimationError:
         if not near:
             raise
     # Not near enough: the observed information is not positive definite.
-    return solve(run, "steps", *likelihood.system(params, near=False), likelihood.names, part=next(parts))
+    return step(near=False)
 
 
 def shortened(

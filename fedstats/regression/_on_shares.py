@@ -70,7 +70,7 @@ def fit_on_shares(
 
     Notes
     -----
-    **Cost.** About 300 rounds for three parties; 100 more for robust covariances.
+    **Cost.** About 135 rounds for three parties; 50 more for robust covariances.
     """
     p, intercept = len(part.names), part.has_intercept
     n, dropped = _frames.open_rows(run, len(part.X), part.dropped)

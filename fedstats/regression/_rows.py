@@ -18,7 +18,7 @@ from fedstats._counts import MOST
 from fedstats._moments import Frame
 from fedstats.errors import DataError, DisclosureError, EstimationError
 from fedstats.expressions import Array
-from fedstats.regression._equations import Clustered, Covariance, covariance
+from fedstats.regression._equations import Clustered, Covariance, Recent, covariance, scalars
 from fedstats.regression._leverages import EXPONENTS
 from protocols import inputs
 
@@ -39,7 +39,7 @@ AGGREGATE: Mapping[str, str] = {
 }
 RESULT: Mapping[str, str] = {
     **_frames.RESULT,
-    "covariance": "variances of the estimates",
+    "covariance": "variances of the estimates, and whether the information is near to that of the last step",
 }
 #: What cov_type="cluster" opens beside.
 CLUSTERS: Mapping[str, str] = {"clusters": "the number of clusters"}
@@ -64,6 +64,8 @@ class Framed:
         Rows of all sites that are used, and that were left out for a missing value.
     size
         Of the response, if it was asked for: the root of its mean square, roughly.
+    sums
+        The pooled sums that were asked for, by label.
     """
 
     Z: Array
@@ -72,10 +74,16 @@ class Framed:
     n: int
     dropped: int
     size: float | None
+    sums: dict[str, Array]
 
 
 def framed(
-    run: Analysis, part: Design, *, parameters: int | None = None, with_response: bool = False
+    run: Analysis,
+    part: Design,
+    *,
+    parameters: int | None = None,
+    with_response: bool = False,
+    sums: Mapping[str, Array] | None = None,
 ) -> Framed:
     """Measure the columns of a design in a public frame.
 
@@ -89,6 +97,8 @@ def framed(
         How many parameters the rows must determine; as many as terms by default.
     with_response
         Whether to look for the size of the response too.
+    sums
+        This site's summands of pooled sums that are wanted besides, by label.
 
     Raises
     ------
@@ -108,7 +118,7 @@ def framed(
     if with_response:
         columns, names = np.column_stack([columns, cast(Array, part.y)]), (*names, str(part.response_name))
     if names:
-        frame = _frames.pooled_frame(run, columns, names, n)
+        frame, pooled = _frames.pooled_frame_and_sums(run, columns, names, n, sums or {})
         lengths = _frames.power_of_two_near(np.hypot(frame.centre, frame.unit))
         size = float(lengths[-1]) if with_response else None
         # Without an intercept, nothing takes a centre up.
@@ -116,7 +126,9 @@ def framed(
         Z[:, first:] = frame.apply(part.X[:, first:])
         to_terms[first:, first:] = np.diag(1 / frame.unit)
         to_terms[:first, first:] = -frame.centre / frame.unit
-    return Framed(Z, to_terms, part.names, n, dropped, size)
+    else:
+        pooled = {label: scalars(run, label, own) for label, own in (sums or {}).items()}
+    return Framed(Z, to_terms, part.names, n, dropped, size, pooled)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -209,6 +221,8 @@ def robust_covariance(
     clusters: Clusters | None = None,
     combinations: Array,
     scale: float = 1.0,
+    recent: Recent | None = None,
+    sums: Mapping[str, Array] | None = None,
 ) -> Covariance:
     """Return the covariance of estimates: the inverse information, or a sandwich of it around the scores.
 
@@ -229,19 +243,30 @@ def robust_covariance(
         See `_equations.covariance`.
     scale
         What the covariance is multiplied by.
+    recent
+        What is kept of the last step towards the estimates.
+    sums
+        As for `_equations.covariance`.
 
     Raises
     ------
     EstimationError
         There is only one cluster.
     """
-    if scores is None:
-        found = covariance(run, "covariance", information, names, combinations=combinations)
-        return _times(found, scale)
-    meat, count = meat_of(run, scores, clusters)
-    scale *= small_sample(None, rows.n, len(names), count)
-    found = covariance(run, "covariance", information, names, meat=meat, combinations=combinations)
-    return _times(found, scale)
+    meat = None
+    if scores is not None:
+        meat, count = meat_of(run, scores, clusters)
+        scale *= small_sample(None, rows.n, len(names), count)
+    return covariance(
+        run,
+        "covariance",
+        information,
+        names,
+        meat=meat,
+        combinations=combinations,
+        recent=recent,
+        sums=sums,
+    ).times(scale)
 
 
 def meat_of(run: Analysis, scores: Array, clusters: Clusters | None) -> tuple[Array | Clustered, int | None]:
@@ -279,8 +304,3 @@ def _clustered(run: Analysis, sums: Array, clusters: Clusters) -> tuple[Array | 
     with run.on_shares() as engine:
         has_rows = (inputs.sum_shares(engine, sizes, bound=MOST) > 0).sum()
     return Clustered(sums), int(run.reveal({"clusters": has_rows})["clusters"])
-
-
-def _times(found: Covariance, factor: float) -> Covariance:
-    matrix = None if found.matrix is None else found.matrix * factor
-    return Covariance(found.variances * factor, matrix, None)

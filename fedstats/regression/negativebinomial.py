@@ -224,7 +224,7 @@ def negativebinomial(
     **Leakage.** As of `glm`, of the Poisson models with which the iterations start too; also how much more
     than these explain the response varies.
 
-    Cost: with ``"aggregate"`` about 50 rounds; with ``"result"``, for three sites, about 1,000.
+    Cost: with ``"aggregate"`` about 50 rounds; with ``"result"``, for three sites, about 450.
 
     Examples
     --------
@@ -263,10 +263,10 @@ def negativebinomial(
 def _fit(
     run: Analysis, part: Design, cov_type: CovType, clusters: Clusters | None, maxiter: int
 ) -> NegativeBinomialResult:
-    matrix = _rows.framed(run, part)
     y, log = cast(Array, part.y), LINKS["log"]
+    matrix = _rows.framed(run, part, sums={"null model": np.array([y.sum()])})
     offset = part.further.get("offset", np.zeros_like(y)) + np.log(part.further.get("exposure", 1.0))
-    mean = float(scalars(run, "null model", np.array([y.sum()]))[0]) / matrix.n
+    mean = float(matrix.sums["null model"][0]) / matrix.n
     check_mean(mean, Poisson(), log, str(part.response_name))
     its_units = units(mean, 1.0, None, Poisson(), log)
     rows = GLMRows(matrix.Z, y, np.ones_like(y), offset, Poisson(), log, part.names, **its_units)
@@ -285,7 +285,6 @@ def _fit(
     )
     counts = _Counts(rows)
     likelihoods = [counts.rows(found.params).sum(), _Counts(null).rows(found_null.params).sum()]
-    llf, llnull = scalars(run, "fit", np.array(likelihoods)).tolist()
     alpha = float(np.exp(found.params[-1]))
     p = len(part.names)
     to_terms = np.eye(p + 1)
@@ -300,7 +299,10 @@ def _fit(
         clusters=clusters,
         combinations=to_terms,
         scale=1.0 if is_robust else 1 / rows.weight_unit,
+        recent=found.recent,
+        sums={"fit": np.array(likelihoods)},
     )
+    llf, llnull = covariance.sums["fit"].tolist()
     estimates = np.append(matrix.to_terms @ found.params[:-1], alpha)
     return NegativeBinomialResult(
         **run.finish(),

@@ -138,7 +138,7 @@ def ols(
     Cost: with ``"aggregate"`` ten rounds (15 with ``center`` or ``scale``, 12 with clusters). Each site sends
     at most 300 bytes for each number that is opened, p² + 6p + 7 of them for p terms, p(p + 1)/2 + 1 more for
     robust covariances and one more without an intercept, and half a kB to each other site. With
-    ``"result"`` about 190 rounds for three sites, and 260 with robust covariances.
+    ``"result"`` about 140 rounds for three sites, and 190 with robust covariances.
 
     Examples
     --------

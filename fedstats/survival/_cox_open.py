@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,16 @@ from scipy.linalg import cho_solve
 from fedstats.expressions import Array
 from fedstats.regression._cholesky import cholesky, symmetric
 from fedstats.survival._cox_rows import Rows, along
-from protocols.ring import FIXED128
+from protocols.ring import FIXED128, Ring
 
-if TYPE_CHECKING:
-    from fedstats.analysis import Analysis
+
+class Sums(Protocol):
+    """What sums are opened with: an analysis."""
+
+    def sum(
+        self, label: str, values: NDArray[Any], *, ring: Ring | None = None, part: int | None = None
+    ) -> NDArray[Any]:
+        """See `Analysis.sum`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +87,7 @@ class OpenModel:
     tolerance: ClassVar[float] = 1e-10
     largest: ClassVar[float] = 30.0
 
-    run: Analysis
+    run: Sums
     rows: Rows
     names: tuple[str, ...]
     is_efron: bool

@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fedstats.expressions import Array
-from fedstats.regression._equations import coefficients, full, inverted
+from fedstats.regression._equations import (
+    Recent,
+    coefficients,
+    full,
+    inverse_or_none,
+    inverted,
+    shared,
+)
 from fedstats.survival._cox_open import Estimates
 from fedstats.survival._cox_rows import Rows
 from fedstats.survival._prefix import ONE, cumulative_sum
-from fedstats.survival._times import Codes
+from fedstats.survival._ties import nodes
 from protocols.divide import divide, reciprocal
 from protocols.fixed import Format
 from protocols.floating import SecretFloat, floating
@@ -31,7 +38,7 @@ from protocols.functions import log
 from protocols.inputs import sum_shares
 from protocols.long import LongArray, lengthen, multiply
 from protocols.long import matmul as long_matmul
-from protocols.secret import SecretArray, concatenate, inner, matmul
+from protocols.secret import SecretArray, concatenate, inner, matmul, stack
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -55,15 +62,15 @@ class SharedEvaluation:
         Its gradient and negative second derivatives, shapes ``(p,)`` and ``(p, p)``.
     risk
         What they are made of.
-    logs
-        Numbers of whose logarithms the likelihood is made, with how often each counts.
+    weights
+        Σw over risk sets, and then over the events of tied cells.
     """
 
     beta: Array
     score: LongArray
     information: LongArray
     risk: RiskMeans
-    logs: list[tuple[SecretArray, Codes]]
+    weights: SecretArray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,7 +134,7 @@ class SharedModel:
     """
 
     #: A step is small if no coefficient changes by this much, in standard deviations of the covariates.
-    tolerance: ClassVar[float] = 1e-7
+    tolerance: ClassVar[float] = 3e-7
     #: Largest z'β at which weights are shared: e^12 is 160,000 times the hazard of a row with mean
     #: covariates.
     largest: ClassVar[float] = 12.0
@@ -144,11 +151,14 @@ class SharedModel:
         tied = cells.events > 1 if self.is_efron else np.zeros(len(cells), bool)
         self._tied, self._single = np.flatnonzero(tied), np.flatnonzero(~tied)
         self._events = int(cells.events.sum())
-        within = np.flatnonzero(tied[cells.repeated])
-        # Of each tied event: its cell among the tied ones, its place among d.
-        self._cell = np.searchsorted(self._tied, cells.repeated[within])
-        self._place = cells.place[within]
+        # Places that stand for the d tied events of a cell: its number among the tied ones, and weights.
+        found = [nodes(d) for d in cells.events[self._tied].tolist()]
+        self._cell = np.repeat(np.arange(len(found)), [len(place) for place, _ in found])
+        self._place, self._weight = (
+            np.concatenate([one[part] for one in found]) if found else np.zeros(0) for part in (0, 1)
+        )
         self._ties = cells.events[self._tied][self._cell]
+        self._recent = Recent()
 
     @property
     def _engine(self) -> Engine:
@@ -168,48 +178,62 @@ class SharedModel:
 
     def evaluate(self, beta: Array) -> SharedEvaluation:
         """Return score and information at β. About 50 rounds."""
-        sums = self._shared_sums(self.rows.weights(beta))
+        sums = self._shared_sums(self.rows.sums(self.rows.weights(beta), self._tied))
         p, size = len(beta), len(self.rows.cells)
         # The tied cells follow on the same axis, with the sums over their events.
         divisors = sums[0][np.concatenate([np.arange(size), self._tied])]
         ratios = divide(sums, divisors, bound=1, fraction=self._fraction).assume(ONE)
         means, squares = ratios[1 : p + 1], ratios[p + 1 :]
-        logs: list[tuple[SecretArray, Codes]] = [(sums[0, :size], self.rows.cells.events)]
         tied = None
         if len(self._tied):
-            gone = ratios[0, size:][self._cell] * self._place
-            left = (-gone + self._ties).assume(int(self._ties.max()))
-            logs.append((left, np.ones(len(self._cell), np.int64)))
+            left = self._left(ratios[0, size:])
             both = np.concatenate([self._tied, np.arange(size, size + len(self._tied))])
             tied = TiedMeans(means[:, both], squares[:, both], *self._tied_weights(left))
         risk = RiskMeans(means[:, self._single], squares[:, self._single], tied)
         score, information = self._derivatives(risk, np.ones(size))
-        return SharedEvaluation(beta, score, information, risk, logs)
+        return SharedEvaluation(beta, score, information, risk, sums[0])
 
-    def _shared_sums(self, weights: Array) -> SecretArray:
-        """Share Σw, Σwz and Σwzz' over risk sets and then, for tied cells, over their events."""
-        own = self.rows.sums(weights, self._tied)
+    def _shared_sums(self, own: Array) -> SecretArray:
+        """Share sums of weights, or of these times products of covariates."""
         most = self.nobs * math.exp(self.largest)
         fraction = min(SUMS, self._engine.room - 5 - math.ceil(math.log2(most)))
         return sum_shares(self._engine, own, bound=most, fraction=fraction).assume(most)
 
     def _tied_weights(self, left: SecretArray) -> tuple[SecretArray, SecretArray]:
         """Return `TiedMeans.once` and `TiedMeans.twice`, given d − k·ρ at each event."""
-        d, k, most = self._ties, self._place, int(self._ties.max())
+        d, k, w, most = self._ties, self._place, self._weight, int(self._ties.max())
         v = reciprocal(left, least=1).assume(ONE).rescale(self._fraction)
-        squared = v * v
-        once = self._by_cell(concatenate([v * d, v * -k]).reshape(2, len(d)))
-        twice = self._by_cell(
-            concatenate([squared * d**2, squared * -(d * k), squared * k**2]).reshape(3, len(d))
-        )
         # Sums of 1, 1/2, …, 1/d and of their squares.
-        once = once.assume(most * (1 + math.log(most)))
-        return once.reshape(2 * len(self._tied)), twice.assume(1.65 * most**2)
+        once = self._by_cell(v, w * np.stack([d, -k]), most * (1 + math.log(most)))
+        twice = self._by_cell(v * v, w * np.stack([d**2, -d * k, k**2]), 1.65 * most**2)
+        return once.reshape(2 * len(self._tied)), twice
 
-    def _by_cell(self, values: SecretArray) -> SecretArray:
-        """Return sums over the events of each tied cell, along the last axis. Local."""
-        running = cumulative_sum(values)[:, np.cumsum(self.rows.cells.events[self._tied]) - 1]
-        return concatenate([running[:, :1], running[:, 1:] - running[:, :-1]], axis=-1)
+    def _left(self, share: SecretArray) -> SecretArray:
+        """Return d − k·ρ at the places k of the events of each tied cell, given ρ along the last axis."""
+        most = int(self._ties.max())
+        gone = self._times(share[..., self._cell], self._place, most)
+        return (-gone + self._ties).assume(most)
+
+    def _times(self, x: SecretArray, weights: Array, bound: float) -> SecretArray:
+        """Return x times public weights, with as many fractional bits as x; exact if they are whole."""
+        exact, digits = self._exact_product(x, weights, bound)
+        return _rounded(exact, digits, x.format.fraction, bound)
+
+    def _by_cell(self, values: SecretArray, weights: Array, bound: float) -> SecretArray:
+        """Return Σ weight·value over the places of each tied cell, for each row of weights."""
+        exact, digits = self._exact_product(values, weights, bound)
+        running = cumulative_sum(exact)[
+            :, np.append(np.flatnonzero(np.diff(self._cell)), len(self._cell) - 1)
+        ]
+        sums = concatenate([running[:, :1], running[:, 1:] - running[:, :-1]], axis=-1)
+        return _rounded(sums, digits, values.format.fraction, bound)
+
+    def _exact_product(self, x: SecretArray, weights: Array, bound: float) -> tuple[SecretArray, int]:
+        """Return x times public weights as integers, and their fractional bits."""
+        room = self._engine.room - 6 - x.format.fraction - math.ceil(math.log2(bound))
+        digits = 0 if (weights == np.rint(weights)).all() else max(0, min(WEIGHTS, room))
+        integers = np.rint(np.ldexp(weights, digits)).astype(np.int64)
+        return SecretArray(x.engine, x.shares, Format()) * integers, x.format.fraction + digits
 
     def _derivatives(self, risk: RiskMeans, g: Array) -> tuple[LongArray, LongArray]:
         """Return Σ g·(z − m) over events, and Σ g·V, for g given at each cell."""
@@ -255,36 +279,55 @@ class SharedModel:
         """Return factors with as many fractional bits as their products can have."""
         return x.rescale(min(x.format.fraction, self._factor_fraction))
 
-    def _loglik(self, found: SharedEvaluation) -> SecretArray:
-        """Return Σ (z'β − log Σw) over events, shape ``(1,)``; tied events count what is left of Σw."""
-        own = np.array([(self.rows.z[self.rows.died] @ found.beta).sum()])
-        bound = 64.0 * self._events
+    def _logliks(self, found: list[tuple[Array, SecretArray]]) -> SecretArray:
+        """Return Σ (z'β − log Σw) over events at each β, given β and Σw; of tied events, of what is left."""
+        cells, bound = self.rows.cells, 64.0 * self._events
+        own = np.array([(self.rows.z[self.rows.died] @ beta).sum() for beta, _ in found])
+        weights = stack([sums for _, sums in found])
+        of_sets, of_events = weights[:, : len(cells)], weights[:, len(cells) :]
         total = sum_shares(self._engine, own, bound=bound, fraction=self._fraction)
-        total = total + float(np.log(self._ties).sum())  # d − k·ρ is d times what is left
-        for numbers, weights in found.logs:
-            total = total - (log(numbers) * weights).sum().reshape(1)
+        total = total - (log(of_sets) * cells.events).sum(axis=-1)
+        if len(self._tied):
+            share = divide(of_events, of_sets[:, self._tied], bound=1, fraction=self._fraction).assume(ONE)
+            logs = log(self._left(share))
+            exact, digits = self._exact_product(logs, self._weight, bound)
+            # d − k·ρ is d times what is left.
+            total = total - _rounded(exact.sum(axis=-1), digits, logs.format.fraction, bound)
+            total = total + float(np.log(cells.events[self._tied]) @ cells.events[self._tied])
         return total.assume(2 * bound)
 
     # --- Results -------------------------------------------------------------------------------------
+
+    def start(self, A: Array, b: Array) -> Array | None:
+        """Open the maximum of the sum of all sites' parabolas, None if there is none; see `_cox_start`."""
+        p = len(self.names)
+        with self.run.on_shares() as engine:
+            left, right = shared(engine, A[np.triu_indices(p)], b[:, np.newaxis])
+            self._recent.inverse = inverse_or_none(full(left, p))
+            if self._recent.inverse is None:
+                return None
+            secret = coefficients(self._recent.inverse.times(right)[:, 0])
+        return self.run.reveal({"steps": secret}, part=0)["steps"]
 
     def step(self, beta: Array, number: int) -> Array:
         """Open Newton's step from β."""
         with self.run.on_shares():
             self._found = self.evaluate(beta)
-            if number == 0:
-                self._null = self._loglik(self._found)
-            self._inverse = inverted(self._found.information, self.names)
+            self._inverse = self._recent.inverted(self._found.information, self.names)
             secret = coefficients(self._inverse.times(self._found.score.reshape(-1, 1))[:, 0])
         return self.run.reveal({"steps": secret}, part=number)["steps"]
 
     def finish(self, meat: LongArray | None = None) -> Estimates:
         """Open variances and likelihoods at the last β; given Σ rr' of score residuals, a sandwich's."""
-        p = len(self.names)
+        p, rows = len(self.names), self.rows
         with self.run.on_shares():
             matrix = self._inverse.sandwich(meat, L=np.eye(p))
+            ones = np.ones((1, len(rows.z)))
+            counts = np.concatenate([rows.at_risk(ones), rows.dying(ones)[:, self._tied]], axis=1)
+            at_null = np.zeros(p), self._shared_sums(counts)[0]
             results: dict[str, SecretArray | SecretFloat] = {
                 "variances": floating(matrix[np.arange(p), np.arange(p)]),
-                "log-likelihood": concatenate([self._null, self._loglik(self._found)]),
+                "log-likelihood": self._logliks([at_null, (self._found.beta, self._found.weights)]),
             }
         opened = self.run.reveal(results)
         null, loglik = opened["log-likelihood"].tolist()
@@ -303,6 +346,11 @@ class SharedModel:
             together = floating(multiply(score, solved).sum().reshape(1))
             statistics = join_floats([each, together])
         return self.run.reveal({"proportionality": statistics})["proportionality"]
+
+
+def _rounded(x: SecretArray, digits: int, fraction: int, bound: float) -> SecretArray:
+    """Return integers with so many fractional bits as numbers with fewer."""
+    return SecretArray(x.engine, x.shares, Format.of(bound, digits)).rescale(fraction)
 
 
 def _weighted(x: SecretArray, weights: Array, bound: float | None = None) -> SecretArray:

@@ -14,7 +14,8 @@ Diagnostics Based on Weighted Residuals", Biometrika 81, 1994.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -33,6 +34,7 @@ from fedstats.survival._cox_open import OpenModel
 from fedstats.survival._cox_results import CoxResult
 from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
+from fedstats.survival._cox_start import own_expansion
 from fedstats.survival._times import PUBLISHED, ROWS, Codes, Times, agree_times
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ _RESULT = {
     **_EVENTS,
     **_PREDICTORS,
     "extents": "how many sites have the largest magnitude of each covariate within each power of two",
-    "steps": "each step towards the estimates, whose sum they are",
+    "steps": "each step towards the estimates, the first as if every site were a stratum, and whether the "
+    "information is near to that at the step before",
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
@@ -182,9 +185,10 @@ def coxph(
     **Leakage.** Every site learns, of the rows of all sites together, how many there are, how many were left
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
     unit and centre of each covariate, how many sites have its largest magnitude within each power of two, the
-    sequence of estimates, their variances, and two likelihoods; sums over risk sets stay shared. `times` add
-    the baseline hazard and the number at risk then, but where fewer than the federation's ``min_cell`` rows
-    are at risk; of close ones what the risk sets between them have added follows.
+    sequence of estimates, of which the first is that of sites as strata, whether the information is near to
+    that at the estimates before, their variances, and two likelihoods; sums over risk sets stay shared.
+    `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
+    ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
     of a single row follow where it alone leaves between two events**, though not at which site it is. Of each
     single site it is learnt which levels categorical columns have. A coalition of t sites learns nothing more
@@ -194,12 +198,12 @@ def coxph(
     at most; so do robust errors on shares with clusters, or with late entry, of the number of these.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 90 rounds and some 200 a step, and some 80·(1 + p)·(2 + p)/2 bytes a
-    step for each time with an event, twice that if it is tied, and 2 kB for each tied event. There are 5
-    steps as a rule. A baseline hazard takes 90 rounds more, concordance what `fs.concordance` does. Robust
-    errors on shares take 60 rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late
-    entry 200·(2 + p) bytes for each of these times and each cluster, and beyond 4 million numbers they are
-    refused.
+    and p covariates; with ``"result"`` 160 rounds and 85 a step, and some 80·(1 + p)·(2 + p)/2 bytes a step
+    for each time with an event, twice that if it is tied, and 2 kB for a tied event, or for 30 of hundreds.
+    There are 4 or 5 steps as a rule. A baseline hazard takes 90 rounds more, concordance what
+    `fs.concordance` does. Robust errors on shares take 60 rounds, and 1.5·(1 + p)² kB for each time with an
+    event; with clusters or late entry 200·(2 + p) bytes for each of these times and each cluster, and beyond
+    4 million numbers they are refused.
 
     Examples
     --------
@@ -257,13 +261,17 @@ def coxph(
         spread = np.ones(len(names))
         if disclose == "result":
             frame, spread = _within_one(run, frame, X)
-        rows = Rows.of(frame.apply(X), local, cells)
-        is_efron = ties == "efron"
+        z = frame.apply(X)
+        rows = Rows.of(z, local, cells)
+        is_efron, first = ties == "efron", None
         if disclose == "aggregate":
             model: OpenModel | SharedModel = OpenModel(run, rows, names, is_efron)
         else:
             model = SharedModel(run, rows, names, is_efron, local.nobs, spread)
-        beta, steps = _newton(run, rows, names, model)
+            own = Rows.of(z, local, Cells.of(local.events()[:, 0]))
+            parabola = own_expansion(own, names, is_efron=is_efron, spread=spread, largest=model.largest)
+            first = model.start(*parabola)
+        beta, steps = _newton(run, rows, names, model, first)
         tests = None if ph_test is None else model.proportionality(_transformed(ph_test, local, cells))
         clusters = None if cluster is None else _concordance.codes(cohort.texts(cluster)[part.rows])
         if isinstance(model, OpenModel):
@@ -332,21 +340,51 @@ _OCTAVES = 22
 
 
 def _newton(
-    run: Analysis, rows: Rows, names: tuple[str, ...], model: OpenModel | SharedModel
+    run: Analysis,
+    rows: Rows,
+    names: tuple[str, ...],
+    model: OpenModel | SharedModel,
+    first: Array | None,
 ) -> tuple[Array, int]:
-    """Return the estimates and the number of steps.
+    """Return the estimates and the number of steps; a first one may be known, good or not."""
+    steps, tries = count(), count()
+    if first is not None:
+        next(steps)
+        try:
+            return _steps(run, rows, names, model, steps, tries, first)
+        except EstimationError:
+            pass  # all begins again without it
+    return _steps(run, rows, names, model, steps, tries, None)
+
+
+def _steps(
+    run: Analysis,
+    rows: Rows,
+    names: tuple[str, ...],
+    model: OpenModel | SharedModel,
+    steps: Iterator[int],
+    tries: Iterator[int],
+    first: Array | None,
+) -> tuple[Array, int]:
+    """Take steps from 0 until one is small, or, if the first one is known, none becomes much smaller.
 
     A step is halved while it would take some row's linear predictor out of the range of weights.
     """
-    beta, tried = np.zeros(len(names)), 0
+    beta, last = np.zeros(len(names)), np.inf
+    step = beta if first is None else first
     for number in range(_MOST_STEPS):
-        step = model.step(beta, number)
-        if np.abs(model.spread * step).max() < model.tolerance:
-            return beta + step, number + 1
+        if first is None or number:
+            part = next(steps)
+            step = model.step(beta, part)
+            size = float(np.abs(model.spread * step).max())
+            if size < model.tolerance:
+                return beta + step, part + 1
+            if first is not None and size > last / 2:
+                break
+            last = size
         for _ in range(_MOST_HALVES):
             beyond = np.max(rows.z @ (beta + step), initial=0.0) > model.largest
-            many = run.sum("predictors", np.array([int(beyond)]), part=tried)
-            tried += 1
+            many = run.sum("predictors", np.array([int(beyond)]), part=next(tries))
             if not many[0]:
                 break
             step = step / 2

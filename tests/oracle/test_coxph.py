@@ -15,6 +15,7 @@ import statsmodels.formula.api as smf
 from stat_helpers import pooled, split
 
 import fedstats as fs
+from fedstats.survival._ties import nodes
 
 #: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
 EXACT, RTOL = 1e-8, 1e-6
@@ -285,6 +286,31 @@ def test_predictions() -> None:
         row = part[part.karno < 90].iloc[0]
         expected = row.karno * params["karno"] + params.get(f"celltype[T.{row.celltype}]", 0.0)
         assert predicted[row.name] == pytest.approx(expected)
+
+
+def test_a_start_that_is_far_or_none() -> None:
+    """A covariate that is constant at every site, and a site whose own rows separate another one."""
+    frame = veteran().drop(columns="celltype")
+    third = frame.iloc[-14:].sort_values("time").assign(karno=lambda f: -np.arange(len(f)) * 5.0)
+    parts = [frame.iloc[:40], frame.iloc[40:-14], third]
+    in_both_modes("karno + age", parts, duration="time", event="status")
+    parts = [part.assign(ward=[0.0, 1.0, 3.0][site]) for site, part in enumerate(parts)]
+    found, _ = in_both_modes("karno + ward", parts, duration="time", event="status")
+    expected = smf.phreg("time ~ karno + ward", pd.concat(parts), status=pd.concat(parts)["status"]).fit()
+    np.testing.assert_allclose(found.params, expected.params, rtol=0.05)  # Breslow's ties
+
+
+def test_few_values_stand_for_many_ties() -> None:
+    for d in (1, 12, 13, 100, 5000):
+        place, weight = nodes(d)
+        k = np.arange(d)
+        assert len(place) < 10 + 9 * np.log2(d)
+        assert weight.sum() == pytest.approx(d, rel=1e-12)
+        for share in (1.0, 0.9, 1e-4):
+            left, some = d - k * share, d - place * share
+            assert weight @ (1 / some) == pytest.approx((1 / left).sum(), rel=1e-8)
+            assert weight @ (1 / some**2) == pytest.approx((1 / left**2).sum(), rel=1e-7)
+            assert weight @ np.log(some) == pytest.approx(np.log(left).sum(), rel=1e-8)
 
 
 @pytest.mark.slow
