@@ -2,8 +2,8 @@
 
 Let scores s_i be magnitudes of sums over all parties. The place i of the largest s_i + N_i is opened, or of
 the k largest, and nothing else: the noise protects the choice, and no number leaves. Nobody knows the noise:
-**every party adds its own**, of full strength, before anything is opened. Let ε be what a choice may cost, and
-every score change by Δ at most when a row is added or removed; a party's noise is Gumbel's, times 2Δ/ε.
+**every party adds its own**, of full strength, before anything is opened. Let ε be what a choice may cost,
+and every score change by Δ at most when a row is added or removed; a party's noise is Gumbel's, times 2Δ/ε.
 
 **One party's noise.** With Gumbel noise the place of the largest is chosen with a probability proportional
 to exp(ε·s_i/2Δ), which is the exponential mechanism; and the places of the k largest are those that it
