@@ -336,7 +336,8 @@ def _maximise(
             residuals = ((data.y - short) * data.member).assume(1.01 * family.response)
             score = matmul(data.Z, residuals.reshape(-1, 1))
             coarse = family.variance(short.rescale(min(digits, short.format.fraction)))
-            weights = (coarse * data.member).assume(1.01 * family.response)
+            # Never as small as what rounding makes of it, or the information would not be positive definite.
+            weights = ((coarse + 2.0 ** (4 - digits)) * data.member).assume(1.01 * family.response)
             weighted = (data.Z * weights).assume(LARGEST * 1.01 * family.response).rescale(digits)
             information = lengthen(matmul(weighted, data.Z.T))
             inverse = _equations.inverted(information, part.names)

@@ -251,9 +251,12 @@ def test_noisy_frequencies_hide_who_is_among_the_samples(study: dict[str, np.nda
     calls = [np.count_nonzero(study["members"] == copies, axis=0) for copies in (1, 2, -1)]
     sums, _ = frequencies.tally(np.column_stack(calls).astype(np.int64), PEOPLE)
     rho = Fraction(1, 10)
-    noisy = opened(sums, VARIANTS, 1, rho=rho * (1 - frequencies.FOR_CALLS))[0]
-    found = frequencies.estimate(noisy, 1.0, PEOPLE, 1.0, 0.95)["effect_allele_frequency"].to_numpy()
-    assert auc(study, found) <= 0.65
+    attacked = []
+    for _ in range(4):  # a single draw lies between 0.55 and 0.61
+        noisy = opened(sums, VARIANTS, 1, rho=rho * (1 - frequencies.FOR_CALLS))[0]
+        found = frequencies.estimate(noisy, 1.0, PEOPLE, 1.0, 0.95)["effect_allele_frequency"].to_numpy()
+        attacked.append(auc(study, found))
+    assert np.mean(attacked) <= 0.60
     # With a hundred times the loss it would not.
     near = opened(sums, VARIANTS, 1, rho=100 * rho)[0]
     assert auc(study, 0.5 + near / (2 * PEOPLE)) > 0.75
