@@ -336,8 +336,10 @@ def _maximise(
             residuals = ((data.y - short) * data.member).assume(1.01 * family.response)
             score = matmul(data.Z, residuals.reshape(-1, 1))
             coarse = family.variance(short.rescale(min(digits, short.format.fraction)))
-            # Never as small as what rounding makes of it, or the information would not be positive definite.
-            weights = ((coarse + 2.0 ** (4 - digits)) * data.member).assume(1.01 * family.response)
+            # Where they saturate they are never less than what rounding makes of them, or the information
+            # might not be positive definite.
+            least = 2.0 ** (4 - digits) if family.saturates else 0.0
+            weights = ((coarse + least) * data.member).assume(1.01 * family.response)
             weighted = (data.Z * weights).assume(LARGEST * 1.01 * family.response).rescale(digits)
             information = lengthen(matmul(weighted, data.Z.T))
             inverse = _equations.inverted(information, part.names)
