@@ -39,7 +39,7 @@ It prints::
     Intercept     -5.3353     1.746  -3.0556   0.0022458   -8.7574  -1.9131
     age          0.073272  0.015808    4.635    3.57e-06  0.042288  0.10426
     C(sex)[T.m]   0.23411   0.47055  0.49753     0.61882  -0.68815   1.1564
-    log(bili)      1.3399   0.18522   7.2343  4.6794e-13   0.97689   1.7029
+    log(bili)      1.3399   0.18522   7.2343  4.6793e-13   0.97689   1.7029
     albumin      0.085907   0.38444  0.22346     0.82318  -0.66758  0.83939
 
     Cost: …
@@ -52,8 +52,8 @@ It prints::
                                        of its values there to the power of two near the standard
                                        deviation
     Opened to every site, as computed on shares (numbers):
-      set sizes                     8  how many patients each site has, how many any two sites have in
-                                       common, how many all, and how many there are
+      set sizes                     8  how many patients each site has, how many any selection of sites
+                                       has in common, and how many there are
       cell sizes                   15  whether each count is 0, below min_cell, or neither
       counts                       11  the counts that are not 0 and not suppressed
       rows                          1  number of patients that all sites have, and of whom no value is
