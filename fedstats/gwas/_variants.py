@@ -48,6 +48,7 @@ def agree_variants(
     variants: pd.DataFrame | None = None,
     options: str = "",
     check: Callable[[], None] | None = None,
+    some: bool = True,
 ) -> tuple[NDArray[np.int64], Reconciled]:
     """Match this site's rows to its samples, and its variants to those of the other sites.
 
@@ -65,6 +66,8 @@ def agree_variants(
         Whatever else all sites must give alike, as text, if no design is agreed on later.
     check
         Checks whatever else the analysis needs of this site. May raise DataError.
+    some
+        Whether ids that fit no sample or several are an error, see `Genotypes.match`.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def agree_variants(
             raise DataError(f"ambiguous={ambiguous!r}: {', '.join(map(repr, get_args(Ambiguous)))}")
         if check is not None:
             check()
-        matched.append(genotypes.match(cohort))
+        matched.append(genotypes.match(cohort, some=some))
         return {
             "variants": len(genotypes.table),
             "sha256": genotypes.table.fingerprint(),

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from fedstats import _table
+from fedstats.cohort import require_rows
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
@@ -68,7 +69,8 @@ def allele_frequencies(
     genotypes
         See `Federation.genotypes`. Variants of the autosomes are counted.
     cohort
-        Its rows with genotypes are counted; needs an ``id``.
+        Its rows with genotypes are counted; needs an ``id``. Rows whose id is that of no sample, or of
+        several, are left out, even if that is all of them.
     variants
         Only these; all that the sites share by default. Noise grows with the root of their number.
     ambiguous
@@ -109,12 +111,20 @@ def allele_frequencies(
     with cohort.federation.analysis(DECLARATION, "noised") as run:
 
         def check() -> None:
+            require_rows(cohort)
             _call.check_level(level)
             run.reserve(asked.value(), cohort.source, genotypes.path)
 
         options = f"{ambiguous=}, {rho=}, {epsilon=}, {delta=}, {level=}"
         found, shared = _variants.agree_variants(
-            run, genotypes, cohort, ambiguous, variants=variants, options=options, check=check
+            run,
+            genotypes,
+            cohort,
+            ambiguous,
+            variants=variants,
+            options=options,
+            check=check,
+            some=False,  # else it would be told whether a person is among the samples
         )
         autosomal = ~shared.variants["chromosome"].isin(_variants.SPECIAL)
         if not autosomal.any():
