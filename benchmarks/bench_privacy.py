@@ -18,7 +18,12 @@ import pytest
 
 import fedstats as fs
 from benchmarks.bench_statistics import ROWS, cuts
+from protocols import choice
+from protocols.engine import Engine
 from protocols.noise import add_noise
+from protocols.party import Party
+from protocols.testing import run_parties
+from transport.base import Traffic
 
 VALUES = 1_000_000
 #: The peer is timed on so many, and its time multiplied.
@@ -70,3 +75,17 @@ def test_analysis(benchmark: Any, analysis: str, private: bool) -> None:
 
     cost = benchmark.pedantic(fs.simulate, args=(program, parts), rounds=3, warmup_rounds=1)[0]
     benchmark.extra_info["rounds"], benchmark.extra_info["bytes"] = cost.rounds, cost.bytes_sent
+
+
+@pytest.mark.parametrize("variants", [1_000, 10_000])
+def test_choice(benchmark: Any, variants: int) -> None:
+    """Ten of so many sums, chosen on shares with noise by three parties in one process."""
+    weight = choice.weight(1 << 15, Fraction(1), 10)
+    sums = np.random.default_rng(0).integers(-(1 << 20), 1 << 20, variants)
+
+    def program(party: Party) -> Traffic:
+        choice.largest(Engine(party), sums, 10, weight).reveal("top")
+        return party.mesh.traffic
+
+    traffic = benchmark.pedantic(run_parties, args=("abc", program), rounds=3, warmup_rounds=1)["a"]
+    benchmark.extra_info["rounds"], benchmark.extra_info["bytes"] = traffic.rounds, traffic.bytes_sent

@@ -1,6 +1,7 @@
-"""Sums with noise: what one analysis may lose of privacy at this site, and what it does lose.
+"""Noise: what one analysis may lose of privacy at this site, and what it does lose.
 
-Used by the gate alone (`Analysis.reserve`, `Analysis.release`), which opens the sums.
+Used by the gate alone (`Analysis.reserve`, `Analysis.release`, `Analysis.choose`), which opens what has
+noise.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from fedstats.errors import DataError, PolicyError
 from fedstats.ledger import Reservation
-from protocols import noise
+from protocols import choice, noise
 from protocols.discrete_gaussian import MAX_VARIANCE
+from protocols.shamir import threshold
 
 if TYPE_CHECKING:
     from fedstats.federation import Federation
@@ -83,9 +85,17 @@ class Loss:
         self._left = Fraction(0)
         self._begun = False
 
-    def reserve(self, rho: Fraction, sources: Sequence[Path | None]) -> None:
+    def reserve(self, rho: Fraction, sources: Sequence[Path | None], *, on_shares: bool = False) -> None:
         """Reserve a loss; called once, by what `Analysis.agree` is given. See `Analysis.reserve`."""
         mine, shared = self._federation.policy.colluders, colluders(self._federation)
+        sites = len(self._federation.sites)
+        hidden_from = sites - 1 if self._federation.shared_policy.full else threshold(sites)
+        if on_shares and shared > hidden_from:
+            raise PolicyError(
+                f"{self._label}: it is computed on shares, which hide from {hidden_from} of {sites} sites, "
+                f"and noise hides from {shared}: let more sites take part, or all sign an epoch against a "
+                "dishonest majority"
+            )
         if mine > shared:
             raise PolicyError(
                 f"{self._label}: this site's rule colluders = {mine} asks for noise that hides rows from "
@@ -120,8 +130,6 @@ class Loss:
 
     def noise(self, values: NDArray[Any], squared_sensitivity: Fraction, rho: Fraction) -> Summand:
         """Add this site's noise to its summands."""
-        if rho > self._left:
-            raise RuntimeError(f"{self._label} opens more with noise than it has reserved")
         honest = noise.honest(len(self._federation.sites), colluders(self._federation))
         finer = 0
         while squared_sensitivity * 4**finer < 2 * rho * honest * noise.LEAST**2:
@@ -129,10 +137,21 @@ class Loss:
         variance = noise.site_variance(squared_sensitivity * 4**finer, rho, honest, values.size)
         if variance > MAX_VARIANCE:
             raise DataError(f"{self._label} asks for more noise than integers hold: let it cost more")
-        self._left -= rho
-        self._begun = True
+        self._spend(rho)
         mine = noise.add_noise(np.asarray(values, np.int64) << finer, variance)
         return Summand(mine, finer, float(len(self._federation.sites) * variance / 4**finer))
+
+    def weight(self, sensitivity: int, rho: Fraction, k: int) -> int:
+        """Return what `choice.largest` takes to make k choices cost ρ, which is spent from here on."""
+        found = choice.weight(sensitivity, rho, k)
+        self._spend(rho)
+        return found
+
+    def _spend(self, rho: Fraction) -> None:
+        if rho > self._left:
+            raise RuntimeError(f"{self._label} opens more with noise than it has reserved")
+        self._left -= rho
+        self._begun = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ input was checked. Nothing is opened of an analysis that asks for others later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Rules:
         self._members: tuple[Cohort, NDArray[np.intp]] | None = None
         self._told: Mapping[str, Demands] = {}
         self._row_sets: list[RowSet] = []
+        self._linked: Sequence[bytes] | None = None
         federation.asked_columns.clear()
         federation.asked_widths.clear()
 
@@ -61,7 +62,9 @@ class Rules:
         """How many rows of this site take part; None before a cohort was asked for anything."""
         if self._members is not None:
             return len(self._members[1])
-        return min((len(cohort) for cohort in self._federation.asked_columns), default=None)
+        # A site without a table takes part in computing on linked columns, and has no rows to protect.
+        asked = [its for its in self._federation.asked_columns if getattr(its, "is_holder", True)]
+        return min(map(len, asked), default=None)
 
     def numbers(self) -> dict[str, Array]:
         """Return this site's values of the columns of numbers that take part, by name."""
@@ -72,6 +75,10 @@ class Rules:
                 if cohort.schema.kinds[name].is_numeric:
                     values.setdefault(name, []).append(cohort.numbers(name)[rows])
         return {name: np.concatenate(its) for name, its in sorted(values.items())}
+
+    def links(self, keys: Sequence[bytes]) -> None:
+        """Note the identifiers of rows that are about to be linked."""
+        self._linked = keys
 
     def check_call(self) -> None:
         """Raise PolicyError if a rule forbids the analysis itself, or the steward the script."""
@@ -140,16 +147,21 @@ class Rules:
         self._row_sets = []
         if not self._use().counts_rows or policy.min_difference < 2:
             return
+        if self._linked is not None:
+            self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", (), self._linked))
         for cohort, columns in self._federation.asked_columns.items():
             rows = cohort.identities(sorted(columns))
             if self._members is not None and self._members[0] is cohort:
                 rows = [rows[position] for position in self._members[1]]
-            row_set = self._federation.row_sets.hashed(f"{self._analysis}.{label}", columns, rows)
-            if time := self._federation.row_sets.near(row_set, policy.min_difference):
-                raise policy.refusal(
-                    self._use(),
-                    "min_difference",
-                    f"forbids it, as rows that differ from these by fewer were analysed on {time}: use the "
-                    "same rows as then, or others",
-                )
-            self._row_sets.append(row_set)
+            self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", columns, rows))
+
+    def _check_near(self, row_set: RowSet) -> None:
+        policy = self._federation.policy
+        if time := self._federation.row_sets.near(row_set, policy.min_difference):
+            raise policy.refusal(
+                self._use(),
+                "min_difference",
+                f"forbids it, as rows that differ from these by fewer were analysed on {time}: use the same "
+                "rows as then, or others",
+            )
+        self._row_sets.append(row_set)

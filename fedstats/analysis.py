@@ -3,8 +3,9 @@
 An analysis function opens one at its start and closes it at its end. It first calls `agree`, where each site
 checks its own input and its own policy, and where all sites stop together if one of them must. Then it calls
 `sum`, which opens sums over all sites and nothing else; or it computes on shares of such sums, by its
-`engine`, and calls `reveal` for what comes out; or it calls `release`, which opens sums with noise. Either
-way only what the analysis has declared for the disclosure mode passes, and all that passes is recorded.
+`engine`, and calls `reveal` for what comes out; or it calls `release`, which opens sums with noise, or
+`choose`, which opens the places of the largest sums, chosen with noise. Either way only what the analysis has
+declared for the disclosure mode passes, and all that passes is recorded.
 
 Rules that a site decides alone are checked in `agree` (`fedstats._rules`). Rules on the rows of all sites
 together are decided on shares, before anything else is opened.
@@ -33,7 +34,7 @@ from fedstats.disclosure import Declaration, Leakage, Reveal
 from fedstats.errors import DataError, FedStatsError, PolicyError, RemoteError, translated
 from fedstats.policy import Demands
 from fedstats.results import Cost, Provenance
-from protocols import codec
+from protocols import choice, codec
 from protocols.compare import negative
 from protocols.confirm import confirm
 from protocols.engine import Engine
@@ -90,6 +91,7 @@ class Analysis:
         self._decided: set[str] = set()
         self._joins = False
         self._loss = Loss(federation, label)
+        self._passed: set[str] = set()
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
@@ -207,12 +209,15 @@ class Analysis:
         self._call = call if isinstance(call, str) else self._call
         return told
 
-    def joins_rows(self) -> None:
+    def joins_rows(self, keys: Sequence[bytes] | None = None) -> None:
         """Say that rows of several sites are those of one patient; called by what `agree` is given.
 
-        Rules on the rows of all sites then concern the patients that are analysed: `decide_joint`.
+        Rules on the rows of all sites then concern the patients that are analysed: `decide_joint`. Where rows
+        are linked, `keys` are their identifiers: a site's rule `min_difference` looks at them.
         """
         self._joins = True
+        if keys is not None:
+            self._rules.links(keys)
 
     def decide_joint(self, patients: SecretArray, parameters: int = 0) -> None:
         """Refuse, at every site alike, what a site's rule on the number of patients forbids.
@@ -240,8 +245,7 @@ class Analysis:
 
         **Leakage** and **Cost**: see `protocols.psi.intersection.universe`.
         """
-        sites = len(self.sites)
-        self._record(label, "result", sites * (sites + 1) // 2 + 2)
+        self._record(label, "result", 2 ** len(self.sites))  # of each selection of sites, and of all together
         with translated():
             return universe(self.federation.party, self.step(label), items)
 
@@ -356,7 +360,7 @@ class Analysis:
         with translated():
             return secure_sum(self.federation.party, step, array, ring=ring)
 
-    def reserve(self, rho: Fraction, *sources: Path | None) -> None:
+    def reserve(self, rho: Fraction, *sources: Path | None, on_shares: bool = False) -> None:
         """Set aside what the analysis will cost of this site's budget; called by what `agree` is given.
 
         Parameters
@@ -365,15 +369,18 @@ class Analysis:
             The cost.
         sources
             The files that its rows come from, see `Cohort.source`: their budgets pay.
+        on_shares
+            Whether it calls `choose`.
 
         Raises
         ------
         BudgetError
             There is less left.
         PolicyError
-            This site asks for noise against more colluders than the sites draw it against.
+            This site asks for noise against more colluders than the sites draw it against; or the sites ask
+            for more than shares hide from.
         """
-        self._loss.reserve(rho, sources)
+        self._loss.reserve(rho, sources, on_shares=on_shares)
 
     def release(
         self,
@@ -418,6 +425,41 @@ class Analysis:
         step = self.step(label if part is None else f"{label} {part}")
         with translated():
             return summand.opened(secure_sum(self.federation.party, step, summand.values))
+
+    def choose(
+        self, label: str, values: NDArray[Any], k: int, *, sensitivity: int, rho: Fraction
+    ) -> NDArray[np.int64]:
+        """Open which sums over all sites are the largest in magnitude, with noise; no sum is opened.
+
+        Parameters
+        ----------
+        label
+            A label that the declaration lists as noised.
+        values
+            Shape ``(size,)``, int64: this site's contribution, a sum over its rows.
+        k
+            How many of the sums, `choice.MOST` at most.
+        sensitivity
+            The largest magnitude of what one row contributes to any of `values`, exactly.
+        rho
+            What it costs, as for `release`.
+
+        Returns
+        -------
+        numpy.ndarray
+            The places of the k largest among the sums, the largest first.
+
+        Notes
+        -----
+        **Leakage** and **Cost**: see `protocols.choice`.
+        """
+        self._record(label, "noised", k, rho)
+        self._loss.witness()
+        weight = self._loss.weight(sensitivity, rho, k)
+        with self.on_shares() as engine:
+            places = choice.largest(engine, values, k, weight)
+            self._passed.add(label)  # recorded above, with what it costs
+            return reveal(engine, {label: places})[label]
 
     @property
     def engine(self) -> Engine:
@@ -478,6 +520,9 @@ class Analysis:
 
     def _admit(self, label: str, shape: tuple[int, ...]) -> None:
         """Let a result pass that the engine is about to open; its label may end in the number of a part."""
+        if label in self._passed:
+            self._passed.remove(label)
+            return
         self._record(label.split("/")[0], "result", prod(shape))
 
     def _record(

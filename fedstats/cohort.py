@@ -221,7 +221,7 @@ def require_rows(cohort: object) -> None:
     if not isinstance(cohort, Cohort):
         raise DataError(
             "this analysis needs whole rows at each site; of linked columns there are describe, corr, cov, "
-            "ttest_ind, crosstab, ols, logit and glm"
+            "ttest_ind, crosstab, ols, logit, glm, gwas.linear and gwas.logistic"
         )
 
 
@@ -301,12 +301,13 @@ def _load(
         frame = given
     ids = None
     if id_column is not None:
-        ids = _ids(frame, id_column, where)
+        ids = read_ids(frame, id_column, where)
         frame = frame.drop(columns=id_column)
     return frame.reset_index(drop=True), ids
 
 
-def _ids(frame: pd.DataFrame, column: str, where: str) -> NDArray[np.object_]:
+def read_ids(frame: pd.DataFrame, column: str, where: str) -> NDArray[np.object_]:
+    """Return the identifiers of rows, refusing those that are missing or not unique."""
     if column not in frame:
         raise DataError(f"{where}: there is no id column {column!r}")
     missing = int(frame[column].isna().sum())

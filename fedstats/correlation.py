@@ -149,7 +149,7 @@ def _computed(
 
     def wanted(schema: Schema) -> Wanted:
         if method not in ("pearson", "spearman"):
-            raise DataError("method must be 'pearson' or 'spearman'")
+            raise DataError("method must be 'pearson' or 'spearman'; Kendall's tau is fs.kendalltau's")
         numeric = [name for name, kind in schema.kinds.items() if kind.is_numeric]
         names = numeric if columns is None else check_distinct(columns, "columns")
         if len(names) < 2:

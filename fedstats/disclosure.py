@@ -17,8 +17,8 @@ from fedstats.errors import DisclosureError
 
 #: ``"aggregate"``: pooled sufficient statistics are opened to every site. ``"result"``: they stay shared
 #: among the sites, which open what they compute of them. ``"gated"``: of these results, only those that pass
-#: a test that is made on shares. ``"noised"``: pooled sums are opened with noise that makes them
-#: differentially private, see `fedstats.privacy`.
+#: a test that is made on shares. ``"noised"``: pooled sums are opened, or the largest of them chosen, with
+#: noise that makes that differentially private, see `fedstats.privacy`.
 Disclose: TypeAlias = Literal["result", "aggregate"]
 DiscloseGated: TypeAlias = Literal["result", "aggregate", "gated"]
 
@@ -89,7 +89,8 @@ class Reveal:
         Its declared label.
     kind
         ``"pooled"``: a sum over all sites, opened to all. ``"result"``: computed on shares of such sums, and
-        opened to all. ``"noised"``: a sum over all sites with noise. ``"published"``: each site's own.
+        opened to all. ``"noised"``: a sum over all sites with noise, or a choice by such sums that are not
+        opened. ``"published"``: each site's own.
     size
         How many numbers; for what is published, how many bytes this site sent.
     meaning
@@ -155,7 +156,7 @@ _HEADINGS = {
     "published": "Told by each site of itself (bytes):",
     "pooled": "Opened to every site, as sums over all sites (numbers):",
     "result": "Opened to every site, as computed on shares (numbers):",
-    "noised": "Opened to every site, as sums over all sites with noise (numbers):",
+    "noised": "Opened to every site, with noise (numbers):",
 }
 
 

@@ -134,7 +134,8 @@ class Federation:
             This site's rows: a CSV or parquet file, a name registered in `site.toml`, or a data
             frame.
         id
-            Column that identifies a row, by which genotypes are matched. It is never sent.
+            Column that identifies a row, by which genotypes are matched. It is never sent. With
+            ``partition="vertical"``, sites without genotypes need not have it.
         levels
             Levels of categorical columns, where they are known beforehand: they are then not
             exchanged. Analyses that use the column refuse a site with any other level; those of
@@ -173,25 +174,24 @@ class Federation:
         from fedstats.vertical.cohort import VerticalCohort
 
         if partition == "vertical":
-            if id is not None or levels:
-                raise DataError(
-                    "with partition='vertical' patients are named by on=, and levels are not declared"
-                )
-            return VerticalCohort.link(self, source, on or ())
+            if levels:
+                raise DataError("with partition='vertical' levels are not declared")
+            return VerticalCohort.link(self, source, on or (), id)
         if partition != "horizontal" or on is not None or source is None:
             raise DataError(
                 "on= and a source of None go with partition='vertical'; the other one is 'horizontal'"
             )
         return Cohort.agree(self, source, id=id, levels=levels or {})
 
-    def genotypes(self, path: str | os.PathLike[str]) -> Genotypes:
+    def genotypes(self, path: str | os.PathLike[str] | None) -> Genotypes:
         """Open this site's genotypes: PLINK 1, PLINK 2, VCF, BCF or BGEN.
 
         Parameters
         ----------
         path
             A .bed file or its prefix, a .pgen, .vcf, .vcf.gz, .bcf or .bgen file, or a name registered in
-            `site.toml`. All but PLINK 1 need ``pip install 'fedstats[genotypes]'``.
+            `site.toml`. All but PLINK 1 need ``pip install 'fedstats[genotypes]'``. None at the sites that
+            have none, where columns are linked and one site has the genotypes of all.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class Federation:
         """
         from fedstats.gwas.genotypes import Genotypes
 
-        return Genotypes(self, self.locate(path))
+        return Genotypes(self, None if path is None else self.locate(path))
 
     def mpyc(self, *, security: int | None = None) -> AbstractContextManager[MeshRuntime]:
         """Run a program of MPyC among the sites: for what fedstats has no function for.

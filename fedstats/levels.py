@@ -23,6 +23,7 @@ from fedstats.schema import Kind
 MAX_LEVELS = 40
 FEW_LEVELS = 10
 ROWS_PER_LEVEL = 3
+_ORDERED_AS_NUMBERS = (Kind.INTEGER, Kind.FLOAT)
 
 
 def canonical(value: object) -> str:
@@ -44,9 +45,9 @@ def as_text(values: pd.Series[Any]) -> NDArray[np.object_]:
     return np.asarray(texts[codes], dtype=object)
 
 
-def used(texts: Iterable[str]) -> list[str]:
-    """Return the distinct levels of a column without missing values, sorted."""
-    return sorted(set(texts))
+def used(texts: Iterable[str], kind: Kind | None = None) -> list[str]:
+    """Return the distinct levels of a column without missing values, sorted: numbers as such."""
+    return sorted(set(texts), key=float if kind in _ORDERED_AS_NUMBERS else None)
 
 
 def check_tellable(column: str, levels: Sequence[str], rows: int, kind: Kind) -> None:
@@ -124,9 +125,6 @@ def merge(
     if kind in _ORDERED_AS_NUMBERS:
         return tuple(sorted(levels, key=float))
     return tuple(sorted(levels))
-
-
-_ORDERED_AS_NUMBERS = (Kind.INTEGER, Kind.FLOAT)
 
 
 def _entry(told: object, column: str, kind: Kind) -> tuple[list[str], str] | None:

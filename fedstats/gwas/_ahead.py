@@ -22,7 +22,12 @@ T = TypeVar("T")
 
 
 def blocks(
-    run: Analysis, variants: int, local: Callable[[slice], T], *, done: int = 0
+    run: Analysis,
+    variants: int,
+    local: Callable[[slice], T],
+    *,
+    done: int = 0,
+    most: int | None = None,
 ) -> Iterator[tuple[int, slice, T]]:
     """Compute on blocks of variants one ahead of the caller, who opens sums meanwhile.
 
@@ -37,13 +42,15 @@ def blocks(
         the GIL for most of its time, and sends nothing.
     done
         So many blocks are finished already, and left out.
+    most
+        How many variants a block may have, if that is less than `BLOCK`.
 
     Yields
     ------
     number, part, result
         The block's number and place, and what `local` returned.
     """
-    return tasks(run, variants, lambda part: partial(local, part), done=done)
+    return tasks(run, variants, lambda part: partial(local, part), done=done, most=most)
 
 
 def tasks(
@@ -52,13 +59,14 @@ def tasks(
     task: Callable[[slice], Callable[[], T]],
     *,
     done: int = 0,
+    most: int | None = None,
     executor: Executor | None = None,
 ) -> Iterator[tuple[int, slice, T]]:
     """Do the same by an executor of the caller's, which is kept busy.
 
     Parameters
     ----------
-    run, variants, done
+    run, variants, done, most
         As of `blocks`.
     task
         Returns what is to be called for a block, given its place; of an executor of processes, it and what
@@ -71,7 +79,8 @@ def tasks(
     number, part, result
         As of `blocks`, in order.
     """
-    parts = [slice(start, min(start + BLOCK, variants)) for start in range(0, variants, BLOCK)]
+    length = BLOCK if most is None else min(BLOCK, most)
+    parts = [slice(start, min(start + length, variants)) for start in range(0, variants, length)]
     if done == len(parts):
         return
     todo = deque(enumerate(parts[done:], done))

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import design
+from fedstats.cohort import require_rows
 from fedstats.errors import DataError
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.reconcile import Reconciled, reconcile
@@ -19,6 +20,7 @@ from fedstats.gwas.varianttable import VariantTable
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
+    from fedstats.vertical.cohort import VerticalCohort
 
 Ambiguous: TypeAlias = Literal["keep", "drop", "frequency"]
 
@@ -90,24 +92,20 @@ def agree_variants(
     matched: list[NDArray[np.int64]] = []
 
     def local() -> Mapping[str, Any]:
-        if genotypes.federation is not cohort.federation:
-            raise DataError(
-                "genotypes and cohort belong to different federations: open both with the same one"
-            )
-        if ambiguous not in get_args(Ambiguous):
-            raise DataError(f"ambiguous={ambiguous!r}: {', '.join(map(repr, get_args(Ambiguous)))}")
+        require_rows(cohort)
+        check_call(genotypes, cohort, ambiguous)
         if check is not None:
             check()
         matched.append(genotypes.match(cohort, some=some))
         return {
             "variants": len(genotypes.table),
             "sha256": genotypes.table.fingerprint(),
-            "only": _fingerprint(variants),
+            "only": fingerprint_of(variants),
             "call": options,
         }
 
     told = run.agree("genotypes", local)
-    _refuse_differing(told, run.federation.site)
+    refuse_differing(told, run.federation.site)
     if all(its == told[run.federation.site] for its in told.values()):
         tables = dict.fromkeys(run.sites, genotypes.table)
         shared = reconcile(tables, ambiguous=ambiguous)
@@ -121,11 +119,25 @@ def agree_variants(
         raise DataError(
             f"the sites share no variant ({reasons}): compare genome build, chromosome names and alleles"
         )
-    if variants is not None:
-        shared = shared.only(variants)
-        if not len(shared):
-            raise DataError("none of the given variants is among those that the sites share")
-    return matched[0], shared
+    return matched[0], chosen(shared, variants)
+
+
+def check_call(genotypes: Genotypes, cohort: Cohort | VerticalCohort, ambiguous: str) -> None:
+    """Raise DataError for a call that no site could answer."""
+    if genotypes.federation is not cohort.federation:
+        raise DataError("genotypes and cohort belong to different federations: open both with the same one")
+    if ambiguous not in get_args(Ambiguous):
+        raise DataError(f"ambiguous={ambiguous!r}: {', '.join(map(repr, get_args(Ambiguous)))}")
+
+
+def chosen(shared: Reconciled, variants: pd.DataFrame | None) -> Reconciled:
+    """Return those of the variants that a table lists, all of them without one."""
+    if variants is None:
+        return shared
+    shared = shared.only(variants)
+    if not len(shared):
+        raise DataError("none of the given variants is among those that the sites share")
+    return shared
 
 
 def _refuse_other_build(tables: Mapping[str, VariantTable], kept: int) -> None:
@@ -152,7 +164,7 @@ def _places(table: VariantTable) -> pd.Series[int]:
     return places[~places.index.duplicated(keep=False)]
 
 
-def _fingerprint(variants: pd.DataFrame | None) -> bytes:
+def fingerprint_of(variants: pd.DataFrame | None) -> bytes:
     """Return what two sites compare to know that they were given the same variants."""
     if variants is None:
         return b""
@@ -163,7 +175,7 @@ def _fingerprint(variants: pd.DataFrame | None) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _refuse_differing(told: Mapping[str, Mapping[str, Any]], me: str) -> None:
+def refuse_differing(told: Mapping[str, Mapping[str, Any]], me: str) -> None:
     """Raise DataError, at every site alike, unless all sites restrict the variants alike."""
     design.check_same_call(told, me)
     differing = [site for site, its in told.items() if its.get("only") != told[me]["only"]]

@@ -26,6 +26,7 @@ from fedstats.gwas.vcf import open_vcf
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.federation import Federation
+    from fedstats.vertical.cohort import VerticalCohort
 
 Block: TypeAlias = PackedBlock | DosageBlock
 
@@ -41,10 +42,11 @@ class Genotypes:
     federation
         The session.
     path
-        The .bed file or its prefix, or a .pgen, .vcf, .vcf.gz, .bcf or .bgen file.
+        The .bed file or its prefix, or a .pgen, .vcf, .vcf.gz, .bcf or .bgen file; None if this site has no
+        genotypes.
     """
 
-    def __init__(self, federation: Federation, path: Path) -> None:
+    def __init__(self, federation: Federation, path: Path | None) -> None:
         self.federation = federation
         self.path = path
 
@@ -54,6 +56,10 @@ class Genotypes:
     @cached_property
     def file(self) -> BedFile | DosageFile:
         """The files, validated; DataError if they are not in order."""
+        if self.path is None:
+            raise DataError(
+                "this site has no genotypes, fed.genotypes(None): it can take part where columns are linked"
+            )
         return open_file(self.path)
 
     @cached_property
@@ -95,7 +101,7 @@ class Genotypes:
         rows, flip = shared.index[site][part], shared.flip[site][part]
         return Reading(self.file, rows, flip, ploidy.astype(np.int8), members)
 
-    def match(self, cohort: Cohort, *, some: bool = True) -> NDArray[np.int64]:
+    def match(self, cohort: Cohort | VerticalCohort, *, some: bool = True) -> NDArray[np.int64]:
         """Return, for each of this site's rows of a cohort, its sample in the files, or -1.
 
         Parameters

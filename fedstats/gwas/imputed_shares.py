@@ -130,14 +130,18 @@ class Pooled:
 
     def scan(self, common: Floats, own: Floats) -> Scan:
         """Return the regressions that follow from what was opened."""
-        n = self.model.n
-        left, slope = common[:, np.newaxis], own[:, :, 0] * np.sqrt(n)
-        left = np.where(left > LEAST, left, np.nan)
-        size = np.full(len(own), float(n))
-        unknown = np.full(len(own), np.nan)
-        df = np.full(len(own), float(self.model.df))
-        with np.errstate(invalid="ignore"):
-            beta = slope / left
-            residual = np.maximum(n - beta * slope, 0.0)
-            standard_error = np.sqrt(residual / self.model.df / left)
-        return Scan(unknown, size, unknown, df, beta, standard_error)
+        return regressions(common, own[:, :, 0], self.model)
+
+
+def regressions(left: Floats, slope: Floats, model: Model) -> Scan:
+    """Return the regressions that follow from `left`, and g'r / √n of each trait in its second axis."""
+    left = np.where(left > LEAST, left, np.nan)[:, np.newaxis]
+    slope = slope * np.sqrt(model.n)
+    size = np.full(len(slope), float(model.n))
+    unknown = np.full(len(slope), np.nan)
+    df = np.full(len(slope), float(model.df))
+    with np.errstate(invalid="ignore"):
+        beta = slope / left
+        residual = np.maximum(model.n - beta * slope, 0.0)
+        standard_error = np.sqrt(residual / model.df / left)
+    return Scan(unknown, size, unknown, df, beta, standard_error)

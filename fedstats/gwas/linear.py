@@ -35,6 +35,8 @@ from fedstats.gwas.genotypes import Genotypes, Reading
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
+from fedstats.vertical import gwas as linked
+from fedstats.vertical.cohort import VerticalCohort
 from protocols.ring import FIXED128
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ DECLARATION = Declaration(
 @overload
 def linear(
     genotypes: Genotypes,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     trait: str,
     covariates: Sequence[str] = (),
@@ -97,7 +99,7 @@ def linear(
 @overload
 def linear(
     genotypes: Genotypes,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     trait: list[str],
     covariates: Sequence[str] = (),
@@ -114,7 +116,7 @@ def linear(
 
 def linear(
     genotypes: Genotypes,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     trait: str | list[str],
     covariates: Sequence[str] = (),
@@ -135,7 +137,10 @@ def linear(
         See `Federation.genotypes`.
     cohort
         Trait and covariates, with an ``id`` column that holds the .fam files' individual ids.
-        Rows without genotypes, and rows with a missing trait or covariate, are left out and counted.
+        Rows without genotypes, and rows with a missing trait or covariate, are left out and counted. Or
+        linked columns, ``fed.cohort(…, partition="vertical", on=…, id=…)``: one site has the genotypes of
+        all, the others ``fed.genotypes(None)``, and trait and covariates are at any. One trait,
+        ``missing="impute"`` and ``"result"``.
     trait
         A numeric column, or a transformed one such as ``"log(ldl)"``; or a list of such, which are scanned
         together on the rows that have them all, at little more than the cost of one. Traits that many
@@ -217,6 +222,10 @@ def linear(
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
     as t < n/2.
 
+    Of linked columns every site learns the list of variants, how many patients count, the trait's residual
+    variance, and the same of each variant as from ``"result"``; of the covariates nothing but the coarse
+    frame that `ols` publishes. Missing calls are set to the mean of the calls that the genotypes' site has.
+
     **Cost.** Eleven rounds, one more if the variant lists differ, and one with a checkpoint. As
     ``"aggregate"``, two rounds for each block of 2,048 variants, or four if calls are missing in it. For k
     columns of covariates without the intercept and m traits, a variant has 3 + k + m sums (one more with
@@ -227,6 +236,10 @@ def linear(
     a variant to about half of the sites, and for a few more to each. A block of complete cases takes 42
     rounds; and as much for (k + 1)(k + 2)/2 + (k + 3)(m + 1) numbers to half of the sites, and for some
     (k + 1)(12 + 7m) + 20m to each.
+
+    Linked columns take some 120 rounds, and ten for each block of 2 million genotypes; 32 bytes for each
+    variant and patient of the list from the genotypes' site to half of the others, some 4 kB for each variant
+    and covariate from every site, and 300 megabytes of memory.
 
     References
     ----------
@@ -240,6 +253,13 @@ def linear(
     >>> hits = fs.gwas.linear(geno, cohort, trait="ldl", covariates=["age", "pc1"])  # doctest: +SKIP
     >>> hits.to_frame().nsmallest(10, "p_value")  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        if missing != "impute" or site_intercepts or checkpoint is not None or executor is not None:
+            raise DataError(
+                "scans of linked columns have missing='impute', and no intercepts of sites, checkpoint or "
+                "executor"
+            )
+        return linked.linear(genotypes, cohort, trait, covariates, variants, ambiguous, disclose)
     traits = trait if isinstance(trait, list) else [trait]
 
     def check() -> None:
@@ -408,19 +428,32 @@ def _result(
     column: int,
     passes: NDArray[np.bool_],
 ) -> GWASResult:
-    known = shared.variants
+    frame = table_of(shared.variants, scan, column, model.unit[column])
+    return GWASResult(
+        **common,
+        trait=model.names[column],
+        frame=frame[passes].reset_index(drop=True),
+        nobs=model.n,
+        n_missing=model.dropped,
+        df_resid=model.df_resid,
+        reconciled=shared,
+    )
+
+
+def table_of(known: pd.DataFrame, scan: linear_kernel.Scan, column: int, unit: float) -> pd.DataFrame:
+    """Return what a scan says of one of its traits, by the columns of a result, in the trait's unit."""
     # The one copy of a haploid chromosome is counted as two.
-    unit = model.unit[column] * np.where(known["chromosome"].isin(_variants.HAPLOID), 2.0, 1.0)
+    units = unit * np.where(known["chromosome"].isin(_variants.HAPLOID), 2.0, 1.0)
     statistic = scan.statistic[:, column]
     minus_log = neg_log10_p(statistic, np.maximum(scan.df, 1.0))
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "chromosome": known["chromosome"],
             "base_pair_location": known["base_pair_location"],
             "effect_allele": known["effect_allele"],
             "other_allele": known["other_allele"],
-            "beta": scan.beta[:, column] * unit,
-            "standard_error": scan.standard_error[:, column] * unit,
+            "beta": scan.beta[:, column] * units,
+            "standard_error": scan.standard_error[:, column] * units,
             "effect_allele_frequency": scan.frequency,
             "p_value": 10.0**-minus_log,
             "rsid": known["rsid"],
@@ -430,13 +463,4 @@ def _result(
             "missing_rate": scan.missing_rate,
             "ambiguous": known["ambiguous"],
         }
-    )
-    return GWASResult(
-        **common,
-        trait=model.names[column],
-        frame=frame[passes].reset_index(drop=True),
-        nobs=model.n,
-        n_missing=model.dropped,
-        df_resid=model.df_resid,
-        reconciled=shared,
     )

@@ -37,6 +37,8 @@ from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
 from fedstats.regression import _orthonormal
+from fedstats.vertical import gwas as linked
+from fedstats.vertical.cohort import VerticalCohort
 from protocols.ring import FIXED128
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ DECLARATION = Declaration(
 
 def logistic(
     genotypes: Genotypes,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     trait: str,
     covariates: Sequence[str] = (),
@@ -125,7 +127,8 @@ def logistic(
         See `Federation.genotypes`.
     cohort
         Trait and covariates, with an ``id`` column that holds the .fam files' individual ids.
-        Rows without genotypes, and rows with a missing trait or covariate, are left out and counted.
+        Rows without genotypes, and rows with a missing trait or covariate, are left out and counted. Or
+        linked columns, as in `linear`: each variant then has its score test alone.
     trait
         A column of 0 (control) and 1 (case), or a condition on others that gives these.
     covariates
@@ -184,17 +187,24 @@ def logistic(
     variant, and as ``"gated"`` of each that passes; and of those below `refit` gradient and information of
     their regressions, from which their frequencies follow. A coalition of t sites learns the same sums over
     the other n − t sites, all but one the remaining site's; of sums on shares nothing, as long as t < n/2.
+    Of linked columns every site learns the list of variants, the coefficients of the covariates at each
+    iteration, how many patients and cases count, and each variant's score and the variance of it.
 
     **Cost.** Some thirty rounds for the null model, four for each block of 2,048 variants, about ten for
     each batch of saddle points, and as many of refits. For k terms with the intercept a variant has 5 + k
     sums, and one that lacks calls 2 + k more. On shares a block takes what one of `linear` with imputed calls
-    does, and there are no saddle points.
+    does, and there are no saddle points. Linked columns take what `logit` does for the null model, and then
+    what `linear` does.
 
     Examples
     --------
     >>> hits = fs.gwas.logistic(geno, cohort, trait="case", covariates=["age", "pc1"])  # doctest: +SKIP
     >>> hits.top()  # doctest: +SKIP
     """
+    if isinstance(cohort, VerticalCohort):
+        if refit or checkpoint is not None or executor is not None:
+            raise DataError("scans of linked columns have score tests alone, and no checkpoint or executor")
+        return linked.logistic(genotypes, cohort, trait, covariates, variants, ambiguous, disclose)
     below = refit if refit is not None else 1e-4 if disclose == "aggregate" else 5e-8
 
     def check() -> None:
@@ -234,7 +244,7 @@ def logistic(
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
             if disclose == "aggregate":
                 scores = _score(run, genotypes, shared, members, null, saved, executor)
-                frame = _frame(shared, scores, null.n)
+                frame = table_of(shared, scores, null.n)
                 _find_saddles(run, genotypes, shared, members, null, scores, frame, saved)
                 passes = np.ones(len(frame), np.bool_)
             else:
@@ -242,13 +252,13 @@ def logistic(
                 scores, passes = _score_on_shares(
                     run, genotypes, shared, members, null, saved, executor, gate
                 )
-                frame = _frame(shared, scores, null.n)
-                _take_for_binomial(frame, scores, cases / null.n)
+                frame = table_of(shared, scores, null.n)
+                take_for_binomial(frame, scores, cases / null.n)
             _refit(run, genotypes, shared, members, null, frame, below, saved)
         return GWASResult(
             **run.finish(),
             trait=trait,
-            frame=_on_one_copy(frame[passes].reset_index(drop=True)),
+            frame=on_one_copy(frame[passes].reset_index(drop=True)),
             nobs=null.n,
             n_cases=cases,
             n_missing=basis.dropped,
@@ -372,7 +382,7 @@ def _own_contribution(
     return logistic_shares.Contribution.of_scores(reading.block(), reading.members, numbers, weights, n)
 
 
-def _take_for_binomial(frame: pd.DataFrame, scores: Scores, cases: float) -> None:
+def take_for_binomial(frame: pd.DataFrame, scores: Scores, cases: float) -> None:
     """Replace the P values of extreme scores by those of binomial numbers."""
     which = np.flatnonzero(np.abs(scores.z) > SPA_ABOVE)
     frame.loc[which, "neg_log10_p"] = logistic_shares.binomial_neg_log10_p(
@@ -381,7 +391,7 @@ def _take_for_binomial(frame: pd.DataFrame, scores: Scores, cases: float) -> Non
     frame.loc[which, "test"] = "binomial"
 
 
-def _frame(shared: Reconciled, scores: Scores, n: int) -> pd.DataFrame:
+def table_of(shared: Reconciled, scores: Scores, n: int) -> pd.DataFrame:
     """Return what the score tests say, by the columns of a result."""
     known = shared.variants
     return pd.DataFrame(
@@ -511,7 +521,7 @@ def _neg_log10_p(z: Floats) -> Floats:
     return np.asarray(-(stats.norm.logsf(np.abs(z)) + np.log(2)) / np.log(10))
 
 
-def _on_one_copy(frame: pd.DataFrame) -> pd.DataFrame:
+def on_one_copy(frame: pd.DataFrame) -> pd.DataFrame:
     """Fill in P values, and count the one copy of a haploid chromosome as one."""
     frame["p_value"] = 10.0 ** -frame["neg_log10_p"]
     haploid = frame["chromosome"].isin(_variants.HAPLOID)

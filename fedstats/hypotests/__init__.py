@@ -5,6 +5,7 @@ from fedstats.hypotests._result import ConfidenceInterval, HypothesisTest
 from fedstats.hypotests.anova import AnovaResult, anova
 from fedstats.hypotests.breslow_day import BreslowDayResult, breslow_day
 from fedstats.hypotests.contingency import Chi2Result, chi2_contingency, fisher_exact
+from fedstats.hypotests.kendalltau import kendalltau
 from fedstats.hypotests.kruskal import KruskalResult, kruskal
 from fedstats.hypotests.ks import ks_2samp
 from fedstats.hypotests.levene import levene
@@ -39,6 +40,7 @@ __all__ = [
     "cochran_mantel_haenszel",
     "f_oneway",
     "fisher_exact",
+    "kendalltau",
     "kruskal",
     "ks_2samp",
     "levene",

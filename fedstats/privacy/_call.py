@@ -201,3 +201,9 @@ def check_level(level: object) -> None:
     """Refuse what is no level of an interval."""
     if not (isinstance(level, float) and 0 < level < 1):
         raise DataError("level is a number between 0 and 1, such as 0.95")
+
+
+def check_ambiguous(ambiguous: object) -> None:
+    """Refuse what tells strands by frequencies, which are opened without noise."""
+    if ambiguous not in ("keep", "drop"):
+        raise DataError(f"ambiguous={ambiguous!r}: 'keep' or 'drop', as frequencies have noise or are secret")

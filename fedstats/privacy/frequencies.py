@@ -16,19 +16,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from fedstats import _table
-from fedstats.cohort import require_rows
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
 from fedstats.gwas import _variants
 from fedstats.gwas._ahead import blocks
-from fedstats.gwas._variants import Ambiguous
 from fedstats.privacy import _call
 from fedstats.privacy._call import Integers
 from fedstats.privacy._result import PrivateResult, quantile_of
@@ -56,7 +54,7 @@ def allele_frequencies(
     cohort: Cohort,
     *,
     variants: pd.DataFrame | None = None,
-    ambiguous: Ambiguous = "keep",
+    ambiguous: Literal["keep", "drop"] = "keep",
     rho: Number | None = None,
     epsilon: Number | None = None,
     delta: Number | None = None,
@@ -111,8 +109,8 @@ def allele_frequencies(
     with cohort.federation.analysis(DECLARATION, "noised") as run:
 
         def check() -> None:
-            require_rows(cohort)
             _call.check_level(level)
+            _call.check_ambiguous(ambiguous)
             run.reserve(asked.value(), cohort.source, genotypes.path)
 
         options = f"{ambiguous=}, {rho=}, {epsilon=}, {delta=}, {level=}"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fedstats import _table
 from fedstats.errors import DataError
-from fedstats.privacy import counts, linear, logistic, moments, quantiles, survival
+from fedstats.privacy import association, counts, linear, logistic, moments, quantiles, survival
 from fedstats.privacy._call import Bounds, check_level
 from fedstats.privacy._model import UNIT
 from fedstats.privacy._result import quantile_of
@@ -38,6 +38,8 @@ class _Asked:
     variants: int
     iterations: int
     spread: float
+    k: int
+    sites: int
 
     def noise(self, squared_sensitivity: float, part: Fraction = Fraction(1)) -> float:
         """Return the standard deviation of the noise of a release that takes a part of the loss."""
@@ -76,6 +78,13 @@ def _frequencies(asked: _Asked) -> Errors:
     return {"number of people": asked.noise(1, FOR_CALLS), "frequency": noise / (2 * asked.rows)}
 
 
+def _gwas_top(asked: _Asked) -> Errors:
+    score = association.strength(asked.rho * (1 - association.FOR_MEAN), asked.k, asked.sites, 1.0)
+    # With alleles of frequency ½, g has the variance ½.
+    effect = score / (asked.rows / 2) * Bounds.of(asked.bounds, "bounds").half
+    return {"score, scaled": score, "effect of a copy, as the score has it, at frequency ½": effect}
+
+
 def _ols(asked: _Asked) -> Errors:
     noise = asked.noise(linear.squared_sensitivity(asked.columns)) / UNIT**2
     return {"count": noise, "slope, scaled": noise / (asked.rows * asked.spread**2)}
@@ -96,6 +105,7 @@ _ERRORS: Final[Mapping[str, Callable[[_Asked], Errors]]] = {
     "quantile": _quantile,
     "kaplan_meier": _kaplan_meier,
     "allele_frequencies": _frequencies,
+    "gwas_top": _gwas_top,
     "ols": _ols,
     "logit": _logit,
 }
@@ -151,6 +161,7 @@ def plan(
     times: int = 10,
     variants: int = 1,
     iterations: int = 6,
+    k: int = 5,
     spread: float = 0.25,
     level: float = 0.95,
 ) -> Plan:
@@ -170,7 +181,7 @@ def plan(
         Against how many of them noise is drawn, if more than a half of all but one: what the federation's
         ``colluders`` says, or all but one where its ``security`` is ``"dishonest-majority"``.
     bounds
-        Of the column of a mean.
+        Of the column of a mean, or of the trait of an association.
     columns
         How many columns are described; of models, how many are on the right, and the intercept.
     depth
@@ -181,6 +192,8 @@ def plan(
         Of allele frequencies.
     iterations
         Of a logistic regression.
+    k
+        How many variants are chosen, of `gwas_top`; their effects are not estimated.
     spread
         Of models: standard deviation of a column as a part of half the distance of its bounds. Coefficients
         are scaled likewise, and columns taken to be uncorrelated.
@@ -211,7 +224,7 @@ def plan(
     if analysis not in _ERRORS:
         raise DataError(f"no private analysis is called {analysis!r}: they are {', '.join(_ERRORS)}")
     against = max(1, (sites - 1) // 2, colluders or 0)
-    sizes = (rows, columns, times, variants, iterations, spread)
+    sizes = (rows, columns, times, variants, iterations, k, spread)
     if not 1 <= against < sites or min(sizes) <= 0 or not 1 <= depth <= quantiles.MAX_DEPTH:
         raise DataError("rows, columns and other sizes are positive, and colluders fewer than sites")
     asked = _Asked(
@@ -225,6 +238,8 @@ def plan(
         variants,
         iterations,
         spread,
+        k,
+        sites,
     )
     errors = {name: float(np.float64(its)) for name, its in _ERRORS[analysis](asked).items()}
     return Plan(analysis, asked.rho, level, errors)

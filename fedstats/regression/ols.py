@@ -146,6 +146,8 @@ def ols(
     >>> fit.params, fit.conf_int()  # doctest: +SKIP
     """
     if isinstance(cohort, VerticalCohort):
+        if groups is not None:
+            raise DataError("models of linked columns have no groups")
         return linked.ols(formula, cohort, cov_type, missing, disclose)
     return least_squares(formula, cohort, None, cov_type, groups, missing, disclose)
 

@@ -8,16 +8,12 @@ and a later mark.
 
 Marks are sorted by score, and by time among equal scores, which gives each a rank; then by time, and by rank
 among equal times. A pair is concordant if the mark that comes later has the lower rank, for whatever is tied
-in either way comes in both orders alike. These inversions are counted as by a wavelet tree [2]_: the list is
-split by the highest bit of the ranks, in each half by the next bit, and so on; pairs that a bit tells apart
-are counted by running sums, before the list is split. The position that a mark goes to is secret; the list
-is shuffled before these positions are opened.
+in either way comes in both orders alike. `fedstats._pairs` counts these inversions.
 
 References
 ----------
 .. [1] F. E. Harrell, R. M. Califf, D. B. Pryor, K. L. Lee and R. A. Rosati, "Evaluating the Yield of Medical
    Tests", JAMA 247, 1982.
-.. [2] R. Grossi, A. Gupta and J. S. Vitter, "High-Order Entropy-Compressed Text Indexes", SODA 2003.
 """
 
 from __future__ import annotations
@@ -28,16 +24,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats import _ranks
+from fedstats import _pairs, _ranks
 from fedstats.errors import EstimationError
 from fedstats.expressions import Array
 from fedstats.survival._times import Times
-from protocols import field, scan
+from protocols import scan
 from protocols.compare import BIT
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
 from protocols.secret import SecretArray, concatenate, inner, multiply, public, stack
-from protocols.shuffle import shuffle
 from protocols.sort import sort_by
 
 if TYPE_CHECKING:
@@ -95,7 +90,7 @@ def harrell(
             made.append((rows.key, entered, died * 0, -there))
         surplus, pairs, number = _by_mark(*(concatenate(parts) for parts in zip(*made, strict=True)))
         if marks or cluster is not None:
-            both = stack(_in_order(number, surplus, pairs))
+            both = stack(_pairs.in_order(number, surplus, pairs))
             both = both.reshape(2, len(made), -1).sum(axis=1)
             both = both if cluster is None else _by_cluster(both, joined)
             surplus, pairs = both[0], both[1]
@@ -143,11 +138,8 @@ def _by_mark(
     score_block, time_block = _beyond(stack([equal[0], both]), event, weight)
     tied = multiply(stack([event, weight]), time_block - score_block).sum(axis=0)
 
-    digits = max(1, (size - 1).bit_length())
-    places = np.arange(size) >> np.arange(digits)[::-1, np.newaxis] & 1
-    rank = [SecretArray(score.engine, field.from_ints(digit), BIT) for digit in places]
-    _, event, weight, *rank = sort_by(time, event, weight, *rank)
-    concordant = _inversions(event, weight, rank)
+    _, event, weight, *rank = sort_by(time, event, weight, *_pairs.place_bits(score.engine, size))
+    concordant = _pairs.inversions(event, weight, rank)
     surplus = 2 * concordant + tied - pairs
     return surplus.assume(2 * size), pairs.assume(2 * size), number
 
@@ -179,56 +171,6 @@ def _beyond(joined: SecretArray, event: SecretArray, weight: SecretArray) -> lis
     known = stack([before, after[::-1]])[:, np.newaxis].broadcast_to(go_on.shape)
     found = scan.segmented(go_on, multiply(1 - go_on, known), bound=size)
     return [stack([found[1, kind, ::-1], found[0, kind]]) for kind in range(len(kinds))]
-
-
-def _inversions(event: SecretArray, weight: SecretArray, rank: list[SecretArray]) -> SecretArray:
-    """Return for each mark the pairs, of an event and a later mark of lower rank, that it is in.
-
-    Parameters
-    ----------
-    event, weight
-        Of the marks in the order of time.
-    rank
-        Bits of their ranks, the highest first; the ranks are those of a permutation.
-
-    Returns
-    -------
-    SecretArray
-        In the order of ranks: weights of the later marks at an event, and weight times events at a mark.
-    """
-    size, place = event.size, np.arange(event.size)
-    total = SecretArray(event.engine, field.zeros((size,)), event.format)
-    while rank:
-        width = 1 << len(rank)
-        high, *rank = rank
-        start = place // width * width
-        end = np.minimum(start + width, size)
-        ones = scan.running_sum(high) - high
-        ones = ones - ones[start]
-        # Zeros go to the first half of a stretch, ones to the second.
-        own, further = place - start, np.minimum(width // 2, end - start)
-        factors = stack([event, weight, 2 * ones + (further - own)])
-        of_high = multiply(high, factors)
-        event_above, weight_below, gap = of_high[0], weight - of_high[1], of_high[2]
-        sums = scan.running_sum(stack([event_above, weight_below]))
-        earlier = sums[0] - event_above
-        earlier, later = earlier - earlier[start], sums[1][end - 1] - sums[1]
-        above_below = stack([event_above, weight_below], axis=-1)
-        pairs = inner(above_below, stack([later, earlier], axis=-1), bound=2 * size)
-        *rank, event, weight, total = _in_order(gap - ones + place, *rank, event, weight, total + pairs)
-    return total
-
-
-def _in_order(position: SecretArray, *columns: SecretArray) -> list[SecretArray]:
-    """Return columns in the order of secret positions, a permutation, which are opened of shuffled rows."""
-    engine = position.engine
-    rows = shuffle(engine, np.stack([column.shares for column in (*columns, position)], axis=1))
-    opened = SecretArray(engine, np.ascontiguousarray(rows[:, -1])).open()
-    rows = rows[np.argsort(field.to_int64(opened))]
-    return [
-        SecretArray(engine, np.ascontiguousarray(rows[:, number]), column.format)
-        for number, column in enumerate(columns)
-    ]
 
 
 def _by_cluster(both: SecretArray, joined: SecretArray) -> SecretArray:

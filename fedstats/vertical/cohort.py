@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedstats import schema as schemas
 from fedstats._read import check_names, read_table
-from fedstats.cohort import LARGEST_ON_SHARES, to_numbers, to_texts
+from fedstats.cohort import LARGEST_ON_SHARES, read_ids, to_numbers, to_texts
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError
 from fedstats.expressions import Array
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 DECLARATION = Declaration(
     "link",
     result={
-        "set sizes": "how many patients each site has, how many any two sites have in common, how many all, "
-        "and how many there are"
+        "set sizes": "how many patients each site has, how many any selection of sites has in common, and "
+        "how many there are"
     },
     published={"schema": "names and kinds of the columns of each site's table, and which identify patients"},
 )
@@ -58,6 +58,8 @@ class VerticalCohort:
         Where this site's rows stand in it.
     sizes
         How many patients sites have in common.
+    ids
+        Identifier of each row of this site in its genotype files, or None.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class VerticalCohort:
         holders: tuple[str, ...],
         universe: Universe,
         keys: Sequence[bytes],
+        ids: NDArray[np.object_] | None,
     ) -> None:
         self.federation = federation
         self.schema = Schema(schema.kinds, schema.unusable, partial(federation.asked, self))
@@ -77,6 +80,7 @@ class VerticalCohort:
         self.size = universe.size
         self.positions = universe.positions
         self.sizes: Sizes = universe.sizes
+        self.ids = ids
         self._frame = frame
         self._keys = keys
 
@@ -86,38 +90,49 @@ class VerticalCohort:
         federation: Federation,
         source: str | os.PathLike[str] | pd.DataFrame | None,
         on: str | Sequence[str],
+        id: str | None = None,  # noqa: A002  (the word that the column has in every cohort)
     ) -> VerticalCohort:
         """Link this site's rows with those of the others; see `Federation.cohort`.
 
-        Cost: 3·n + 2 rounds for n sites.
+        Cost: 3·n + 3 rounds for n sites.
         """
         names = [on] if isinstance(on, str) else list(on)
-        mine: list[tuple[pd.DataFrame, list[bytes]]] = []
+        mine: list[tuple[pd.DataFrame, list[bytes], NDArray[np.object_] | None]] = []
 
         def local() -> Mapping[str, Any]:
-            run.joins_rows()
             if not names or not all(isinstance(name, str) and name for name in names):
                 raise DataError("on= names the column that identifies patients, or several")
-            frame, keys = (pd.DataFrame(), []) if source is None else _load(federation, source, names)
-            mine.append((frame, keys))
+            if source is None:
+                mine.append((pd.DataFrame(), [], None))
+            else:
+                mine.append(_load(federation, source, names, id))
+            frame, keys, _ = mine[0]
+            run.joins_rows(keys)
+            if 0 < len(keys) < federation.shared_policy.min_cell:
+                raise DataError(
+                    f"a table of fewer than {federation.shared_policy.min_cell} patients (min_cell) is not "
+                    "linked, as the sizes would tell whom others have: use more rows"
+                )
             kinds = {name: schemas.kind_of(frame[name]) for name in frame.columns}
-            digest = hashlib.sha256(repr(names).encode()).hexdigest()
+            digest = hashlib.sha256(repr((names, id)).encode()).hexdigest()
             return {**schemas.to_metadata(kinds), "call": digest, "holds": source is not None}
 
         with federation.analysis(DECLARATION, "result") as run:
             told = run.agree("schema", local)
             if any(its.get("call") != told[federation.site]["call"] for its in told.values()):
                 raise DataError(
-                    "the sites do not name the same columns in on=: run the same script everywhere"
+                    "the sites do not name the same columns in on= and id=: run the same script everywhere"
                 )
-            [(frame, keys)] = mine
+            [(frame, keys, ids)] = mine
             owners, schema = _owners({site: schemas.from_metadata(site, its) for site, its in told.items()})
             holders = tuple(site for site, its in told.items() if its.get("holds") is True)
             if len(holders) < 2:
                 raise DataError("columns are linked where two sites have a table at least")
             universe = run.link("set sizes", keys)
+            if not universe.size:
+                raise DataError("no table has a row with identifiers: look at the columns that on= names")
             run.finish()
-        return cls(federation, frame, owners, schema, holders, universe, keys)
+        return cls(federation, frame, owners, schema, holders, universe, keys, ids)
 
     def __len__(self) -> int:
         """Return the number of rows of this site that can be linked."""
@@ -165,21 +180,27 @@ class VerticalCohort:
 
 
 def _load(
-    federation: Federation, source: str | os.PathLike[str] | pd.DataFrame, on: Sequence[str]
-) -> tuple[pd.DataFrame, list[bytes]]:
-    """Return this site's rows that have identifiers, without these, and their keys."""
+    federation: Federation,
+    source: str | os.PathLike[str] | pd.DataFrame,
+    on: Sequence[str],
+    id_column: str | None,
+) -> tuple[pd.DataFrame, list[bytes], NDArray[np.object_] | None]:
+    """Return this site's rows that have identifiers, without these; their keys, and ids if it has some."""
     if isinstance(source, pd.DataFrame):
         frame, where = source.copy(), "data frame"
     else:
         path = federation.locate(source)
-        frame, where = read_table(path, on), str(path)
+        frame, where = read_table(path, {*on, *([id_column] if id_column else [])}), str(path)
     check_names(frame.columns.tolist(), where)
     if federation.consent is not None:
         given = federation.consent.kept(frame, on[0] if len(on) == 1 else None)
         federation.log("consent", excluded=len(frame) - len(given))
         frame = given
     keys, there = link_keys(frame, on)
-    return frame.iloc[there].drop(columns=list(on)).reset_index(drop=True), keys
+    named = frame.iloc[there]
+    ids = None if id_column is None or id_column not in frame else read_ids(named, id_column, where)
+    columns = [name for name in frame.columns if name not in (*on, id_column)]
+    return named[columns].reset_index(drop=True), keys, ids
 
 
 def _owners(tables: Mapping[str, Mapping[str, Kind]]) -> tuple[dict[str, str], Schema]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 
 from fedstats.disclosure import Declaration, Disclose
@@ -29,7 +30,7 @@ from protocols import functions
 from protocols.compare import maximum, minimum, negative
 from protocols.floating import floating
 from protocols.inputs import sum_shares
-from protocols.long import concatenate, lengthen
+from protocols.long import LongArray, concatenate, lengthen
 from protocols.secret import SecretArray, matmul, select
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ _PART, _DIGITS = 200.0, 30
 _CLOSE = 1e-6
 
 
-class _Family(ABC):
+class Family(ABC):
     """What a family of distributions with its canonical link has of its own."""
 
     name: ClassVar[str]
@@ -92,7 +93,7 @@ class _Family(ABC):
         """Return η and b(η) of the model of a constant."""
 
 
-class _Binomial(_Family):
+class _Binomial(Family):
     name, most, saturates, response = "binomial", 25.0, True, 1
 
     def check(self, y: Array) -> None:
@@ -118,7 +119,7 @@ class _Binomial(_Family):
         return math.log(mean / (1 - mean)), -math.log(1 - mean)
 
 
-class _Poisson(_Family):
+class _Poisson(Family):
     name, most, saturates, response = "poisson", 9.0, False, 1 << 13
 
     def check(self, y: Array) -> None:
@@ -144,7 +145,7 @@ class _Poisson(_Family):
         return math.log(mean), mean
 
 
-_FAMILIES: dict[str, _Family] = {its.name: its for its in (_Binomial(), _Poisson())}
+FAMILIES: dict[str, Family] = {its.name: its for its in (_Binomial(), _Poisson())}
 
 
 def glm(
@@ -173,30 +174,66 @@ def glm(
 
     **Cost.** Some 150 rounds for three parties and each iteration, and 4 kB for each patient.
     """
-    if family not in _FAMILIES or link not in (None, link_of(family_of(family), None).name):
+    if family not in FAMILIES or link not in (None, link_of(family_of(family), None).name):
         raise DataError(
-            f"linked columns have the families {', '.join(_FAMILIES)} with their canonical links, and not "
+            f"linked columns have the families {', '.join(FAMILIES)} with their canonical links, and not "
             f"family={family!r}, link={link!r}"
         )
-    its = _FAMILIES[family]
+    its = FAMILIES[family]
     with cohort.federation.analysis(GLM, disclose) as run:
         part = model.agree_model(
             run, cohort, formula, f"{family=}, {missing=}, {maxiter=}", its.check, frame_response=False
         )
-        with run.on_shares() as engine:
-            data = _share(engine, cohort, part, its)
-        n = joined.open_number(run, data.member.sum(), len(part.names))
-        with run.on_shares():
-            total = run.reveal({"response": (data.y * data.member).sum().reshape(1)})["response"][0]
-        mean = total / n
-        if not 0 < mean < (1 if family == "binomial" else math.inf):
-            raise EstimationError(f"the response {part.response_name!r} is the same for all patients")
-        found = _maximise(run, cohort, part, its, data, its.null(mean)[0], maxiter)
-        return _finished(run, cohort, part, its, data, found, n, mean)
+        return _finished(run, cohort, part, its, fitted(run, cohort, part, its, maxiter))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Data:
+class Fitted:
+    """A model at its maximum.
+
+    Attributes
+    ----------
+    data, found
+        What it is of, and where the maximum is.
+    n, total
+        How many patients count, and the sum of their responses.
+    """
+
+    data: Data
+    found: Maximum
+    n: int
+    total: int
+
+
+def fitted(
+    run: Analysis,
+    cohort: VerticalCohort,
+    part: Model,
+    family: Family,
+    maxiter: int,
+    *,
+    among: NDArray[np.bool_] | None = None,
+    close: float = _CLOSE,
+) -> Fitted:
+    """Share what the model is of, and maximise its likelihood; for `among` see `joined.counting`.
+
+    A step that moves no coefficient further than `close`, in its column's frame, is the last.
+    """
+    with run.on_shares() as engine:
+        data = _share(engine, cohort, part, family, among)
+    n = joined.open_number(run, data.member.sum(), len(part.names))
+    with run.on_shares():
+        total = run.reveal({"response": (data.y * data.member).sum().reshape(1)})["response"][0]
+    mean = total / n
+    if not 0 < mean < (1 if family.name == "binomial" else math.inf):
+        raise EstimationError(f"the response {part.response_name!r} is the same for all patients")
+    return Fitted(
+        data, _maximise(run, cohort, part, family, data, family.null(mean)[0], maxiter, close), n, int(total)
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Data:
     """What the iterations need, on shares: see `model.Terms`; and what y alone makes, shape (2, patients)."""
 
     Z: SecretArray
@@ -206,20 +243,46 @@ class _Data:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Maximum:
+class Maximum:
+    """Where the iterations end; but for `params`, at the coefficients before the last step.
+
+    Attributes
+    ----------
+    params
+        The coefficients, in the frame of the columns.
+    step
+        The last step towards them, shape ``(terms, 1)``.
+    inverse
+        Of the information.
+    residuals, weights
+        y − μ and the variance of y, of patients that count.
+    weighted
+        The terms times the weights, shape ``(terms, patients)``.
+    iterations
+        How many there were.
+    """
+
     params: Array
+    step: LongArray
     inverse: Inverse
-    eta: SecretArray
-    mu: SecretArray
+    residuals: SecretArray
+    weights: SecretArray
+    weighted: SecretArray
     iterations: int
 
 
-def _share(engine: Engine, cohort: VerticalCohort, part: Model, family: _Family) -> _Data:
+def _share(
+    engine: Engine,
+    cohort: VerticalCohort,
+    part: Model,
+    family: Family,
+    among: NDArray[np.bool_] | None,
+) -> Data:
     variables = part.variables
     last = len(variables.names) - 1
     fraction = joined.fraction_of_products(engine, cohort)
     values = joined.spread(engine, cohort, variables[range(last)], bound=LARGEST, fraction=fraction)
-    counting = joined.counting(engine, cohort, variables, [range(last + 1)])
+    counting = joined.counting(engine, cohort, variables, [range(last + 1)], among)
     response = variables[[last]]
     y = joined.spread(engine, cohort, response, bound=family.response, fraction=0)
     alone = variables[[last, last]]
@@ -230,13 +293,11 @@ def _share(engine: Engine, cohort: VerticalCohort, part: Model, family: _Family)
     of_response = joined.spread(engine, cohort, alone, bound=bound, fraction=_DIGITS)
     kept = joined.masked(values, counting)
     constant = counting.rescale(fraction).assume(LARGEST)
-    return _Data(
-        model.concatenated(constant, kept), y[0], counting[0], (of_response * counting).assume(bound)
-    )
+    return Data(model.concatenated(constant, kept), y[0], counting[0], (of_response * counting).assume(bound))
 
 
 def _predictors(
-    engine: Engine, cohort: VerticalCohort, part: Model, family: _Family, beta: Array
+    engine: Engine, cohort: VerticalCohort, part: Model, family: Family, beta: Array
 ) -> tuple[SecretArray, SecretArray]:
     """Return linear predictors within what means are computed of, and which are beyond. Some 25 rounds."""
     own = np.zeros(cohort.size)
@@ -254,11 +315,12 @@ def _maximise(
     run: Analysis,
     cohort: VerticalCohort,
     part: Model,
-    family: _Family,
-    data: _Data,
+    family: Family,
+    data: Data,
     start: float,
     maxiter: int,
-) -> _Maximum:
+    close: float,
+) -> Maximum:
     p = len(part.names)
     beta = np.zeros(p)
     beta[0] = start
@@ -274,16 +336,19 @@ def _maximise(
             residuals = ((data.y - short) * data.member).assume(1.01 * family.response)
             score = matmul(data.Z, residuals.reshape(-1, 1))
             coarse = family.variance(short.rescale(min(digits, short.format.fraction)))
-            weights = (coarse * data.member).assume(1.01 * family.response)
+            # Where they saturate they are never less than what rounding makes of them, or the information
+            # might not be positive definite.
+            least = 2.0 ** (4 - digits) if family.saturates else 0.0
+            weights = ((coarse + least) * data.member).assume(1.01 * family.response)
             weighted = (data.Z * weights).assume(LARGEST * 1.01 * family.response).rescale(digits)
             information = lengthen(matmul(weighted, data.Z.T))
             inverse = _equations.inverted(information, part.names)
-            step = inverse.times(lengthen(score))[:, 0]
-            secret = _equations.coefficients(step + beta)
+            step = inverse.times(lengthen(score))
+            secret = _equations.coefficients(step[:, 0] + beta)
         opened = run.reveal({"coefficients": secret}, part=iteration)["coefficients"]
         moved, beta = float(np.abs(opened - beta).max()), opened
-        if moved < _CLOSE:
-            return _Maximum(beta, inverse, eta, mu, iteration)
+        if moved < close:
+            return Maximum(beta, step, inverse, residuals, weights, weighted, iteration)
         if np.abs(beta).max() > _PART:
             break
     raise EstimationError(
@@ -296,12 +361,10 @@ def _finished(
     run: Analysis,
     cohort: VerticalCohort,
     part: Model,
-    family: _Family,
-    data: _Data,
-    found: _Maximum,
-    n: int,
-    mean: float,
+    family: Family,
+    at: Fitted,
 ) -> GLMResult:
+    data, found, n, mean = at.data, at.found, at.n, at.total / at.n
     unframing = part.unframing
     p = len(part.names)
     with run.on_shares() as engine:
@@ -309,11 +372,11 @@ def _finished(
         mu = family.means(eta)
         rows = data.y * eta - family.cumulant(eta, mu)
         bound = family.response * 25.0 + 2.0**14
-        fitted = lengthen((rows * data.member).assume(bound).sum().reshape(1))
+        of_fit = lengthen((rows * data.member).assume(bound).sum().reshape(1))
         alone = lengthen(data.of_response.sum(axis=1))
         at_null, of_null = family.null(mean)
         null = n * (mean * at_null - of_null)
-        both = concatenate([fitted + alone[:1], alone[:1] + null])  # log-likelihoods
+        both = concatenate([of_fit + alone[:1], alone[:1] + null])  # log-likelihoods
         fit = floating(concatenate([both, (alone[1:] - both) * 2]))
         variances = floating(found.inverse.sandwich(L=unframing)[np.arange(p), np.arange(p)])
         too_large = negative(-(beyond * data.member).sum().reshape(1))

@@ -57,6 +57,8 @@ def grouped(
 
     def check() -> list[str]:
         check_options(options)
+        if isinstance(groups, str):
+            raise DataError(f"groups is a list of levels of {by!r}")
         if not isinstance(by, str) or not isinstance(column, str) or by == column:
             raise DataError("column and by are the names of two columns")
         cohort.schema.require_numeric(column)

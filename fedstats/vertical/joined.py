@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
 from fedstats._counts import HIDDEN, is_few
@@ -24,7 +25,7 @@ from fedstats._moments import Frame
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, ProtocolError
 from fedstats.expressions import Array
-from protocols.fixed import fraction_for
+from protocols.fixed import Format, fraction_for
 from protocols.inputs import share, share_rows
 from protocols.secret import SecretArray, matmul, select
 
@@ -112,8 +113,11 @@ def indicators(cohort: VerticalCohort, name: str) -> Group:
     """Return indicators of the levels of a column of this site."""
     texts = cohort.texts(name)
     present = [text for text in texts if text is not None]
-    levels = level_sets.used(present)
-    level_sets.check_tellable(name, levels, len(present), cohort.schema.kinds[name])
+    kind = cohort.schema.kinds[name]
+    levels = level_sets.used(present, kind)
+    level_sets.check_tellable(name, levels, len(present), kind)
+    if not levels:
+        raise DataError(f"column {name!r} has no value: leave it out")
     order = cohort.categories(name)
     levels = levels if order is None else [its for its in order if its in levels]
     values = (texts[:, np.newaxis] == np.array(levels, object)).astype(float)
@@ -214,11 +218,10 @@ def _frame_of(group: Group) -> Frame:
         if not x.size or np.isin(x, (0.0, 1.0)).all():
             continue
         spread = float(x.std()) or abs(float(x.mean())) or 1.0
-        unit = float(power_of_two_near(np.array([spread]))[0])
-        centre = round(float(x.mean()) / unit) * unit
-        beyond = float(np.abs(x - centre).max()) / unit / LARGEST
-        unit *= 2.0 ** max(math.ceil(math.log2(beyond)), 0) if beyond > 0 else 1.0
-        centres[place], units[place] = round(centre / unit) * unit, unit
+        unit, mean = float(power_of_two_near(np.array([spread]))[0]), float(x.mean())
+        while float(np.abs(x - round(mean / unit) * unit).max()) > LARGEST * unit:
+            unit *= 2
+        centres[place], units[place] = round(mean / unit) * unit, unit
     return Frame(centres, units)
 
 
@@ -230,6 +233,8 @@ def _read(site: str, told: Any, name: str) -> tuple[list[str], Frame, dict[str, 
             if (
                 all(isinstance(its, list) for its in levels.values())
                 and all(isinstance(its, str) for its in [*names, *levels, *chain(*levels.values())])
+                and all(map(str.isprintable, [*names, *levels, *chain(*levels.values())]))
+                and all(len(its) <= level_sets.MAX_LEVELS for its in levels.values())
                 and all(
                     isinstance(its, np.ndarray) and its.dtype == np.float64 and its.shape == (len(names),)
                     for its in (centre, unit)
@@ -287,7 +292,11 @@ def spread(
 
 
 def counting(
-    engine: Engine, cohort: VerticalCohort, variables: Variables, sets: Sequence[Sequence[int]]
+    engine: Engine,
+    cohort: VerticalCohort,
+    variables: Variables,
+    sets: Sequence[Sequence[int]],
+    among: NDArray[np.bool_] | None = None,
 ) -> SecretArray:
     """Find out which patients count: those that all sites with a table have, without missing values.
 
@@ -297,6 +306,8 @@ def counting(
         The computation, the linked columns, and what is used of them.
     sets
         Positions of the variables that must not be missing, for each way of counting.
+    among
+        Which of this site's rows may count at all; all by default.
 
     Returns
     -------
@@ -310,7 +321,7 @@ def counting(
     bits = np.zeros((len(sets), cohort.size), np.int64)
     if cohort.is_holder:
         for place, its in enumerate(sets):
-            there = np.ones(len(cohort), np.bool_)
+            there = np.ones(len(cohort), np.bool_) if among is None else among.copy()
             for position in its:
                 if position in variables.mine:
                     there &= ~np.isnan(variables.mine[position])
@@ -326,8 +337,18 @@ def masked(values: SecretArray, counts: SecretArray) -> SecretArray:
 
 
 def products(x: SecretArray, y: SecretArray) -> SecretArray:
-    """Return the sums over patients of products of variables, shape ``(variables of x, of y)``. One round."""
-    return matmul(x, y.T)
+    """Return the sums over patients of products of variables, shape ``(variables of x, of y)``. One round.
+
+    They are exact: the variables' fractional bits leave room for products that are not rounded.
+    """
+    sums = matmul(whole(x), whole(y).T)
+    format_ = Format(x.format.fraction + y.format.fraction, sums.format.bound)
+    return SecretArray(x.engine, sums.shares, format_)
+
+
+def whole(x: SecretArray) -> SecretArray:
+    """Return the integers that stand for fractions."""
+    return SecretArray(x.engine, x.shares, Format(0, x.format.bound))
 
 
 def open_number(run: Analysis, patients: SecretArray, parameters: int = 0) -> int:

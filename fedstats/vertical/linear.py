@@ -44,10 +44,12 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
     **Leakage.** How many patients count, and what the result holds; of each column, by the site that has it,
     the coarse frame. A coalition of t < n/2 sites learns nothing more.
 
-    **Cost.** Some 150 rounds for three parties; each sends about 20 bytes for each patient and column.
+    **Cost.** Some 125 rounds for three parties; each sends about 20 bytes for each patient and column.
     """
     if cov_type != "nonrobust":
         raise DataError("robust covariances need residuals, which no site has of linked columns")
+    if missing != "drop":
+        raise DataError("patients of whom linked columns miss a value do not count: missing='drop'")
     with cohort.federation.analysis(OLS, disclose) as run:
         part = model.agree_model(run, cohort, formula, f"{cov_type=}, {missing=}")
         p = len(part.names)
@@ -85,7 +87,7 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
             cov_type=cov_type,
             params=pd.Series(params, index=list(part.names), name="coef"),
             nobs=n,
-            n_missing=cohort.size - n,
+            n_missing=cohort.sizes.common - n,
             df_resid=n - p,
             k_constant=1,
             ssr=unit * (unit * ssr),

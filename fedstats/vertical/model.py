@@ -196,7 +196,7 @@ def _response(
     rows, where = _complete(cohort, model, response.columns)
     y = np.full((len(cohort), 1), np.nan)
     y[where, 0] = response(Inputs(rows.numbers, {}))
-    _check_finite(y, response.text)
+    _check_finite(y[where], response.text)
     if check is not None:
         check(y[where, 0])
     return Group([response.text], y, in_units=in_units)
@@ -233,7 +233,7 @@ def _code(cohort: VerticalCohort, model: ModelFormula) -> _Coded:
     rows, where = _complete(cohort, own, own.columns)
     levels: dict[str, tuple[str, ...]] = {}
     for name, texts in rows.texts.items():
-        found = level_sets.used(texts.tolist())
+        found = level_sets.used(texts.tolist(), kinds[name])
         level_sets.check_tellable(name, found, rows.count, kinds[name])
         if len(found) < 2:
             raise DataError(f"column {name!r} has {len(found)} level: leave it out of {model.text!r}")
@@ -241,9 +241,9 @@ def _code(cohort: VerticalCohort, model: ModelFormula) -> _Coded:
         levels[name] = tuple(found if order is None else [its for its in order if its in found])
     coding = Coding(own, kinds, levels, {})
     coded, names = coding.matrix(rows)
+    _check_finite(coded, model.text)
     matrix = np.full((len(cohort), len(names)), np.nan)
     matrix[where] = coded
-    _check_finite(matrix, model.text)
     return _Coded(matrix, names, coding.terms(), levels, columns)
 
 
@@ -254,9 +254,12 @@ def _columns(model: ModelFormula, term: Term) -> list[str]:
 
 
 def _check_finite(values: Array, text: str) -> None:
-    bad = int(np.isinf(values).any(axis=1).sum())
+    bad = int((~np.isfinite(values)).any(axis=1).sum())
     if bad:
-        raise DataError(f"{text!r} is not finite in {bad} rows of this site: set them to missing")
+        raise DataError(
+            f"{text!r} is not finite in {bad} rows of this site that have no missing value: correct these "
+            "rows, set them to missing, or change the term"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -278,12 +281,17 @@ class Terms:
     member: SecretArray
 
 
-def terms_on_shares(engine: Engine, cohort: VerticalCohort, model: Model) -> Terms:
-    """Bring the terms and the response onto shares. Five rounds for three parties, two with tables."""
+def terms_on_shares(
+    engine: Engine, cohort: VerticalCohort, model: Model, among: NDArray[np.bool_] | None = None
+) -> Terms:
+    """Bring the terms and the response onto shares; for `among` see `joined.counting`.
+
+    **Cost.** Four rounds for three parties, two with tables.
+    """
     fraction = joined.fraction_of_products(engine, cohort)
     variables = model.variables
     values = joined.spread(engine, cohort, variables, bound=LARGEST, fraction=fraction)
-    member = joined.counting(engine, cohort, variables, [range(len(variables.names))])
+    member = joined.counting(engine, cohort, variables, [range(len(variables.names))], among)
     kept = joined.masked(values, member)
     constant = member.rescale(fraction).assume(LARGEST)
     return Terms(concatenated(constant, kept[:-1]), kept[-1], member[0])

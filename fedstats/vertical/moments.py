@@ -73,7 +73,7 @@ def power_sums(
 
     Notes
     -----
-    **Cost.** Six rounds for three parties.
+    **Cost.** Five rounds for three parties, eight with groups.
     """
     chosen = variables[[place for _ in range(order) for place in numeric]]
     k = len(numeric)

@@ -26,7 +26,7 @@ def crosstab(cohort: VerticalCohort, columns: Sequence[str], disclose: Disclose)
 
     Notes
     -----
-    **Cost.** Some 25 rounds for three parties. Of three columns or more, a number for each patient and
+    **Cost.** Some 20 rounds for three parties. Of three columns or more, a number for each patient and
     combination of all but one of them.
     """
     from fedstats.tables import CrosstabResult, shape_of

@@ -40,7 +40,7 @@ from protocols.psi import rounds
 from protocols.psi.group import Exponent, Points, hash_to_group, order, places
 
 #: Most items that a party may have.
-MAX_ITEMS = 10_000_000
+MAX_ITEMS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,15 @@ def intersection(party: Party, label: str, items: Sequence[bytes]) -> NDArray[np
 
     Notes
     -----
-    **Leakage.** Every party learns which of its items every other party has, and how many items each has.
+    **Leakage.** Every party learns which of its items every other party has, how many items each has, and how
+    many any of them have in common.
 
     **Cost.** n + 2 rounds. Each party raises n·N elements for sets of N items, and sends 32·(2·n − 1)·N
     bytes.
     """
     prepared = _prepare(party, label, items)
-    own = rounds.circulate(party, f"{label}.own", prepared.points, prepared.sizes, Exponent())
+    key = Exponent()
+    own = rounds.circulate(party, f"{label}.own", prepared.points, prepared.sizes, key, key)
     sets = rounds.publish_sets(party, f"{label}.sets", own[order(own)], prepared.sizes)
     return places(reduce(_common, sets), own)
 
@@ -129,8 +131,8 @@ def cardinality(party: Party, label: str, items: Sequence[bytes]) -> Sizes:
 
     Notes
     -----
-    **Leakage.** Every party learns how many items each has, and how many any of them have in common; not
-    which.
+    **Leakage.** Every party learns how many items each has, and how many any selection of parties has in
+    common (2ⁿ − 1 numbers); not which.
 
     **Cost.** n + 1 rounds; the rest is as for `intersection`, but 64·(n − 1)·N bytes.
     """
@@ -151,16 +153,19 @@ def universe(party: Party, label: str, items: Sequence[bytes]) -> Universe:
 
     Notes
     -----
-    **Leakage.** As of `cardinality`. Identifiers are elements of the group under exponents of all parties,
-    other ones than those by which sets were compared, so that they cannot be matched with these: that is
-    where one would see which items are common.
+    **Leakage.** As of `cardinality`. Identifiers are elements under a second exponent of every party, and so
+    cannot be matched with the sets that were compared, which is where one would see whose items are common.
+    A set comes home under the second exponents of all parties but its owner's, who raises it to its own
+    there: whoever had it in hand before lacks an exponent of what it would have to know.
 
-    **Cost.** 3·n + 1 rounds. Each party raises 2·n·N elements for sets of N items, and those of the union.
+    **Cost.** 3·n + 1 rounds. Each party raises (2·n + 1)·N elements for sets of N items, and those of the
+    union.
     """
     prepared = _prepare(party, label, items)
     key, other = Exponent(), Exponent()
     sets = rounds.gather(party, f"{label}.sets", prepared.points, prepared.sizes, key)
-    own = rounds.circulate(party, f"{label}.own", prepared.points, prepared.sizes, key * other)
+    home = rounds.circulate(party, f"{label}.own", prepared.points, prepared.sizes, key, key * other)
+    own = other.power(home, peer=party.roster[party.index - 1])
     union = np.unique(np.concatenate(sets), axis=0)
     identifiers = rounds.relay(party, f"{label}.union", union, other)
     positions = places(own, identifiers)

@@ -68,10 +68,19 @@ def gather(party: Party, label: str, points: Points, sizes: Sequence[int], key: 
     return sets[-1:] + sets[:-1]
 
 
-def circulate(party: Party, label: str, points: Points, sizes: Sequence[int], key: Exponent) -> Points:
+def circulate(
+    party: Party, label: str, points: Points, sizes: Sequence[int], key: Exponent, of_others: Exponent
+) -> Points:
     """Return this party's set under the exponents of all parties, in its own order, which others do not see.
 
-    Parameters are those of `gather`.
+    Parameters
+    ----------
+    party, label, points, sizes
+        As for `gather`.
+    key
+        This party's exponent for its own set.
+    of_others
+        That for the sets of others. Whoever raises a set last before it comes home sees what its owner gets.
 
     Notes
     -----
@@ -87,7 +96,7 @@ def circulate(party: Party, label: str, points: Points, sizes: Sequence[int], ke
         party.send(after, f"{label}.{hop}", codec.encode(passing))
         passing = _received(party, before, f"{label}.{hop}", sizes[(me - hop) % n])
         if hop < n:
-            passing = key.power(passing, peer=before)
+            passing = of_others.power(passing, peer=before)
     party.mesh.traffic.rounds += n
     own = np.empty_like(passing)
     own[hidden] = passing
@@ -115,7 +124,7 @@ def relay(party: Party, label: str, points: Points, key: Exponent) -> Points:
 
 def publish_sets(party: Party, label: str, points: Points, sizes: Sequence[int]) -> list[Points]:
     """Tell all a set; return each party's, in the order of the roster, which must have these sizes."""
-    told = publish(party, label, points)
+    told = publish(party, label, points, max_bytes=POINT * max(sizes) + 256)
     return [_checked(its, name, size) for (name, its), size in zip(told.items(), sizes, strict=True)]
 
 

@@ -17,6 +17,7 @@ from fedstats.disclosure import Declaration
 from fedstats.hypotests import contingency, mantel_haenszel, oneway, proportions, ratios, ttest
 from fedstats.hypotests.anova import DECLARATION as ANOVA
 from fedstats.hypotests.breslow_day import DECLARATION as BRESLOW_DAY
+from fedstats.hypotests.kendalltau import TAU_B, TAU_C
 from fedstats.hypotests.kruskal import DECLARATION as KRUSKAL
 from fedstats.hypotests.ks import DECLARATION as KS
 from fedstats.hypotests.levene import MEAN, MEDIAN
@@ -54,6 +55,8 @@ ONLY_RESULT: list[tuple[Any, Declaration]] = [
     (partial(fs.kruskal, column="x", by="arm"), KRUSKAL),
     (partial(fs.ks_2samp, column="x", by="arm"), KS),
     (partial(fs.wilcoxon, column="x"), WILCOXON),
+    (partial(fs.kendalltau, column="x", other="y"), TAU_B),
+    (partial(fs.kendalltau, column="x", other="y", variant="c"), TAU_C),
 ]
 
 
@@ -97,6 +100,7 @@ def small_groups(cohort: Cohort, disclose: str) -> dict[str, tuple[str, frozense
     calls: dict[str, Any] = {
         "mean": partial(fs.ttest_ind, column="x", by="rare"),
         "rank": partial(fs.mannwhitneyu, column="x", by="rare"),
+        "pairs of rows": partial(fs.kendalltau, column="x", other="few"),
         "table": partial(fs.chi2_contingency, row="rare", column="sick"),
         "ratio": partial(fs.odds_ratio, **SICK, by="rare"),
         "cells": partial(fs.proportions_ztest, **SICK, by="rare"),
@@ -105,7 +109,7 @@ def small_groups(cohort: Cohort, disclose: str) -> dict[str, tuple[str, frozense
     }
     found = {}
     for name, call in calls.items():
-        if name == "rank" and disclose == "aggregate":
+        if name in ("rank", "pairs of rows") and disclose == "aggregate":
             continue
         before = cohort.federation.leakage
         with pytest.raises(fs.PolicyError) as caught:
@@ -119,6 +123,7 @@ def small_groups(cohort: Cohort, disclose: str) -> dict[str, tuple[str, frozense
 @pytest.mark.parametrize("disclose", ["aggregate", "result"])
 def test_small_groups_are_refused_at_all_sites_before_anything_else_is_opened(disclose: str) -> None:
     rare = frame().assign(rare=np.where(np.arange(90) < 4, "few", "many"))
+    rare["few"] = rare.y.where(rare.rare == "few")
     rare["nearly"] = rare.sick.where(np.arange(90) > 2, "neither")
     found = fs.simulate(lambda fed, data: small_groups(fed.cohort(data), disclose), split(rare, [5, 20]))
     assert found[0] == found[1] == found[2]

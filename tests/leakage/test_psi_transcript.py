@@ -1,13 +1,14 @@
 """What a party sees of private set intersection tells it the sizes, and which items only where that is meant.
 
-Party a takes everything that it received and looks for its own items in the sets of others, by all that it
-knows: its items under its exponents, in the order in which it put them in. A protocol in which sizes alone
-are to be learnt must leave it with nothing; one that tells which, with just these. Sequences that keep an
-order are the positive control.
+A party takes everything that it received and everything that it computed, and looks for its own items in all
+these sets, by all that it knows: what came home, and what it made of it. A protocol in which sizes alone are
+to be learnt must leave it with nothing; one that tells which, with just these. Variants that leak, each by a
+plausible mistake, are the positive controls.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from protocols import codec
 from protocols.party import Party
+from protocols.psi import intersection as psi
 from protocols.psi import rounds
 from protocols.psi.group import Exponent
 from protocols.psi.intersection import cardinality, intersection, universe
@@ -41,29 +43,74 @@ def elements(messages: list[Message]) -> dict[str, list[list[bytes]]]:
     return found
 
 
-def known_of_b(messages: list[Message]) -> int:
-    """Count the items of a that it finds in b's set: those that came home among those that were published."""
-    sets = elements(messages)
-    own = {point for step in sets if step.startswith("link.own.3") for its in sets[step] for point in its}
-    published = {
-        point for step in sets if step == "link.sets.all" or step == "link.sets" for point in sets[step][0]
-    }
-    return len(own & published)
+def found_of_others(protocol: Any, party: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Count the items of a party that it finds in the sets of others, in all that it received or computed.
+
+    Only the list of all identifiers, which is public, does not count.
+    """
+    computed: dict[str, list[set[bytes]]] = {name: [] for name in SETS}
+    where = threading.local()
+    power = Exponent.power
+
+    def watched(self: Exponent, points: Any, *, peer: str | None = None) -> Any:
+        raised = power(self, points, peer=peer)
+        computed[where.party].append({row.tobytes() for row in raised})
+        return raised
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Exponent, "power", watched)
+
+        def program(its: Party) -> Any:
+            where.party = its.me
+            return protocol(its, "link", SETS[its.me])
+
+        messages = record_parties("abc", program)[1][party]
+    received = elements(messages)
+    home = set(received["link.own.3"][0])
+    # What an item of its own looks like at the end: as it came home, or raised once more.
+    own = [home, *(its for its in computed[party] if len(its) == len(home) and its is not home)]
+    seen = [set(its) for step, sets in received.items() if not step.startswith("link.union") for its in sets]
+    seen += [its for its in computed[party] if len(its) != len(SETS[party])]
+    others = [its for its in seen if len(its) in {len(SETS[name]) for name in SETS if name != party}]
+    return max(len(mine & its) for mine in own for its in others)
 
 
-def test_which_items_are_common_is_seen_where_it_is_meant() -> None:
-    assert known_of_b(view(intersection)) == 30
-
-
-def test_the_universe_hides_which_items_are_common() -> None:
-    assert known_of_b(view(universe)) == 0
-
-
-def test_one_exponent_for_both_would_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The positive control: the second exponent is what hides the match."""
+def one_exponent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Exponent, "__mul__", lambda one, two: one)
     monkeypatch.setattr(rounds, "relay", lambda party, label, points, key: points)
-    assert known_of_b(view(universe)) > 0
+    monkeypatch.setattr(psi, "places", lambda points, among: np.zeros(len(points), np.int64))
+
+
+def all_before_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise sets to all exponents before they come home: the last one to do so sees its neighbour's."""
+    circulate = rounds.circulate
+
+    def early(party: Party, label: str, points: Any, sizes: Any, key: Exponent, others: Exponent) -> Any:
+        return circulate(party, label, points, sizes, others, others)
+
+    monkeypatch.setattr(rounds, "circulate", early)
+    monkeypatch.setattr(psi, "places", lambda points, among: np.zeros(len(points), np.int64))
+
+
+@pytest.mark.parametrize("party", ["a", "b", "c"])
+def test_which_items_are_common_is_seen_where_it_is_meant(
+    party: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = set().union(*(SETS[name] for name in SETS if name != party))
+    assert found_of_others(intersection, party, monkeypatch) > 0
+    assert len(set(SETS[party]) & others) >= found_of_others(intersection, party, monkeypatch)
+
+
+@pytest.mark.parametrize("party", ["a", "b", "c"])
+def test_the_universe_hides_which_items_are_common(party: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found_of_others(universe, party, monkeypatch) == 0
+
+
+@pytest.mark.parametrize("mistake", [one_exponent, all_before_home])
+def test_mistakes_would_show_it(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive controls: what hides the match is a second exponent, which its owner applies last."""
+    mistake(monkeypatch)
+    assert max(found_of_others(universe, party, monkeypatch) for party in "abc") > 0
 
 
 @pytest.mark.parametrize("protocol", [cardinality, universe])

@@ -23,7 +23,7 @@ def base(rows: int = 90) -> pd.DataFrame:
             "sick": chance.random(rows) < 0.5,
             "visit": pd.date_range("2020-01-01", periods=rows),
         }
-    ).assign(const=0.1, one="level", blank=np.nan)
+    ).assign(const=0.1, one="level", blank=np.nan, half=np.arange(rows) // 2)
 
 
 def on(test: Any, *arguments: Any, **options: Any) -> Program:
@@ -64,6 +64,13 @@ AB = ["a", "b"]
         (on(fs.kruskal, "const", by="arm"), fs.EstimationError, "all values are equal"),
         (on(fs.wilcoxon, "const", method="exact"), fs.EstimationError, "some differences are equal or 0"),
         (on(fs.wilcoxon, "x", zero_method="drop"), fs.DataError, "zero_method must be one of"),
+        (on(fs.kendalltau, "x", "x"), fs.DataError, "'x' is compared with itself"),
+        (on(fs.kendalltau, "x", "y"), fs.DataError, "no site has a column 'y'"),
+        (on(fs.kendalltau, "x", "arm"), fs.DataError, "'arm' is categorical, a number is needed"),
+        (on(fs.kendalltau, "x", "blank"), fs.DataError, "'blank' has no value at any site"),
+        (on(fs.kendalltau, "x", "half", variant="a"), fs.DataError, "variant must be one of 'b', 'c'"),
+        (on(fs.kendalltau, "x", "const", variant="c"), fs.EstimationError, "all values of 'const' are equal"),
+        (on(fs.kendalltau, "half", "x", method="exact"), fs.EstimationError, "some values are equal"),
         (on(fs.chi2_contingency, "arm", "arm"), fs.DataError, "names a column more than once"),
         (on(fs.chi2_contingency, "arm", "one"), fs.DataError, "'one' has 1 level over all sites"),
         (on(fs.chi2_contingency, "arm", "x"), fs.DataError, "'x' has .* levels in .* rows of this site"),

@@ -170,3 +170,81 @@ def test_signed_ranks_with_zeros_and_ties(zero_method: str) -> None:
             )
             assert_agrees(found[f"{side} {correction}"], theirs)
             assert found[f"{side} {correction}"].nobs.item() == len(rows)
+
+
+def test_kendall_at_five_sites(penguins: pd.DataFrame, parts: list[pd.DataFrame]) -> None:
+    """Ties in both columns and in pairs; a tiny site and one without a value; few levels for tau-c."""
+
+    def program(cohort: Cohort) -> dict[str, Any]:
+        return {
+            "b": fs.kendalltau(cohort, "bill_depth_mm", "flipper_length_mm"),
+            "c": fs.kendalltau(cohort, "bill_depth_mm", "year", variant="c", alternative="less"),
+        }
+
+    found = at_all_sites(program, parts)
+    rows = pd.concat(parts).dropna(subset=["bill_depth_mm"])
+    assert rows.duplicated(["bill_depth_mm", "flipper_length_mm"]).sum() > 10
+    assert_agrees(found["b"], stats.kendalltau(rows.bill_depth_mm, rows.flipper_length_mm))
+    assert_agrees(
+        found["c"], stats.kendalltau(rows.bill_depth_mm, rows.year, variant="c", alternative="less")
+    )
+    for test in found.values():
+        assert test.nobs.item() == len(rows)
+        assert 300 < test.cost.rounds < 500
+
+
+def test_kendall_without_ties() -> None:
+    """Where scipy's p-value is exact: 20 rows, and 40 rows of which two are out of order."""
+    chance = np.random.default_rng(8)
+    x = chance.normal(size=20)
+    frame = pd.DataFrame({"x": x, "y": x + chance.normal(size=20), "z": 1.0 + np.arange(20) ** 2})
+    frame = pd.concat([frame, pd.DataFrame({"z": -1.0 - np.arange(20)})], ignore_index=True)
+    frame["almost"] = frame.z.rank().replace({3: 4, 4: 3})
+
+    def program(cohort: Cohort) -> dict[str, Any]:
+        return {
+            "exact": fs.kendalltau(cohort, "x", "y", alternative="greater"),
+            "asymptotic": fs.kendalltau(cohort, "x", "y", method="asymptotic"),
+            "ordered": fs.kendalltau(cohort, "z", "almost"),
+        }
+
+    found = at_all_sites(program, split(frame, [3, 12]))
+    rows = frame.dropna()
+    assert_agrees(found["exact"], stats.kendalltau(rows.x, rows.y, alternative="greater"))
+    assert_agrees(found["asymptotic"], stats.kendalltau(rows.x, rows.y, method="asymptotic"))
+    assert_agrees(found["ordered"], stats.kendalltau(frame.z, frame.almost))
+    assert "Kendall's tau-b of x and y" in found["exact"].summary()
+    for test in found.values():
+        assert 150 < test.cost.rounds < 230
+
+
+def test_kendall_from_what_is_opened() -> None:
+    """The formulas, for samples of every size with and without ties, and each exact distribution."""
+    from fedstats.hypotests.kendalltau import _exact, _Pairs
+
+    chance = np.random.default_rng(2)
+    for size in [2, 3, 7, 33, 34]:
+        for values in [2, 5, 10**6]:
+            x, y = chance.integers(0, values, (2, size))
+            x[:2], y[:2] = [0, 1], [1, 0]
+            signs = [np.sign(column[:, None] - column) for column in (x, y)]
+            blocks = [np.unique(column, return_counts=True)[1] for column in (x, y)]
+            squares, cubes = ([int((t**k - t).sum()) for t in blocks] for k in (2, 3))
+            surplus = int((signs[0] * signs[1]).sum()) // 2
+            for variant, levels in [("b", None), ("c", min(map(len, blocks)))]:
+                found = _Pairs(size, surplus, tuple(squares), tuple(cubes), levels)
+                for side in ALTERNATIVES:
+                    theirs = stats.kendalltau(x, y, variant=variant, alternative=side)
+                    assert found.tau() == pytest.approx(theirs.statistic, rel=1e-14, abs=1e-15)
+                    assert found.pvalue(side, "auto") == pytest.approx(theirs.pvalue, rel=1e-12, nan_ok=True)
+    for order in [
+        [0, 1, 2, 3, 4, 5],
+        [1, 0, 2, 3, 4, 5],
+        [4, 5, 0, 3, 1, 2],
+        [2, 5, 4, 3, 1, 0],
+        [5, 4, 3, 2, 1, 0],
+    ]:
+        discordant = sum(a > b for place, a in enumerate(order) for b in order[place:])
+        for side in ALTERNATIVES:
+            theirs = stats.kendalltau(range(6), order, alternative=side, method="exact")
+            assert _exact(6, discordant, side) == pytest.approx(theirs.pvalue, rel=1e-14)

@@ -239,6 +239,10 @@ def small() -> list[pd.DataFrame | None]:
         (lambda c: fs.corr(c, method="spearman"), "'pearson' for linked columns"),
         (lambda c: fs.kruskal(c, "ldl", by="sex"), "needs whole rows at each site"),
         (lambda c: fs.describe(c, ["sex"]), "'sex' is categorical"),
+        (lambda c: fs.ols("ldl ~ age", c, missing="raise"), "missing='drop'"),
+        (lambda c: fs.ols("ldl ~ age", c, groups="sex"), "have no groups"),
+        (lambda c: fs.ols("ldl ~ log(age - 55)", c), "is not finite in"),
+        (lambda c: fs.ttest_ind(c, "ldl", by="sex", groups="fm"), "groups is a list"),
     ],
 )
 def test_what_is_refused(program: Any, message: str) -> None:
@@ -266,9 +270,52 @@ def test_tables_that_cannot_be_linked() -> None:
     clash = laboratory.assign(age=1.0)
     assert all("column 'age' is at site site1 and at site site2" in its for its in link(clinic, clash, None))
     assert all("two sites have a table" in its for its in link(clinic, None, None))
+    assert any("fewer than 5 patients" in its for its in link(clinic.head(3), laboratory, None))
+    assert all("no table has a row with identifiers" in its for its in link(clinic[:0], laboratory[:0], None))
     strangers = laboratory.assign(name=[f"nobody {row}" for row in range(len(laboratory))])
     said = refused(lambda cohort: fs.ols("ldl ~ age", cohort), [clinic, strangers, None])
     assert all("too few patients have a row at every site" in its for its in said)
+
+
+def test_what_is_constant_or_exact_is_found_to_be() -> None:
+    """Sums of products are exact: a constant has no correlation, and a fit without error no residuals."""
+    clinic, laboratory, _ = small()
+    assert clinic is not None
+    assert laboratory is not None
+    grade = np.array(["2", "9", "10"])[np.arange(len(clinic)) % 3].astype(int)
+    clinic = clinic.assign(third=0.1, grade=grade, double=2 * clinic["age"] + 1)
+    laboratory = laboratory.assign(pi=np.pi)
+
+    def run(federation: fs.Federation, its: pd.DataFrame | None) -> Any:
+        cohort = federation.cohort(its, partition="vertical", on="name")
+        fit = fs.ols("double ~ age", cohort)
+        graded = fs.ols("ldl ~ C(grade)", cohort).params.index.tolist()
+        return fs.corr(cohort, ["third", "pi", "ldl"]).matrix, fit, graded
+
+    matrix, fit, graded = fs.simulate(run, [clinic, laboratory, None])[0]
+    assert matrix.loc["ldl", "ldl"] == 1
+    assert matrix.drop(index="ldl").isna().all(axis=None)
+    assert (fit.bse < 1e-6).all()
+    assert graded == ["Intercept", "C(grade)[T.9]", "C(grade)[T.10]"]
+
+
+def test_rules_of_sites_on_linked_rows() -> None:
+    """A site without a table has no rows to protect; linking nearly the same rows again is differencing."""
+    clinic, laboratory, nobody = small()
+    assert clinic is not None
+
+    def program(federation: fs.Federation, its: pd.DataFrame | None) -> str:
+        federation.policy = SitePolicy(min_rows=5, min_difference=5)
+        cohort = federation.cohort(its, partition="vertical", on="name")
+        fs.ols("ldl ~ age", cohort)
+        federation.cohort(its, partition="vertical", on="name")  # the same rows tell nothing new
+        fewer = None if its is None else its.iloc[1:] if "age" in its else its
+        with pytest.raises(fs.FedStatsError) as caught:
+            federation.cohort(fewer, partition="vertical", on="name")
+        return str(caught.value)
+
+    said = fs.simulate(program, [clinic, laboratory, nobody])
+    assert "min_difference = 5 forbids it" in said[0]
 
 
 def test_a_rule_on_the_number_of_patients_is_one_on_those_that_are_linked() -> None:
@@ -284,6 +331,11 @@ def test_a_rule_on_the_number_of_patients_is_one_on_those_that_are_linked() -> N
     assert fs.simulate(run, data, policy=SitePolicy(min_pooled_rows=common))[0] == common
     with pytest.raises(fs.PolicyError, match=f"min_pooled_rows = {common + 1} .* asks for more patients"):
         fs.simulate(run, data, policy=SitePolicy(min_pooled_rows=common + 1))
+
+
+def test_spellings_that_are_two() -> None:
+    assert len({normalised(text) for text in ("0", "1-12", "11-2", "2.5", "25", "", "112")}) == 7
+    assert normalised("12 345 678") == normalised("012345678")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_all_that_a_site_may_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ids", ["text", "number"])
 def test_rows_are_left_out_however_their_ids_are_read(tmp_path: Path, ids: str) -> None:
-    (tmp_path / "out.txt").write_text("007\n\n 012 \n999")
+    (tmp_path / "out.txt").write_text("\ufeff007\n\n 012 \n999", encoding="utf-8")  # as some editors begin
     frame = table("a")
     if ids == "number":
         frame["pid"] = frame["pid"].astype(float)

@@ -168,7 +168,7 @@ def test_order_and_places() -> None:
     ("step", "message", "error"),
     [
         ("link.sizes", -1, "does not say how many items"),
-        ("link.sizes", 10**9, "or more than 10,000,000"),
+        ("link.sizes", 10**9, "or more than 5,000,000"),
         ("link.sizes", None, "does not say how many items"),
         ("link.own.1", np.zeros((2, 32), np.uint8), "not a set of so many group elements"),
         ("link.own.1", np.zeros((3, 32), np.uint8), "not in the group of prime order"),

@@ -18,6 +18,7 @@ from fedstats.disclosure import Declaration
 from fedstats.federation import Federation
 from fedstats.ledger import Ledger
 from fedstats.site import Site
+from protocols.secret import public
 from transport.sitekeys import SiteKeys
 
 NOISY = Declaration("noisy", noised={"total": "a sum"}, published={"question": "nothing"})
@@ -107,6 +108,26 @@ def test_more_than_was_reserved_is_not_opened(reserved: Fraction | None, asked: 
 
     with pytest.raises(RuntimeError, match="more with noise than it has reserved"):
         fs.simulate(program, [1, 2, 3])
+
+
+def test_choices_are_booked_and_let_pass_what_is_declared_and_reserved() -> None:
+    def program(federation: Federation, mine: int) -> tuple[list[int], fs.disclosure.Leakage]:
+        values = np.array([0, 5, 0, -40 * mine, 20])
+        with federation.analysis(NOISY, "noised") as run:
+            run.agree("question", lambda: run.reserve(Fraction(90), on_shares=True) or {})
+            with pytest.raises(RuntimeError, match="does not declare 'other'"):
+                run.choose("other", values, 1, sensitivity=1, rho=RHO)
+            places = run.choose("total", values, 2, sensitivity=1, rho=Fraction(90))
+            with pytest.raises(RuntimeError, match="more with noise than it has reserved"):
+                run.choose("total", values, 2, sensitivity=1, rho=RHO)
+            # What passed by its noise did so once.
+            with run.on_shares() as engine, pytest.raises(RuntimeError, match="does not declare 'total'"):
+                run.reveal({"total": public(engine, places)})
+        return places.tolist(), federation.leakage
+
+    for places, leakage in fs.simulate(program, [1, 1, 1]):
+        assert places == [3, 4]
+        assert [(r.label, r.kind) for r in leakage if r.rho] == [("total", "noised")]
 
 
 def test_modes_with_noise_open_no_exact_sum() -> None:

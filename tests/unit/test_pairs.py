@@ -1,0 +1,40 @@
+"""Inversions counted on shares against all pairs compared."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_helpers import compute_alike, secret_of, spent
+
+from fedstats import _pairs
+from protocols.compare import BIT
+from protocols.engine import Engine
+from protocols.fixed import Format
+from protocols.secret import stack
+
+
+@pytest.mark.parametrize(("n", "size"), [(3, 1), (3, 2), (3, 37), (3, 64), (5, 9)])
+def test_inversions(n: int, size: int) -> None:
+    chance = np.random.default_rng(size)
+    rank = chance.permutation(size)
+    earlier, later = chance.integers(0, 2, size), chance.choice([-1, 1], size)
+
+    def program(engine: Engine) -> Any:
+        bits = _pairs.place_bits(engine, size)
+        opened = stack(bits).reveal("places")
+        digits = [secret_of(engine, bit[rank], BIT) for bit in opened]
+        weights = [secret_of(engine, weight, Format(0, 1)) for weight in (earlier, later)]
+        cost, found = spent(engine, lambda: _pairs.inversions(*weights, digits))
+        # For each bit two products, a shuffle, and the positions.
+        assert cost.rounds == len(bits) * (3 + math.comb(n, (n - 1) // 2))
+        return {"places": opened, "inversions": found.reveal("inversions")}
+
+    found = compute_alike(n, program)
+    np.testing.assert_array_equal(2.0 ** np.arange(len(found["places"]))[::-1] @ found["places"], range(size))
+    pairs = np.triu(earlier[:, None] * later, 1) * (rank[:, None] > rank)
+    expected = np.zeros(size, int)
+    expected[rank] = pairs.sum(axis=0) + pairs.sum(axis=1)
+    np.testing.assert_array_equal(found["inversions"], expected)
