@@ -227,6 +227,7 @@ def require_rows(cohort: object) -> None:
 
 def to_numbers(values: pd.Series[Any], name: str, largest: float = LARGEST) -> NDArray[np.float64]:
     """Return a numeric column as float64, NaN where missing, refusing what cannot be summed."""
+    numbers: NDArray[np.float64] | None
     try:
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except OverflowError:

@@ -106,7 +106,8 @@ def logit(
     bounds
         Of each numeric column on the right. Known beforehand, not from these rows; values beyond are clipped.
     iterations
-        How many; decided beforehand, as convergence would tell of rows.
+        How many; decided beforehand, as convergence would tell of rows. `PrivateModel.converged` says whether
+        there were enough, by what was opened.
     rho, epsilon, delta
         What it may cost: ρ, or ε with δ. See `fedstats.privacy`.
     level
