@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstats.errors import PolicyError
+from fedstats.errors import DataError, PolicyError
 from fedstats.ledger import Reservation
 from protocols import choice, noise
+from protocols.discrete_gaussian import MAX_VARIANCE
 from protocols.shamir import threshold
 
 if TYPE_CHECKING:
@@ -45,23 +46,25 @@ class Noisy:
 
 
 def colluders(federation: Federation) -> int:
-    """Return how many sites may pool their noise, t: a half of all but one, or as many as all sites signed.
+    """Return how many sites may pool their noise, t: as many as shares hide from, or as all sites signed.
 
     One at least: each site knows the noise that it drew.
     """
-    return max(1, (len(federation.sites) - 1) // 2, federation.shared_policy.colluders)
+    shared, others = federation.shared_policy, len(federation.sites) - 1
+    return max(1, others if shared.full else others // 2, shared.colluders)
 
 
 def data_sets(federation: Federation, sources: Sequence[Path | None]) -> list[str]:
     """Return whose budgets pay for rows that were read from some files.
 
-    Rows of files that this site has not registered, or that the script made up, may be anybody's: every
-    budget pays for them.
+    Those of all names of a file pay. Rows of files that this site has not registered, or that the script
+    made up, may be anybody's: every budget pays for them.
     """
-    names = {federation.registered(source) for source in sources}
-    if None in names or not names:
+    of_each = [federation.registered(source) for source in sources]
+    names = frozenset().union(*of_each)
+    if not all(of_each) or not names:
         names |= federation.ledger.limits.keys() or {UNREGISTERED}
-    return sorted(name for name in names if name is not None)
+    return sorted(names)
 
 
 class Loss:
@@ -127,12 +130,14 @@ class Loss:
 
     def noise(self, values: NDArray[Any], squared_sensitivity: Fraction, rho: Fraction) -> Summand:
         """Add this site's noise to its summands."""
-        self._spend(rho)
         honest = noise.honest(len(self._federation.sites), colluders(self._federation))
         finer = 0
         while squared_sensitivity * 4**finer < 2 * rho * honest * noise.LEAST**2:
             finer += 1
         variance = noise.site_variance(squared_sensitivity * 4**finer, rho, honest, values.size)
+        if variance > MAX_VARIANCE:
+            raise DataError(f"{self._label} asks for more noise than integers hold: let it cost more")
+        self._spend(rho)
         mine = noise.add_noise(np.asarray(values, np.int64) << finer, variance)
         return Summand(mine, finer, float(len(self._federation.sites) * variance / 4**finer))
 

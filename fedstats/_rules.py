@@ -98,8 +98,8 @@ class Rules:
         self._check_difference(label)
 
     def to_tell(self) -> dict[str, Any]:
-        """Return what the other sites must act on too, as told to them."""
-        if self._disclose is None:
+        """Return what the other sites must act on too, as told to them; nothing where there is noise."""
+        if not self._use().counts_rows:
             return {}
         both = (self._federation.policy, self._federation.shared_policy)
         return Demands.strictest(its.demands for its in both).to_wire()
@@ -107,7 +107,8 @@ class Rules:
     def agreed(self, told: Mapping[str, Demands]) -> None:
         """Take up what the sites demand, by site; and remember which rows are about to be analysed."""
         self._told = told
-        self.demands = Demands.strictest(told.values())
+        if self._use().counts_rows:
+            self.demands = Demands.strictest(told.values())
         for row_set in self._row_sets:
             self._federation.row_sets.remember(row_set)
 
@@ -144,7 +145,7 @@ class Rules:
         """Raise PolicyError if nearly the same rows of this site were analysed before, at the same step."""
         policy = self._federation.policy
         self._row_sets = []
-        if self._disclose is None or policy.min_difference < 2:
+        if not self._use().counts_rows or policy.min_difference < 2:
             return
         if self._linked is not None:
             self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", (), self._linked))

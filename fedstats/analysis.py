@@ -303,8 +303,7 @@ class Analysis:
                 "max_site_share",
                 "is exceeded, as one site has more of the rows of all: use more rows of the others",
             )
-        # Where there is noise, values are clipped, and no row makes up more than its bounds allow.
-        if self._is_due("max_row_share") and self.disclose != "noised" and (numbers := self._rules.numbers()):
+        if self._is_due("max_row_share") and (numbers := self._rules.numbers()):
             columns = list(numbers)
             exceeded = self._decide(
                 "max_row_share",
@@ -407,6 +406,11 @@ class Analysis:
             more than is left of what was reserved.
         part
             Number of the block or iteration, where one quantity is opened in several.
+
+        Raises
+        ------
+        DataError
+            It costs so little that integers do not hold the noise; at every site alike, before it is drawn.
 
         Notes
         -----
@@ -528,7 +532,7 @@ class Analysis:
 
         Recorded before it is opened: should that fail on its way, other sites may hold it already.
         """
-        # With noise nothing else is opened, but for what rules of sites ask.
+        # With noise nothing else is opened.
         if label not in self._declared or (kind == "noised") != (label in self.declaration.noised):
             raise RuntimeError(f"{self.declaration.name} does not declare {label!r} for {self.disclose!r}")
         if not self._agreed:

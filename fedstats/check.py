@@ -184,11 +184,13 @@ class _Local:
             raise DataError("there is no column to check")
         numeric = tuple(name for name, kind in kinds.items() if kind.is_numeric)
         dates = tuple(name for name, kind in kinds.items() if kind is Kind.DATETIME)
-        texts = {
+        # Levels that were declared are asked for too, which refuses a site that has others.
+        present = {
             name: [text for text in cohort.texts(name) if text is not None]
             for name, kind in kinds.items()
-            if kind is Kind.CATEGORICAL and name not in cohort.declared_levels
+            if kind is Kind.CATEGORICAL
         }
+        texts = {name: its for name, its in present.items() if name not in cohort.declared_levels}
         values = {name: cohort.numbers(name) for name in numeric} | {
             name: cohort.days(name) for name in dates
         }

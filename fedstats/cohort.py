@@ -97,7 +97,7 @@ class Cohort:
             declared = _declared(levels)
             frame, ids = _load(federation, source, id, declared)
             mine.append((frame, ids, declared))
-            kinds = {name: _kind(frame[name], declared.get(name), name) for name in frame.columns}
+            kinds = {name: _kind(frame[name], declared=name in declared) for name in frame.columns}
             return {**schemas.to_metadata(kinds), "call": _fingerprint(id, declared)}
 
         with federation.analysis(DECLARATION) as run:
@@ -159,12 +159,33 @@ class Cohort:
         self.schema.require_numeric(name)
         return to_numbers(self._frame[name], name, largest)
 
-    def texts(self, name: str) -> NDArray[np.object_]:
-        """Return this site's values of a categorical column as levels, None where missing."""
+    def texts(self, name: str, *, strict: bool = True) -> NDArray[np.object_]:
+        """Return this site's values of a categorical column as levels, None where missing.
+
+        Parameters
+        ----------
+        name
+            The column.
+        strict
+            Whether levels that were not declared are an error, which would tell of single rows.
+
+        Raises
+        ------
+        DataError
+            The column is of dates, or, if its levels were declared and `strict`, has others.
+        """
         kind = self.schema.require(name)
         if kind.is_numeric:
             self.federation.divided(name, 0.0)
-        return to_texts(self._frame[name], name, kind)
+        texts = to_texts(self._frame[name], name, kind)
+        if strict and name in self.declared_levels:
+            undeclared = set(texts) - {None, *self.declared_levels[name]}
+            if undeclared:
+                raise DataError(
+                    f"column {name!r} has {len(undeclared)} levels that were not declared: add them to "
+                    "levels=, or recode them at this site"
+                )
+        return texts
 
     def days(self, name: str) -> NDArray[np.float64]:
         """Return this site's values of a column of dates as days since 1970, NaN where missing."""
@@ -206,9 +227,12 @@ def require_rows(cohort: object) -> None:
 
 def to_numbers(values: pd.Series[Any], name: str, largest: float = LARGEST) -> NDArray[np.float64]:
     """Return a numeric column as float64, NaN where missing, refusing what cannot be summed."""
+    numbers: NDArray[np.float64] | None
     try:
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
-    except (OverflowError, TypeError, ValueError):
+    except OverflowError:
+        numbers = _floats(values)
+    except (TypeError, ValueError):
         numbers = None
     if numbers is None:  # Raised outside of the handler: the cause would quote the value.
         raise DataError(f"column {name!r} holds values that are no numbers")
@@ -218,6 +242,19 @@ def to_numbers(values: pd.Series[Any], name: str, largest: float = LARGEST) -> N
             f"column {name!r} has {beyond} values that are infinite or beyond {largest:g} in magnitude: "
             "set them to missing, or change the unit"
         )
+    return numbers
+
+
+def _floats(values: pd.Series[Any]) -> NDArray[np.float64] | None:
+    """Return numbers, infinite where whole ones are too large for a float; None if some are no numbers."""
+    numbers = np.full(len(values), np.nan)
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = np.nan if pd.isna(value) else float(value)
+        except OverflowError:
+            numbers[row] = np.inf if value > 0 else -np.inf
+        except (TypeError, ValueError):
+            return None
     return numbers
 
 
@@ -286,15 +323,7 @@ def read_ids(frame: pd.DataFrame, column: str, where: str) -> NDArray[np.object_
     return ids
 
 
-def _kind(values: pd.Series[Any], declared: tuple[str, ...] | None, name: str) -> Kind:
+def _kind(values: pd.Series[Any], *, declared: bool) -> Kind:
     """Return the kind of one of this site's columns, which is categorical if its levels are declared."""
     kind = schemas.kind_of(values)
-    if declared is None or kind is Kind.EMPTY:
-        return kind
-    undeclared = set(level_sets.as_text(values)) - {None, *declared}
-    if undeclared:
-        raise DataError(
-            f"column {name!r} has {len(undeclared)} levels that were not declared: add them to levels=, or "
-            "recode them at this site"
-        )
-    return Kind.CATEGORICAL
+    return Kind.CATEGORICAL if declared and kind is not Kind.EMPTY else kind

@@ -138,7 +138,8 @@ class Federation:
             ``partition="vertical"``, sites without genotypes need not have it.
         levels
             Levels of categorical columns, where they are known beforehand: they are then not
-            exchanged, and a site with any other level is refused.
+            exchanged. Analyses that use the column refuse a site with any other level; those of
+            `fedstats.privacy` take it as missing.
         partition
             ``"horizontal"``: each site has other patients, and the same columns. ``"vertical"``: sites have
             other columns, of patients that several of them may have. These are linked by private set
@@ -296,11 +297,11 @@ class Federation:
             self._ledger = Ledger(None) if self.records is None else self.records.ledger()
         return self._ledger
 
-    def registered(self, path: Path | None) -> str | None:
-        """Return the name under which this site has registered a file, if it has."""
+    def registered(self, path: Path | None) -> frozenset[str]:
+        """Return the names under which this site has registered a file; none if it has not."""
         if path is None:
-            return None
-        return next((name for name, its in self._data.items() if its.resolve() == path.resolve()), None)
+            return frozenset()
+        return frozenset(name for name, its in self._data.items() if its.resolve() == path.resolve())
 
     def log(self, event: str, **body: Any) -> None:
         """Write to the audit log, if this site keeps one; called by the gate before anything is opened."""

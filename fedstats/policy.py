@@ -7,6 +7,9 @@ enforces its own before it contributes. A rule that stands in both places holds 
 Most rules a site decides alone, and refuses by itself: then all sites stop, and nothing was opened. Some
 concern what only all sites have together, see `Demands`: those are told to the other sites with the
 agreement of each analysis, and all sites act on the strictest.
+
+Rules on numbers of rows do not apply with ``disclose="noised"``: noise hides every row, and whether there are
+as many as a rule asks for would be told without noise.
 """
 
 from __future__ import annotations
@@ -80,6 +83,11 @@ class Use:
     rows: int | None = None
     widths: Mapping[str, float] = field(default_factory=dict)
     full: bool = False
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether rules on numbers of rows apply: to what is opened without noise."""
+        return self.disclose not in (None, "noised")
 
 
 @dataclass(frozen=True)
@@ -222,7 +230,8 @@ class _Rules:
                 "max_digits",
                 "rounds what is opened, and disclose='aggregate' opens exact sums: use another mode",
             )
-        if use.sites == 2 and not use.full and (pooled := self._decided_on_shares()):
+        pooled = self._decided_on_shares() if use.counts_rows else None
+        if use.sites == 2 and not use.full and pooled:
             raise self.refusal(
                 use, pooled, "is decided on shares, which hide nothing between two sites: invite a third"
             )
@@ -239,7 +248,7 @@ class _Rules:
 
     def check_input(self, use: Use) -> None:
         """Raise PolicyError unless the analysis may have the columns and rows that it asks for."""
-        if use.disclose is not None and use.rows is not None and use.rows < self.min_rows:
+        if use.counts_rows and use.rows is not None and use.rows < self.min_rows:
             raise self.refusal(
                 use, "min_rows", "asks for more rows of this site: use more rows, or columns with fewer gaps"
             )
@@ -313,6 +322,7 @@ class SitePolicy(_Rules):
     allow_result, allow_gated, allow_aggregate, allow_noised
         Which modes of disclosure may be used. The third opens pooled sufficient statistics to all sites, and
         the last sums with noise (`fedstats.privacy`): alone it lets differentially private results pass only.
+        To that one the rules from `min_rows` to `max_digits`, and `min_difference`, do not apply.
     min_sites
         Analyses over fewer sites are refused.
     colluders

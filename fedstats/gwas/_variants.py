@@ -50,6 +50,7 @@ def agree_variants(
     variants: pd.DataFrame | None = None,
     options: str = "",
     check: Callable[[], None] | None = None,
+    some: bool = True,
 ) -> tuple[NDArray[np.int64], Reconciled]:
     """Match this site's rows to its samples, and its variants to those of the other sites.
 
@@ -67,6 +68,8 @@ def agree_variants(
         Whatever else all sites must give alike, as text, if no design is agreed on later.
     check
         Checks whatever else the analysis needs of this site. May raise DataError.
+    some
+        Whether ids that fit no sample or several are an error, see `Genotypes.match`.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def agree_variants(
         check_call(genotypes, cohort, ambiguous)
         if check is not None:
             check()
-        matched.append(genotypes.match(cohort))
+        matched.append(genotypes.match(cohort, some=some))
         return {
             "variants": len(genotypes.table),
             "sha256": genotypes.table.fingerprint(),

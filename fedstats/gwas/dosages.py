@@ -58,9 +58,9 @@ class DosageFile(ABC):
             dosages = np.where(flip[:, np.newaxis], 2 - dosages, dosages)
         return hard(dosages)
 
-    def locate(self, iids: list[str]) -> Integers:
+    def locate(self, iids: list[str], *, single: bool = True) -> Integers:
         """Find samples by individual id; see `plink.BedFile.locate`."""
-        return locate_samples(self.path, self.samples, iids)
+        return locate_samples(self.path, self.samples, iids, single=single)
 
     def block(
         self, variants: Integers, members: Members, *, flip: NDArray[np.bool_], ploidy: NDArray[np.int8]

@@ -101,21 +101,30 @@ class Genotypes:
         rows, flip = shared.index[site][part], shared.flip[site][part]
         return Reading(self.file, rows, flip, ploidy.astype(np.int8), members)
 
-    def match(self, cohort: Cohort | VerticalCohort) -> NDArray[np.int64]:
+    def match(self, cohort: Cohort | VerticalCohort, *, some: bool = True) -> NDArray[np.int64]:
         """Return, for each of this site's rows of a cohort, its sample in the files, or -1.
+
+        Parameters
+        ----------
+        cohort
+            Its rows.
+        some
+            Whether it is an error if there is none, or an id of several samples. Without it, whatever the
+            ids are is no error, which would tell of single rows; an id of several samples has none.
 
         Raises
         ------
         DataError
-            The cohort has no id column, or no row of a cohort with rows is among the samples.
+            The cohort has no id column; or, with `some`, no row of a cohort with rows is among the samples,
+            or an id is that of several.
         """
         if cohort.ids is None:
             raise DataError(
                 "the cohort has no id by which samples could be matched: fed.cohort(..., id='column'), "
                 "the column that holds the individual ids of the .fam file"
             )
-        samples = self.file.locate([str(name) for name in cohort.ids])
-        if samples.size and (samples < 0).all():
+        samples = self.file.locate([str(name) for name in cohort.ids], single=some)
+        if some and samples.size and (samples < 0).all():
             raise DataError(
                 f"none of the cohort's {samples.size} ids is an individual id of {self.file.path}: look "
                 "whether the id column is the right one, and whether its ids still have their leading zeros"

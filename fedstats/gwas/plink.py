@@ -158,8 +158,15 @@ class BedFile:
         """Read variants for sums over samples, without decoding them; see `PackedBlock`."""
         return PackedBlock(self._packed, variants, flip, ploidy, members)
 
-    def locate(self, iids: Sequence[str]) -> NDArray[np.int64]:
+    def locate(self, iids: Sequence[str], *, single: bool = True) -> NDArray[np.int64]:
         """Find samples by individual id.
+
+        Parameters
+        ----------
+        iids
+            The ids.
+        single
+            Whether an id of several samples is an error; else it is none of the file's.
 
         Returns
         -------
@@ -171,23 +178,22 @@ class BedFile:
         DataError
             One of the ids belongs to several samples of the file (in different families).
         """
-        return locate_samples(self.path.with_suffix(".fam"), self.samples, iids)
+        return locate_samples(self.path.with_suffix(".fam"), self.samples, iids, single=single)
 
 
-def locate_samples(path: Path, samples: pd.DataFrame, iids: Sequence[str]) -> NDArray[np.int64]:
+def locate_samples(
+    path: Path, samples: pd.DataFrame, iids: Sequence[str], *, single: bool = True
+) -> NDArray[np.int64]:
     """Find samples of a file by individual id; see `BedFile.locate`."""
     index = pd.Index(samples["iid"].to_numpy(object))
     twice = index.duplicated(keep=False)
-    if twice.any():
-        twice &= index.isin(list(iids))
-        if twice.any():
-            raise DataError(
-                f"{path}: {lines(twice)}: an individual id of several samples, which a cohort's table cannot "
-                "tell apart; make the ids unique"
-            )
-    first = ~index.duplicated()
-    rows = index[first].get_indexer(pd.Index(list(iids), dtype=object))
-    return np.where(rows < 0, -1, np.flatnonzero(first)[rows]).astype(np.int64)
+    if single and twice.any() and (asked := twice & index.isin(list(iids))).any():
+        raise DataError(
+            f"{path}: {lines(asked)}: an individual id of several samples, which a cohort's table cannot "
+            "tell apart; make the ids unique"
+        )
+    rows = index[~twice].get_indexer(pd.Index(list(iids), dtype=object))
+    return np.where(rows < 0, -1, np.append(np.flatnonzero(~twice), -1)[rows]).astype(np.int64)
 
 
 def pack(genotypes: NDArray[np.int8]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ the noise is drawn, or all stop.
 too. A patient with k rows has the protection of k²·ρ. Not protected is what does not depend on rows: the
 script with its bounds and levels, names and kinds of columns, that a site takes part. Bounds, edges, grids
 and levels must be known beforehand; taken from the rows they tell of them. Missing, infinite and extreme
-values are clipped or left out, and never an error.
+values, and levels that were not declared, are clipped or left out, and never an error.
 
 **Intervals** account for the noise, and unless a function says otherwise for sampling as well.
 

@@ -1,8 +1,8 @@
 """What every private analysis does first: its call is agreed on, its columns are taken, its loss is reserved.
 
 Nothing here may depend on single rows, or it would tell of them without noise. So levels are those that were
-declared, never those that occur; values that are missing, infinite or beyond the bounds are no errors; and no
-number of rows is told.
+declared, never those that occur; values that are missing, infinite, beyond the bounds or of no declared level
+are no errors; and no number of rows is told.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats.cohort import require_rows
 from fedstats.design import check_same_call
 from fedstats.errors import DataError
 from fedstats.expressions import Array
@@ -78,6 +79,7 @@ def agree_call(
     mine: list[tuple[T, Fraction]] = []
 
     def check() -> Mapping[str, Any]:
+        require_rows(cohort)
         rho = asked.value()
         part = local()
         run.reserve(rho, cohort.source)
@@ -135,6 +137,14 @@ class Bounds:
         return np.where(used, np.clip(whole, -unit, unit), 0), used
 
 
+def written(values: object) -> str:
+    """Return numbers as text, all of them: that of a long array leaves out what is in its middle."""
+    try:
+        return repr([float(one) for one in values])  # type: ignore[attr-defined]
+    except (OverflowError, TypeError, ValueError):
+        return repr(values)
+
+
 def numbers(cohort: Cohort, name: object) -> Array:
     """Return this site's values of a numeric column, NaN where missing; infinite ones too."""
     if not isinstance(name, str):
@@ -164,9 +174,9 @@ def declared(cohort: Cohort, name: object) -> tuple[str, ...]:
 
 
 def codes(cohort: Cohort, name: str, levels: Sequence[str]) -> NDArray[np.int64]:
-    """Return the positions of this site's rows among the declared levels of a column, −1 where missing."""
+    """Return the positions of this site's rows among the declared levels of a column, −1 for any others."""
     position: dict[object, int] = {level: code for code, level in enumerate(levels)}
-    return np.array([position.get(text, -1) for text in cohort.texts(name)], np.int64)
+    return np.array([position.get(text, -1) for text in cohort.texts(name, strict=False)], np.int64)
 
 
 def grouped(cohort: Cohort, by: str | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:

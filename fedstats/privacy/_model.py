@@ -217,6 +217,9 @@ class PrivateModel(PrivateResult):
         If it is not 0, estimates are drawn towards 0 and intervals do not account for that.
     covariance
         Covariance matrix of the estimates.
+    converged
+        Whether the last iteration moved no coefficient by more than noise does. If not, estimates are not
+        those of the model, and intervals do not hold them.
     """
 
     title: str
@@ -226,6 +229,7 @@ class PrivateModel(PrivateResult):
     nobs: float
     ridge: float
     covariance: Array
+    converged: bool = True
 
     @property
     def tvalues(self) -> pd.Series[float]:
@@ -264,6 +268,8 @@ class PrivateModel(PrivateResult):
                 "",
                 "Noise drowns some direction: estimates are drawn towards 0, and intervals are too short",
             ]
+        if not self.converged:
+            lines += ["", "Not converged: estimates are still on their way; take more iterations"]
         return "\n".join([*lines, *self._closing()])
 
 

@@ -35,8 +35,12 @@ Number: TypeAlias = float | int | str | Decimal | Fraction
 
 #: Largest ρ that is accepted: beyond it there is no privacy to speak of.
 MOST_RHO = 100
+#: Smallest ρ that is accepted: with less, there is nothing but noise.
+LEAST_RHO = Fraction(1, 1 << 40)
 #: ρ that follows from ε and δ is rounded down to a multiple of this.
 _UNIT = Fraction(1, 1 << 60)
+#: Any ε from here on allows `MOST_RHO`; floats can hold it.
+_MOST_EPSILON = Fraction(10**300)
 #: What rounding in floating point may take away from a bound.
 _SLACK = 1e-9
 
@@ -55,7 +59,7 @@ def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number
     Raises
     ------
     DataError
-        Neither or both are given, or they are not positive numbers.
+        Neither or both are given, or they are not positive numbers; or ρ is beyond `LEAST_RHO` or `MOST_RHO`.
     """
     if (rho is None) == (epsilon is None) or (epsilon is None) != (delta is None):
         raise DataError("say what it may cost: rho=, or epsilon= with delta=")
@@ -63,10 +67,13 @@ def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number
         found = _positive(rho, "rho")
         if found > MOST_RHO:
             raise DataError(f"rho is {MOST_RHO} at most: nothing is private beyond")
-        return found
-    assert epsilon is not None  # noqa: S101  (for the type checker)
-    assert delta is not None  # noqa: S101
-    return rho_for(float(_positive(epsilon, "epsilon")), _probability(delta))
+    else:
+        assert epsilon is not None  # noqa: S101  (for the type checker)
+        assert delta is not None  # noqa: S101
+        found = rho_for(float(min(_positive(epsilon, "epsilon"), _MOST_EPSILON)), _probability(delta))
+    if found < LEAST_RHO:
+        raise DataError("rho is 2^−40 at least, also by epsilon and delta: with less, there is only noise")
+    return found
 
 
 def epsilon_for(rho: Fraction | float, delta: float) -> float:
@@ -83,12 +90,12 @@ def epsilon_for(rho: Fraction | float, delta: float) -> float:
 
     def at(log_excess: float) -> float:
         excess = math.exp(log_excess)  # α − 1
-        alpha = 1 + excess
-        # log(1 − 1/α) = log(α − 1) − log α.
-        return its * alpha + (math.log(1 / bound) - math.log(alpha)) / excess + log_excess - math.log(alpha)
+        # log(1 − 1/α), without cancellation where α is large.
+        tail = -math.log1p(math.exp(-log_excess))
+        return its * (1 + excess) + (-math.log(bound) - math.log1p(excess)) / excess + tail
 
     best = optimize.minimize_scalar(at, bounds=(-30.0, 60.0), method="bounded", options={"xatol": 1e-10})
-    starts = [at(math.log(max(math.sqrt(math.log(1 / bound) / its), 1e-12))), float(best.fun)]
+    starts = [at(math.log(max(math.sqrt(-math.log(bound) / its), 1e-12))), float(best.fun)]
     return max(0.0, min(starts)) * (1 + _SLACK)
 
 
@@ -101,9 +108,8 @@ def delta_for(rho: Fraction | float, epsilon: float) -> float:
     def at(log_excess: float) -> float:
         excess = math.exp(log_excess)
         alpha = 1 + excess
-        return (
-            excess * (its * alpha - epsilon) - log_excess + alpha * (log_excess - math.log(alpha))
-        )  # its logarithm
+        tail = -math.log1p(math.exp(-log_excess))
+        return excess * (its * alpha - epsilon) - log_excess + alpha * tail  # its logarithm
 
     best = optimize.minimize_scalar(at, bounds=(-30.0, 60.0), method="bounded", options={"xatol": 1e-10})
     start = max((epsilon + its) / (2 * its) - 1, 1e-12)  # the best for large ε
@@ -148,7 +154,8 @@ def _positive(value: Number, name: str) -> Fraction:
 
 
 def _probability(delta: Number) -> float:
-    found = float(_positive(delta, "delta"))
+    exact = _positive(delta, "delta")
+    found = float(exact) if exact < 1 else 1.0
     if not 0 < found < 1:
         raise DataError("delta lies between 0 and 1: far below one part of the number of rows, as 1e-6")
     return found

@@ -95,7 +95,8 @@ def gwas_top(
     genotypes
         See `Federation.genotypes`. Variants of the autosomes take part; of dosages, the calls.
     cohort
-        Its rows with genotypes and a trait; needs an ``id``.
+        Its rows with genotypes and a trait; needs an ``id``. Rows whose id is that of no sample, or of
+        several, are left out, even if that is all of them.
     trait
         A column of numbers or truth values.
     bounds
@@ -170,7 +171,14 @@ def gwas_top(
             f"{trait=}, {bounds=}, {k=}, {effects=}, {ambiguous=}, {rho=}, {epsilon=}, {delta=}, {level=}"
         )
         found, shared = _variants.agree_variants(
-            run, genotypes, cohort, ambiguous, variants=variants, options=options, check=check
+            run,
+            genotypes,
+            cohort,
+            ambiguous,
+            variants=variants,
+            options=options,
+            check=check,
+            some=False,  # else it would be told whether a person is among the samples
         )
         shared = shared.only(shared.variants[~shared.variants["chromosome"].isin(_variants.SPECIAL)])
         if len(shared) < k:

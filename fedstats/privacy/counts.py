@@ -104,7 +104,7 @@ def histogram(
         return edges, groups, np.array([in_bins(values[group == code], edges) for code in range(len(groups))])
 
     with cohort.federation.analysis(HISTOGRAM, "noised") as run:
-        call = f"column={column!r}, bins={bins!r}, by={by!r}, level={level!r}"
+        call = f"column={column!r}, bins={_call.written(bins)}, by={by!r}, level={level!r}"
         (edges, groups, counts), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("counts", counts, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         intervals = pd.IntervalIndex.from_breaks(edges, closed="left", name=column)

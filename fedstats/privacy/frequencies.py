@@ -67,7 +67,8 @@ def allele_frequencies(
     genotypes
         See `Federation.genotypes`. Variants of the autosomes are counted.
     cohort
-        Its rows with genotypes are counted; needs an ``id``.
+        Its rows with genotypes are counted; needs an ``id``. Rows whose id is that of no sample, or of
+        several, are left out, even if that is all of them.
     variants
         Only these; all that the sites share by default. Noise grows with the root of their number.
     ambiguous
@@ -114,7 +115,14 @@ def allele_frequencies(
 
         options = f"{ambiguous=}, {rho=}, {epsilon=}, {delta=}, {level=}"
         found, shared = _variants.agree_variants(
-            run, genotypes, cohort, ambiguous, variants=variants, options=options, check=check
+            run,
+            genotypes,
+            cohort,
+            ambiguous,
+            variants=variants,
+            options=options,
+            check=check,
+            some=False,  # else it would be told whether a person is among the samples
         )
         autosomal = ~shared.variants["chromosome"].isin(_variants.SPECIAL)
         if not autosomal.any():

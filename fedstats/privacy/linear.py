@@ -109,7 +109,6 @@ def ols(
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         call = f"{formula!r}, bounds={bounds!r}, level={level!r}"
         model, its = _call.agree_call(run, cohort, call, asked, local)
-        run.check_parameters(lambda: len(model.names))
         noisy = run.release(
             "cross-products",
             contributions(model.X, model.y),

@@ -54,9 +54,20 @@ def squared_sensitivity(columns: int) -> int:
     return (WEIGHT**2 * columns + pairs_squared(columns)) * UNIT**4
 
 
+def log_odds(X: Integers, beta: Array) -> Array:
+    """Return the log odds of rows, each the same whatever other rows there are.
+
+    A matrix product rounds a row's depending on its neighbours: adding a row could change what others add.
+    """
+    eta = np.zeros(len(X))
+    for column, its in zip(X.T, beta, strict=True):
+        eta += column * its
+    return eta / UNIT
+
+
 def contributions(X: Integers, events: Array, beta: Array) -> Integers:
     """Return what rows add in all to the gradient, times `WEIGHT`, and to four times the information."""
-    chance = special.expit(X @ beta / UNIT)
+    chance = special.expit(log_odds(X, beta))
     residual = np.clip(np.rint((events - chance) * UNIT), -UNIT, UNIT).astype(np.int64)
     # Rounding towards a whole number never makes |4p(1 − p)·x| more than |x|.
     weighted = np.rint(4 * (chance * (1 - chance))[:, np.newaxis] * X).astype(np.int64)
@@ -95,7 +106,8 @@ def logit(
     bounds
         Of each numeric column on the right. Known beforehand, not from these rows; values beyond are clipped.
     iterations
-        How many; decided beforehand, as convergence would tell of rows.
+        How many; decided beforehand, as convergence would tell of rows. `PrivateModel.converged` says whether
+        there were enough, by what was opened.
     rho, epsilon, delta
         What it may cost: ρ, or ε with δ. See `fedstats.privacy`.
     level
@@ -135,9 +147,8 @@ def logit(
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         call = f"{formula!r}, bounds={bounds!r}, iterations={iterations!r}, level={level!r}"
         model, its = _call.agree_call(run, cohort, call, asked, local)
-        run.check_parameters(lambda: len(model.names))
         terms, events = len(model.names), (model.y > 0).astype(np.float64)
-        beta = np.zeros(terms)
+        beta, covariance = np.zeros(terms), np.zeros((terms, terms))
         for number, part in enumerate(losses(its, iterations)):
             noisy = run.release(
                 "derivatives",
@@ -148,8 +159,11 @@ def logit(
             )
             if number == 0:
                 nobs = float(noisy.sums[terms]) / UNIT**2  # 4p(1 − p) is 1 where nothing is known yet
+            before = covariance
             step, covariance, added = newton(noisy.sums / UNIT**2, noisy.variance / UNIT**4, terms)
             beta = beta + np.clip(step, -LONGEST, LONGEST)
+            if not np.isfinite(beta).all():
+                raise EstimationError("noise drowns the rows: spend more, or use more rows")
         L = model.unscaled()
         params, bse = fitted(model.names, L @ beta, L @ covariance @ L.T)
         return PrivateModel(
@@ -162,6 +176,7 @@ def logit(
             bse=bse,
             nobs=nobs,
             ridge=added,
+            converged=has_converged(step, covariance + before),
             covariance=L @ covariance @ L.T,
         )
 
@@ -169,6 +184,11 @@ def logit(
 def as_signs(y: Array) -> Array:
     """Return −1 for 0, 1 for 1, and NaN for anything else."""
     return np.where(y == 1, 1.0, np.where(y == 0, -1.0, np.nan))
+
+
+def has_converged(step: Array, covariance: Array) -> bool:
+    """Tell whether a step is no longer than noise makes it, from a point to one whose covariances add up."""
+    return bool((np.abs(step) <= 3 * np.sqrt(np.diag(covariance))).all())
 
 
 def newton(noisy: Array, variance: float, terms: int) -> tuple[Array, Array, float]:

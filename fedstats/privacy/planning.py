@@ -178,7 +178,8 @@ def plan(
     sites
         How many take part.
     colluders
-        Against how many of them noise is drawn; a half of all but one by default, as it is.
+        Against how many of them noise is drawn, if more than a half of all but one: what the federation's
+        ``colluders`` says, or all but one where its ``security`` is ``"dishonest-majority"``.
     bounds
         Of the column of a mean, or of the trait of an association.
     columns
@@ -222,7 +223,7 @@ def plan(
     check_level(level)
     if analysis not in _ERRORS:
         raise DataError(f"no private analysis is called {analysis!r}: they are {', '.join(_ERRORS)}")
-    against = max(1, (sites - 1) // 2) if colluders is None else colluders
+    against = max(1, (sites - 1) // 2, colluders or 0)
     sizes = (rows, columns, times, variants, iterations, k, spread)
     if not 1 <= against < sites or min(sizes) <= 0 or not 1 <= depth <= quantiles.MAX_DEPTH:
         raise DataError("rows, columns and other sizes are positive, and colluders fewer than sites")

@@ -124,7 +124,9 @@ def quantile(
         return names, [float(one) for one in wanted], limits, np.array(trees)
 
     with cohort.federation.analysis(DECLARATION, "noised") as run:
-        call = f"columns={columns!r}, q={q!r}, bounds={bounds!r}, depth={depth!r}, level={level!r}"
+        call = (
+            f"columns={columns!r}, q={_call.written(q)}, bounds={bounds!r}, depth={depth!r}, level={level!r}"
+        )
         (names, wanted, limits, trees), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release(
             "counts", trees, squared_sensitivity=squared_sensitivity(len(names), depth), rho=its

@@ -102,7 +102,7 @@ def kaplan_meier(
         return times, groups, np.array(of_groups)
 
     with cohort.federation.analysis(DECLARATION, "noised") as run:
-        call = f"{duration=}, {event=}, {grid=}, {by=}, {level=}"
+        call = f"{duration=}, {event=}, grid={_call.written(grid)}, {by=}, {level=}"
         (times, groups, counts), its = _call.agree_call(run, cohort, call, asked, local)
         noisy = run.release("counts", counts, squared_sensitivity=SQUARED_SENSITIVITY, rho=its)
         frames = [estimate(mine, noisy.variance, times, level) for mine in noisy.sums]

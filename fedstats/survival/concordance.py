@@ -103,6 +103,7 @@ def concordance(
             scores.append(score_values(cohort, score, largest(disclose)))
             selected[:] = ~np.isnan(scores[0])
             if cluster is not None:
+                cohort.texts(cluster)
                 selected[:] &= complete_rows(cohort, [cluster], "drop")
 
         named = score if isinstance(score, str) else ...

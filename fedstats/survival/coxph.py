@@ -224,6 +224,8 @@ def coxph(
                 raise DataError(f"ties must be one of {', '.join(get_args(Ties))}, not {ties!r}")
             if ph_test is not None and ph_test not in get_args(Transform):
                 raise DataError(f"ph_test must be one of {', '.join(get_args(Transform))}, not {ph_test!r}")
+            if cluster is not None:
+                cohort.texts(cluster)
             return complete_rows(cohort, [duration, event, entry, strata, cluster], missing)
 
         part = design.agree_design(

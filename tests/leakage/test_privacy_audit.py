@@ -262,12 +262,19 @@ def test_noisy_frequencies_hide_who_is_among_the_samples(study: dict[str, np.nda
     assert auc(study, 0.5 + near / (2 * PEOPLE)) > 0.75
 
 
-#: What a row can hold: anything that floats can, and texts that no level has.
+#: What a row can hold: anything that floats can, whole numbers that they cannot, and texts that no level has.
 VALUES = st.one_of(
     st.floats(width=64), st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf, 1e308, -5e-324, 10.0])
 )
+NUMBERS = st.one_of(VALUES, st.sampled_from([10**400, -(10**400)]))
 ROWS = st.fixed_dictionaries(
-    {"x": VALUES, "y": VALUES, "e": VALUES, "g": st.sampled_from(["a", "b", None]), "b": st.booleans()}
+    {
+        "x": NUMBERS,
+        "y": NUMBERS,
+        "e": NUMBERS,
+        "g": st.sampled_from(["a", "b", "undeclared", None]),
+        "b": st.booleans(),
+    }
 )
 BASE = pd.DataFrame(
     {
@@ -325,6 +332,20 @@ def test_one_row_changes_sums_by_no_more_than_is_told(name: str, row: dict[str, 
     with_row = contribution(RELEASES[name], pd.concat([BASE, pd.DataFrame([row])], ignore_index=True))
     assert without.squared == with_row.squared
     assert ((with_row.summand - without.summand) ** 2).sum() <= without.squared
+
+
+def test_what_a_row_adds_to_derivatives_depends_on_that_row_alone() -> None:
+    """Its neighbours may decide how a matrix product rounds."""
+    random = np.random.default_rng(5)
+    for _ in range(100):
+        X = random.integers(-UNIT, UNIT + 1, (9, 12))
+        beta, events = random.normal(size=12), np.zeros(9)
+        assert (logistic.log_odds(X, beta)[1:] == logistic.log_odds(X[1:], beta)).all()
+        np.testing.assert_allclose(logistic.log_odds(X, beta), X @ beta / UNIT, rtol=0, atol=1e-12)
+        every, without, alone = (
+            logistic.contributions(X[part], events[part], beta) for part in (slice(9), slice(1, 9), slice(1))
+        )
+        np.testing.assert_array_equal(every - without, alone)
 
 
 def test_bounds_of_sensitivity_are_reached() -> None:

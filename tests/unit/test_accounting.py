@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from collections.abc import Callable
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
 import fedstats as fs
-from fedstats.privacy.accounting import MOST_RHO, delta_for, epsilon_for, loss, rho_for
+from fedstats.privacy.accounting import LEAST_RHO, MOST_RHO, delta_for, epsilon_for, loss, rho_for
 
 #: Made by tests/vectors/make_zcdp.py.
 CASES = json.loads((Path(__file__).parent.parent / "vectors" / "zcdp.json").read_text())["cases"]
@@ -83,12 +84,44 @@ def test_losses_add_up_without_error() -> None:
         {"rho": None, "epsilon": -1, "delta": 1e-6},
         {"rho": MOST_RHO + 1},
         {"epsilon": 1e-30, "delta": 1e-300},
+        {"rho": "1e-30"},
+        {"rho": "1e-400"},
+        {"epsilon": "1e-400", "delta": 1e-9},
+        {"epsilon": 1, "delta": "1e400"},
+        {"epsilon": 1, "delta": "1e-400"},
     ],
     ids=str,
 )
 def test_what_is_no_loss_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(fs.DataError):
         loss(**given)
+
+
+def least(of: Callable[[Decimal], Decimal]) -> Decimal:
+    """Return the minimum over all α − 1 of what one bounds, to far more digits than floats cancel."""
+    low, high = Decimal(-10), Decimal(50)
+    for _ in range(150):
+        first, second = (2 * low + high) / 3, (low + 2 * high) / 3
+        low, high = (low, second) if of(first.exp()) < of(second.exp()) else (first, high)
+    return of(low.exp())
+
+
+@pytest.mark.parametrize(
+    ("rho", "delta"), [("10", 1e-12), ("1e-10", 1e-6), ("1e-10", 1e-9), ("1e-18", 1e-12), ("1e-18", 1e-100)]
+)
+def test_losses_are_never_told_too_small_however_tiny(rho: str, delta: float) -> None:
+    epsilon = epsilon_for(Fraction(rho), delta)
+    with localcontext(prec=60):
+        its, given, told = Decimal(rho), Decimal(delta), Decimal(epsilon)
+        exact = least(lambda x: its * (1 + x) - (given.ln() + (1 + x).ln()) / x + (x / (1 + x)).ln())
+        assert exact <= told <= exact * (1 + Decimal("2e-9"))
+        exact = least(lambda x: x * (its * (1 + x) - told) - x.ln() + (1 + x) * (x / (1 + x)).ln()).exp()
+        assert exact <= Decimal(delta_for(Fraction(rho), epsilon)) <= exact * (1 + Decimal("2e-9"))
+
+
+def test_epsilons_beyond_floats_are_the_largest_loss() -> None:
+    assert loss(epsilon="1e400", delta=1e-6) == MOST_RHO
+    assert loss(rho=LEAST_RHO) == LEAST_RHO
 
 
 def test_nothing_costs_nothing() -> None:
@@ -106,6 +139,15 @@ def test_a_plan_tells_the_noise_of_the_gate() -> None:
         fs.privacy.plan("men", 1000, rho=1)
     with pytest.raises(fs.DataError, match="positive"):
         fs.privacy.plan("mean", 1000, rho=1, sites=3, colluders=3)
+
+
+def test_a_plan_never_promises_less_noise_than_is_drawn() -> None:
+    default, one, all_others = (
+        fs.privacy.plan("histogram", 1000, rho=0.1, sites=5, colluders=t).errors["count"]
+        for t in (None, 1, 4)
+    )
+    assert default == one == pytest.approx((5 / 3 / 0.2) ** 0.5)
+    assert all_others == pytest.approx((5 / 0.2) ** 0.5)
 
 
 def test_every_private_analysis_has_a_plan() -> None:

@@ -130,6 +130,7 @@ def test_an_individual_id_of_two_families_is_refused_when_asked_for(bed: Path) -
     with pytest.raises(DataError, match=r"study\.fam: lines 3, 5: an individual id") as caught:
         opened.locate(["i2"])
     assert "i2" not in str(caught.value)
+    assert opened.locate(["i2", "i3", "nobody"], single=False).tolist() == [-1, 3, -1]
 
 
 # Files that are wrong ----------------------------------------------------------------------------------

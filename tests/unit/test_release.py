@@ -163,6 +163,22 @@ def test_more_colluders_that_all_sites_signed_make_more_noise() -> None:
     assert noisy.variance == pytest.approx(3 / (2 * float(RHO)))
 
 
+def test_all_but_one_may_collude_where_shares_hide_from_them() -> None:
+    shared = fs.policy.FederationPolicy(security="dishonest-majority")
+    noisy, _ = fs.simulate(released, [1, 2, 3, 4], shared=shared)[0]
+    assert noisy.variance == pytest.approx(4 / (2 * float(RHO)))
+
+
+def test_noise_that_integers_cannot_hold_is_refused_before_it_is_drawn() -> None:
+    def program(federation: Federation, mine: int) -> Fraction:
+        federation.ledger.limits["patients"] = Fraction(1)
+        with pytest.raises(fs.DataError, match="more noise than integers hold"):
+            released(federation, mine, rho=Fraction(1, 1 << 40), squared=1 << 80)
+        return federation.ledger.spent("patients")
+
+    assert fs.simulate(program, [1, 2, 3]) == [0, 0, 0]
+
+
 def test_large_sensitivities_and_small_losses_need_no_finer_lattice() -> None:
     def program(federation: Federation, mine: int) -> Any:
         return released(federation, mine, rho=Fraction(1, 10**6), squared=10**12)
@@ -231,6 +247,19 @@ def test_the_ledger_books_by_data_set_and_agrees_with_the_audit_log(sites: dict[
         ledger.close()
 
 
+def test_a_file_of_several_names_is_paid_for_by_all_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    pd.DataFrame({"x": [0.5, 1.5]}).to_csv(file, index=False)
+
+    def program(federation: Federation, _: None) -> list[Fraction]:
+        federation._data = {"alias": file, "patients": file, "others": tmp_path / "others.csv"}
+        federation.ledger.limits["patients"] = Fraction(1)
+        fs.privacy.histogram(federation.cohort("alias"), "x", [0, 1, 2], rho=0.1)
+        return [federation.ledger.spent(name) for name in ("alias", "patients", "others")]
+
+    assert fs.simulate(program, [None] * 3) == [[RHO, RHO, 0]] * 3
+
+
 def test_what_another_site_cannot_pay_is_returned_and_logged(sites: dict[str, Site]) -> None:
     poor = sites["b"].path
     poor.write_text(poor.read_text().replace("patients = 0.25", "patients = 0.05"))
@@ -265,15 +294,40 @@ def test_a_site_can_let_noisy_results_pass_alone() -> None:
         fs.simulate(program, [None] * 3, policy=fs.policy.SitePolicy(allow_noised=False))
 
 
-def test_rules_on_all_rows_are_asked_and_told() -> None:
-    def program(federation: Federation, rows: int) -> frozenset[str]:
-        cohort = federation.cohort(pd.DataFrame({"x": np.full(rows, 1e300)}))
-        return fs.privacy.histogram(cohort, "x", [0, 1, 2], rho=0.1).leakage.labels
+ON_ROWS: list[dict[str, Any]] = [
+    {"min_rows": 50},
+    {"min_pooled_rows": 50},
+    {"max_site_share": 0.4},
+    {"max_row_share": 0.1},
+    {"max_parameters": 0.01},
+    {"min_difference": 5},
+]
 
-    rule = fs.policy.SitePolicy(min_pooled_rows=9, max_row_share=0.5)
-    assert fs.simulate(program, [3, 3, 3], policy=rule) == [{"call", "counts", "min_pooled_rows"}] * 3
-    with pytest.raises(fs.PolicyError, match="min_pooled_rows = 9"):
-        fs.simulate(program, [3, 3, 2], policy=rule)
+
+@pytest.mark.parametrize("rule", ON_ROWS, ids=str)
+@pytest.mark.parametrize("sites", [2, 3])
+def test_rules_on_numbers_of_rows_are_not_asked_where_there_is_noise(
+    rule: dict[str, Any], sites: int
+) -> None:
+    """Their answers would have none. Without noise each of them forbids the same."""
+
+    def program(federation: Federation, rows: int) -> frozenset[str]:
+        frame = pd.DataFrame({"x": np.full(rows, 0.1), "y": np.arange(rows) % 2})
+        frame.loc[0, "x"] = 1.0
+        cohorts = [federation.cohort(its) for its in (frame, frame.iloc[1:], frame)]
+        limits = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
+        private = [fs.privacy.ols("y ~ x", cohort, bounds=limits, rho=10) for cohort in cohorts]
+
+        def exactly() -> list[Any]:
+            return [fs.ols("y ~ x", cohort) for cohort in cohorts]
+
+        if sites == 3:
+            with pytest.raises(fs.PolicyError, match=next(iter(rule))):
+                exactly()
+        return frozenset().union(*(its.leakage.labels for its in private))
+
+    found = fs.simulate(program, [30, 8, 5][:sites], policy=fs.policy.SitePolicy(**rule))
+    assert found == [{"call", "cross-products"}] * sites
 
 
 def count_patients(federation: Federation, sites: dict[str, Site], name: str) -> None:
