@@ -257,9 +257,10 @@ def test_patients_may_be_linked_by_what_names_their_genotypes() -> None:
         cohort = federation.cohort(rows, partition="vertical", on="iid", id="iid")
         return cohort.ids, list(cohort.schema.kinds)
 
-    tables = [pd.DataFrame({"iid": ["01", "02"], name: [1.0, 2.0]}) for name in ("x", "y")]
+    samples = [f"0{number}" for number in range(6)]
+    tables = [pd.DataFrame({"iid": samples, name: np.arange(6.0)}) for name in ("x", "y")]
     (ids, columns), _, (nobody, _) = fs.simulate(run, [*tables, None])
-    assert (ids.tolist(), columns, nobody) == (["01", "02"], ["x", "y"], None)
+    assert (ids.tolist(), columns, nobody) == (samples, ["x", "y"], None)
 
 
 def refused(
