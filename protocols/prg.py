@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 #: Separates these keys from all others that are derived from the same pairwise key.
@@ -43,7 +42,9 @@ class Stream:
     """
 
     def __init__(self, key: bytes, session: bytes, label: str) -> None:
-        material = HKDF(SHA256(), 32, salt=session, info=DOMAIN + label.encode()).derive(key)
+        # HKDF of 32 bytes, in its two steps: a fifth of the time that an object for it takes.
+        extracted = hmac.digest(session, key, "sha256")
+        material = hmac.digest(extracted, DOMAIN + label.encode() + b"\x01", "sha256")
         self._encryptor = Cipher(algorithms.AES128(material[:16]), modes.CTR(material[16:])).encryptor()
 
     def fill(self, out: NDArray[np.uint64]) -> None:

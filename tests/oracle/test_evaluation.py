@@ -57,7 +57,7 @@ def test_roc_and_brier(sites: int) -> None:
     score, case = known.risk.to_numpy(), known.died.to_numpy()
     assert found.leakage.labels == {*ROC.result, *ROC.published}
     assert error.leakage.labels == {*BRIER.result, *BRIER.published}
-    assert found.cost.rounds < 190
+    assert found.cost.rounds < 210
     assert error.cost.rounds < 70
     assert (found.nobs, found.cases) == (len(known), case.sum())
     assert found.auc == pytest.approx(roc_auc_score(case, score), rel=1e-14)

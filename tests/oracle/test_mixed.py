@@ -109,7 +109,7 @@ def slopes(mode: str, reml: bool, counts: tuple[int, ...]) -> fs.LMMResult:
         ("aggregate", True, (0, 1, 3, 6)),
         ("aggregate", False, (2, 5)),
         ("result", True, (2, 5)),
-        ("result", False, (0, 1, 3, 6)),
+        pytest.param("result", False, (0, 1, 3, 6), marks=pytest.mark.slow),
     ],
 )
 def test_slopes(mode: str, reml: bool, counts: tuple[int, ...]) -> None:

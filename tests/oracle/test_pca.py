@@ -12,7 +12,13 @@ from fedstats.multivariate.pca import DECLARATION
 
 
 @pytest.mark.parametrize("scale", [True, False])
-@pytest.mark.parametrize("sizes", [[2, 40], [1, 10, 30, 60]], ids=["3 sites", "5 sites"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param([2, 40], id="3 sites"),
+        pytest.param([1, 10, 30, 60], id="5 sites", marks=pytest.mark.slow),
+    ],
+)
 def test_iris(scale: bool, sizes: list[int]) -> None:
     frame = load_iris(as_frame=True).frame.drop(columns="target").set_axis(["sl", "sw", "pl", "pw"], axis=1)
     frame.iloc[5, 2] = np.nan

@@ -248,6 +248,7 @@ def test_ridge_on_shares() -> None:
     assert found.leakage.labels == declared(l1_ratio=0.0, alphas=(1.0, 2.0))
 
 
+@pytest.mark.slow
 def test_seven_sites_on_shares() -> None:
     frame = load_diabetes(as_frame=True, scaled=False).frame
     parts = split(frame, [1, 9, 40, 60, 60, 120])

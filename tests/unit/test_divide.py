@@ -28,8 +28,10 @@ def spread(bits: int, count: int = 60, seed: int = 0) -> list[int]:
     return sorted({value for value in values if 0 < value <= 2**bits - 1} | {2**bits - 1})
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, 7, 10])
-@pytest.mark.parametrize(("bits", "fraction"), [(20, 20), (60, 20), (40, 0), (12, 30)])
+@pytest.mark.parametrize("n", [3, 4, 5, pytest.param(7, marks=pytest.mark.slow), 10])
+@pytest.mark.parametrize(
+    ("bits", "fraction"), [(20, 20), (60, 20), pytest.param(40, 0, marks=pytest.mark.slow), (12, 30)]
+)
 def test_relative_errors_over_the_whole_range(n, bits, fraction):
     integers = spread(bits, count=20)
 
@@ -94,7 +96,7 @@ def test_public_bounds_of_divisors(n, ratio):
     assert rounds <= (10 if ratio < 8 else 30)
 
 
-@pytest.mark.parametrize("n", [3, 10])
+@pytest.mark.parametrize("n", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_operators(n):
     a, b = np.array([[1.5], [-300.25]]), np.array([2, -3, 700])
 
