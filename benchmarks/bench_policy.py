@@ -3,8 +3,8 @@
 python -m pytest benchmarks/bench_policy.py
 
 The ratio of the two drowns in the machine's noise, so what rules and records take is timed by itself too:
-`policy_share`, CPU seconds of the seconds of the analysis, at the site where it is most. The log's way to the disk is
-not in it: it happens while the sites agree, which takes as long as the network does.
+`policy_share`, CPU seconds of the seconds of the analysis, at the site where it is most. The log's way to the
+disk is not in it: it happens while the sites agree, which takes as long as the network does.
 """
 
 from __future__ import annotations
