@@ -55,7 +55,9 @@ def open_counts(
     **Cost.** A sum of integers; or 15 rounds for three parties and 10⁴ counts.
     """
     if isinstance(counts, SecretArray):
-        return run.reveal({label: select(is_few(counts, least), HIDDEN, counts)})[label]
+        with run.on_shares():
+            known = select(is_few(counts, least), HIDDEN, counts)
+        return run.reveal({label: known})[label]
     everything = counts if along is None else np.concatenate([counts[np.newaxis], along])
     if run.disclose == "aggregate":
         return np.asarray(run.sum(label, everything))

@@ -10,7 +10,6 @@ What a script reads for itself, without a cohort, passes it by: against that the
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import levels
-from fedstats._toml import place
+from fedstats._toml import place, unknown
 from fedstats.errors import DataError, PolicyError
 
 _KEYS = ("withdrawn", "column", "value")
@@ -67,11 +66,7 @@ class Consent:
         for key, value in table.items():
             at = place(where, text, key, "consent")
             if key not in _KEYS:
-                near = difflib.get_close_matches(key, _KEYS, n=1)
-                hint = f"did you mean {near[0]!r}? T" if near else "t"
-                raise PolicyError(
-                    f"{at}: [consent] knows no key {key!r}; {hint}he keys are {', '.join(_KEYS)}"
-                )
+                raise PolicyError(f"{at}: {unknown('consent', 'key', key, _KEYS)}")
             allowed = (str, bool, int) if key == "value" else (str,)
             if not isinstance(value, allowed) or value == "":
                 kinds = "a text, a whole number, true or false" if key == "value" else "a text"

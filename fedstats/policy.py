@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Self
 
 from fedstats import disclosure
-from fedstats._toml import place
+from fedstats._toml import place, unknown
 from fedstats.errors import PolicyError
 
 #: What scripts may need of a site's steward: nothing, an approval, or more than it gives.
@@ -196,11 +196,7 @@ class _Rules:
         for key, value in table.items():
             at = place(where, text, key, "policy")
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}? T" if near else "t"
-                raise PolicyError(
-                    f"{at}: [policy] knows no rule {key!r}; {hint}he rules are {', '.join(known)}"
-                )
+                raise PolicyError(f"{at}: {unknown('policy', 'rule', key, known)}")
             if why := _unfit(key, value, known[key]):
                 raise PolicyError(f"{at}: rule {key!r} {why}")
         try:

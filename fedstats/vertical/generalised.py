@@ -292,8 +292,9 @@ def _share(
     bound = 2.0**18
     of_response = joined.spread(engine, cohort, alone, bound=bound, fraction=_DIGITS)
     kept = joined.masked(values, counting)
-    constant = counting.rescale(fraction).assume(LARGEST)
-    return Data(model.concatenated(constant, kept), y[0], counting[0], (of_response * counting).assume(bound))
+    return Data(
+        model.with_intercept(counting, kept), y[0], counting[0], (of_response * counting).assume(bound)
+    )
 
 
 def _predictors(

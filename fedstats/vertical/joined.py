@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstats import levels as level_sets
-from fedstats._counts import HIDDEN, is_few
+from fedstats._counts import open_counts
 from fedstats._frames import power_of_two_near
 from fedstats._moments import Frame
 from fedstats.design import check_same_call
@@ -27,7 +27,7 @@ from fedstats.errors import DataError, ProtocolError
 from fedstats.expressions import Array
 from protocols.fixed import Format, fraction_for
 from protocols.inputs import share, share_rows
-from protocols.secret import SecretArray, matmul, select
+from protocols.secret import SecretArray, matmul
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -360,10 +360,7 @@ def open_number(run: Analysis, patients: SecretArray, parameters: int = 0) -> in
         They are.
     """
     run.decide_joint(patients, parameters)
-    with run.on_shares():
-        one = patients.reshape(1)
-        shown = select(is_few(one, run.federation.shared_policy.min_cell), HIDDEN, one)
-    found = int(run.reveal({"rows": shown})["rows"][0])
+    found = int(open_counts(run, "rows", patients.reshape(1), run.federation.shared_policy.min_cell)[0])
     if found <= 0:
         raise DataError(
             "too few patients have a row at every site, and no value missing: look whether identifiers are "

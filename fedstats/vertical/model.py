@@ -293,13 +293,12 @@ def terms_on_shares(
     values = joined.spread(engine, cohort, variables, bound=LARGEST, fraction=fraction)
     member = joined.counting(engine, cohort, variables, [range(len(variables.names))], among)
     kept = joined.masked(values, member)
-    constant = member.rescale(fraction).assume(LARGEST)
-    return Terms(concatenated(constant, kept[:-1]), kept[-1], member[0])
+    return Terms(with_intercept(member, kept[:-1]), kept[-1], member[0])
 
 
-def concatenated(constant: SecretArray, kept: SecretArray) -> SecretArray:
-    """Return the model matrix, of the intercept and the other terms."""
-    return concatenate([constant, kept])
+def with_intercept(member: SecretArray, kept: SecretArray) -> SecretArray:
+    """Return the model matrix: the intercept, which is 1 for patients that count, and the other terms."""
+    return concatenate([member.rescale(kept.format.fraction).assume(LARGEST), kept])
 
 
 def products_of(terms: Terms) -> SecretArray:
