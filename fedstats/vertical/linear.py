@@ -54,9 +54,7 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
         part = model.agree_model(run, cohort, formula, f"{cov_type=}, {missing=}")
         p = len(part.names)
         with run.on_shares() as engine:
-            terms = model.terms_on_shares(engine, cohort, part)
-            products = model.products_of(terms)
-            patients = terms.member.sum()
+            products, patients = model.gram(engine, cohort, part)
         n = joined.open_number(run, patients, p)
         if n <= p:
             raise EstimationError(f"{n} patients cannot determine {p} terms: use fewer terms")

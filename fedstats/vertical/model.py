@@ -17,7 +17,7 @@ from fedstats.errors import DataError
 from fedstats.expressions import Array, Expression, Inputs
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, used_as
 from fedstats.schema import Kind
-from fedstats.vertical import joined
+from fedstats.vertical import halves, joined
 from fedstats.vertical.joined import LARGEST, PUBLISHED, Group, Variables
 from protocols.secret import SecretArray, concatenate, stack
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Name of the response's group.
 RESPONSE = "response ~"
-__all__ = ["PUBLISHED", "Model", "Terms", "agree_model", "terms_on_shares"]
+__all__ = ["PUBLISHED", "Model", "Terms", "agree_model", "gram", "terms_on_shares"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -299,6 +299,17 @@ def terms_on_shares(
 def with_intercept(member: SecretArray, kept: SecretArray) -> SecretArray:
     """Return the model matrix: the intercept, which is 1 for patients that count, and the other terms."""
     return concatenate([member.rescale(kept.format.fraction).assume(LARGEST), kept])
+
+
+def gram(engine: Engine, cohort: VerticalCohort, model: Model) -> tuple[SecretArray, SecretArray]:
+    """Return the matrix of products of the terms and the response, and how many patients count.
+
+    **Cost.** Five rounds for three parties, two with tables; six for two parties, see `halves.gram`.
+    """
+    if halves.are_there(engine, cohort):
+        return halves.gram(engine, cohort, model.variables)
+    terms = terms_on_shares(engine, cohort, model)
+    return products_of(terms), terms.member.sum()
 
 
 def products_of(terms: Terms) -> SecretArray:
