@@ -20,10 +20,14 @@ from protocols.crossed import Held, inner_products
 from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.secret import SecretArray, concatenate
+from protocols.stripes import cut
 
 if TYPE_CHECKING:
     from fedstats.vertical.cohort import VerticalCohort
     from protocols.engine import Engine
+
+#: Most products that a site makes of its own numbers at a time: 64 MB.
+_MOST = 1 << 22
 
 
 def are_there(engine: Engine, cohort: VerticalCohort) -> bool:
@@ -84,6 +88,100 @@ def gram(
     )
     places[np.ix_(second, first)] = places[np.ix_(first, second)].T
     return flat[places], patients.reshape(())
+
+
+def pairwise(
+    engine: Engine, cohort: VerticalCohort, variables: Variables
+) -> tuple[SecretArray, SecretArray, SecretArray, SecretArray]:
+    """Return sums over the patients of whom neither of two variables is missing, for each two of them.
+
+    Returns
+    -------
+    numbers, first, second, product : SecretArray
+        Shape ``(variables, variables)``: how many patients there are, and the sums of the first variable, of
+        its square, and of the product of both.
+
+    Notes
+    -----
+    **Leakage.** Nothing. **Cost.** Two rounds for each of some five products of matrices; as many again where
+    a site has more variables and patients than fit a message.
+    """
+    fraction = joined.fraction_of_products(engine, cohort)
+    one, other = (_Columns(cohort, variables, site, fraction) for site in cohort.holders)
+    size = len(variables.names)
+    sums = field.zeros((4, size, size))
+    for half, its_other in ((one, other), (other, one)):
+        k = len(half.places)
+        for part in cut(0, k, max(1, _MOST // max(1, 4 * k * cohort.size))):
+            own = half.own_products(part)
+            found = inner_products(engine, own, its_other.member)
+            sums[:, half.places[part, np.newaxis], half.places] = found.reshape(
+                4, part.stop - part.start, k, 2
+            )
+        found = inner_products(engine, half.powers, its_other.there)
+        sums[:3, half.places[:, np.newaxis], its_other.places] = found.reshape(3, k, len(its_other.places), 2)
+    found = inner_products(engine, one.columns, other.columns)
+    sums[3, one.places[:, np.newaxis], other.places] = found
+    sums[3, other.places[:, np.newaxis], one.places] = found.swapaxes(0, 1)
+    bound = one.columns.bound
+    formats = [Format(power * fraction, cohort.size * bound**power) for power in (0, 1, 2, 2)]
+    numbers, first, second, product = (
+        SecretArray(engine, its, format_) for its, format_ in zip(sums, formats, strict=True)
+    )
+    return numbers, first, second, product
+
+
+class _Columns:
+    """What one of the sites has of each patient; numbers, only at that site.
+
+    Attributes
+    ----------
+    places
+        Positions of its variables.
+    member
+        Whether it has the patient.
+    there
+        Of which variables there is a value.
+    columns
+        These, 0 of others.
+    powers
+        All of `there`, of the values, and of their squares.
+    """
+
+    def __init__(self, cohort: VerticalCohort, variables: Variables, site: str, fraction: int) -> None:
+        self.places = np.array([k for k, owner in enumerate(variables.owners) if owner == site], np.intp)
+        width, terms = len(self.places), cohort.size
+        bound = Format.of(LARGEST, fraction).bound or 0
+        ours: list[Elements | None] = [None, None, None, None]
+        if site == cohort.federation.site:
+            values, there = np.zeros((width, terms)), np.zeros((1 + width, terms), np.int64)
+            there[0, cohort.positions] = 1
+            for row, place in enumerate(self.places.tolist()):
+                its = variables.mine[place]
+                there[1 + row, cohort.positions] = ~np.isnan(its)
+                values[row, cohort.positions] = np.nan_to_num(its)
+            bits, z = field.from_ints(there), field.from_floats(values, fraction, LARGEST)
+            ours = [bits[:1], bits[1:], z, np.concatenate([bits[1:], z, field.mul(z, z)])]
+        self.member = Held(site, 1, terms, 1, signed=False, values=ours[0])
+        self.there = Held(site, width, terms, 1, signed=False, values=ours[1])
+        self.columns = Held(site, width, terms, bound, values=ours[2])
+        self.powers = Held(site, 3 * width, terms, bound**2, values=ours[3])
+
+    def own_products(self, part: slice) -> Held:
+        """Return products of some of these columns with all of them, power by power, and of the values."""
+        width, terms = len(self.places), self.member.terms
+        count = part.stop - part.start
+        made: Elements | None = None
+        if self.powers.values is not None and self.there.values is not None:
+            powers = self.powers.values.reshape(3, width, terms, 2)
+            there, z = self.there.values[np.newaxis, np.newaxis], powers[1]
+            made = np.concatenate(
+                [
+                    field.mul(powers[:, part, np.newaxis], there).reshape(-1, terms, 2),
+                    field.mul(z[part, np.newaxis], z[np.newaxis]).reshape(-1, terms, 2),
+                ]
+            )
+        return Held(self.member.party, 4 * count * width, terms, self.powers.bound, values=made)
 
 
 class _Half:
