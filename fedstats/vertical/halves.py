@@ -11,15 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedstats.vertical import joined
 from fedstats.vertical.joined import LARGEST, Variables
 from protocols import field
 from protocols.crossed import Held, inner_products
+from protocols.field import P
 from protocols.fixed import Format
 from protocols.mersenne import Elements
-from protocols.secret import SecretArray, concatenate
+from protocols.secret import SecretArray
 from protocols.stripes import cut
 
 if TYPE_CHECKING:
@@ -35,17 +35,8 @@ def are_there(engine: Engine, cohort: VerticalCohort) -> bool:
     return engine.full and len(cohort.holders) == 2
 
 
-def gram(
-    engine: Engine, cohort: VerticalCohort, variables: Variables, among: NDArray[np.bool_] | None = None
-) -> tuple[SecretArray, SecretArray]:
+def gram(engine: Engine, cohort: VerticalCohort, variables: Variables) -> tuple[SecretArray, SecretArray]:
     """Return the matrix of products of a constant and the variables, and the number of patients that count.
-
-    Parameters
-    ----------
-    engine, cohort, variables
-        The computation, columns that two sites have, and what is used of them.
-    among
-        Which of this site's rows may count at all; all by default.
 
     Returns
     -------
@@ -60,34 +51,20 @@ def gram(
     **Leakage.** Nothing. **Cost.** Six rounds; see `crossed.inner_products`.
     """
     fraction = joined.fraction_of_products(engine, cohort)
-    halves = [_Half(cohort, variables, site, fraction, among) for site in cohort.holders]
-    one, other = halves
-    parts = [
-        _read(engine, one, inner_products(engine, one.products, other.member)[:, 0], fraction),
-        _read(engine, other, inner_products(engine, one.member, other.products)[0], fraction),
-    ]
-    patients = parts[0][0]
-    between = SecretArray(
-        engine,
-        inner_products(engine, one.columns, other.columns).reshape(-1, 2),
-        Format(2 * fraction, cohort.size * one.columns.bound**2),
-    )
-    flat = concatenate([*(its.rescale(2 * fraction) for part in parts for its in part), between])
-    # Where in that each entry of the matrix is.
-    size = 1 + len(variables.names)
-    places = np.zeros((size, size), np.intp)
-    start = 0
-    for half in halves:
-        at = np.array([0, *(1 + place for place in half.places)])
-        first, second = (at[its] for its in np.triu_indices(len(at)))
-        places[first, second] = places[second, first] = start + np.arange(len(first))
-        start += len(first)
-    first, second = (1 + np.array(half.places, np.intp) for half in halves)
-    places[np.ix_(first, second)] = start + np.arange(len(first) * len(second)).reshape(
-        len(first), len(second)
-    )
-    places[np.ix_(second, first)] = places[np.ix_(first, second)].T
-    return flat[places], patients.reshape(())
+    one, other = (_Columns(cohort, variables, site, fraction, complete=True) for site in cohort.holders)
+    sums = field.zeros((1 + len(variables.names),) * 2)
+    for half, its_other in ((one, other), (other, one)):
+        at = np.array([0, *(1 + half.places)])
+        first, second = (at[side] for side in np.triu_indices(len(at)))
+        found = inner_products(engine, half.with_constant(), its_other.member)[:, 0]
+        sums[first, second] = sums[second, first] = found
+    rows, columns = 1 + one.places[:, np.newaxis], 1 + other.places
+    sums[rows, columns] = inner_products(engine, one.columns, other.columns)
+    sums[columns[:, np.newaxis], rows[:, 0]] = sums[rows, columns].swapaxes(0, 1)
+    # The constant is a column of the others' fractional bits, of which the number of patients has none.
+    unit = field.from_ints(np.array(pow(1 << 2 * fraction, -1, P), object))
+    patients = SecretArray(engine, field.mul(sums[0, 0], unit), Format(0, cohort.size))
+    return SecretArray(engine, sums, Format(2 * fraction, cohort.size * one.columns.bound**2)), patients
 
 
 def pairwise(
@@ -139,7 +116,7 @@ class _Columns:
     places
         Positions of its variables.
     member
-        Whether it has the patient.
+        Whether it has the patient; if so asked, without missing values.
     there
         Of which variables there is a value.
     columns
@@ -148,24 +125,44 @@ class _Columns:
         All of `there`, of the values, and of their squares.
     """
 
-    def __init__(self, cohort: VerticalCohort, variables: Variables, site: str, fraction: int) -> None:
+    def __init__(
+        self,
+        cohort: VerticalCohort,
+        variables: Variables,
+        site: str,
+        fraction: int,
+        *,
+        complete: bool = False,
+    ) -> None:
         self.places = np.array([k for k, owner in enumerate(variables.owners) if owner == site], np.intp)
+        self._unit = field.from_ints(1 << fraction)
         width, terms = len(self.places), cohort.size
         bound = Format.of(LARGEST, fraction).bound or 0
         ours: list[Elements | None] = [None, None, None, None]
         if site == cohort.federation.site:
-            values, there = np.zeros((width, terms)), np.zeros((1 + width, terms), np.int64)
-            there[0, cohort.positions] = 1
-            for row, place in enumerate(self.places.tolist()):
-                its = variables.mine[place]
-                there[1 + row, cohort.positions] = ~np.isnan(its)
-                values[row, cohort.positions] = np.nan_to_num(its)
-            bits, z = field.from_ints(there), field.from_floats(values, fraction, LARGEST)
+            mine = np.stack([np.ones(len(cohort)), *(variables.mine[place] for place in self.places)])
+            known = ~np.isnan(mine)
+            if complete:
+                known[:] = known.all(axis=0)
+            there, values = np.zeros((1 + width, terms), np.int64), np.zeros((1 + width, terms))
+            there[:, cohort.positions] = known
+            values[:, cohort.positions] = np.where(known, mine, 0.0)
+            bits, z = field.from_ints(there), field.from_floats(values[1:], fraction, LARGEST)
             ours = [bits[:1], bits[1:], z, np.concatenate([bits[1:], z, field.mul(z, z)])]
         self.member = Held(site, 1, terms, 1, signed=False, values=ours[0])
         self.there = Held(site, width, terms, 1, signed=False, values=ours[1])
         self.columns = Held(site, width, terms, bound, values=ours[2])
         self.powers = Held(site, 3 * width, terms, bound**2, values=ours[3])
+
+    def with_constant(self) -> Held:
+        """Return products of a constant and these columns, two by two: the upper triangle."""
+        width, terms = len(self.places), self.member.terms
+        first, second = np.triu_indices(1 + width)
+        made: Elements | None = None
+        if self.member.values is not None and self.columns.values is not None:
+            both = np.concatenate([field.mul(self.member.values, self._unit), self.columns.values])
+            made = field.mul(both[first], both[second])
+        return Held(self.member.party, len(first), terms, self.powers.bound, values=made)
 
     def own_products(self, part: slice) -> Held:
         """Return products of some of these columns with all of them, power by power, and of the values."""
@@ -182,59 +179,3 @@ class _Columns:
                 ]
             )
         return Held(self.member.party, 4 * count * width, terms, self.powers.bound, values=made)
-
-
-class _Half:
-    """What one of the sites has; of the numbers, only at that site.
-
-    Attributes
-    ----------
-    places
-        Its variables' positions.
-    member
-        Whether it has a patient, without missing values.
-    columns
-        Its variables, 0 of others.
-    products
-        Of a constant and its variables, two by two: the upper triangle.
-    """
-
-    def __init__(
-        self,
-        cohort: VerticalCohort,
-        variables: Variables,
-        site: str,
-        fraction: int,
-        among: NDArray[np.bool_] | None,
-    ) -> None:
-        self.places = [place for place, owner in enumerate(variables.owners) if owner == site]
-        width, terms = len(self.places), cohort.size
-        bound = Format.of(LARGEST, fraction).bound or 0
-        ours: list[Elements | None] = [None, None, None]
-        if site == cohort.federation.site:
-            there = np.ones(len(cohort), np.bool_) if among is None else among.copy()
-            for place in self.places:
-                there &= ~np.isnan(variables.mine[place])
-            values, member = np.zeros((width, terms)), np.zeros((1, terms), np.int64)
-            for row, place in enumerate(self.places):
-                values[row, cohort.positions] = np.where(there, np.nan_to_num(variables.mine[place]), 0.0)
-            member[0, cohort.positions] = there
-            bits, columns = field.from_ints(member), field.from_floats(values, fraction, LARGEST)
-            with_constant = np.concatenate([bits, columns])
-            first, second = np.triu_indices(1 + width)
-            ours = [bits, columns, field.mul(with_constant[first], with_constant[second])]
-        pairs = (width + 1) * (width + 2) // 2
-        self.member = Held(site, 1, terms, 1, signed=False, values=ours[0])
-        self.columns = Held(site, width, terms, bound, values=ours[1])
-        self.products = Held(site, pairs, terms, bound**2, values=ours[2])
-
-
-def _read(engine: Engine, half: _Half, sums: Elements, fraction: int) -> list[SecretArray]:
-    """Return the sums of a half's products: the number of patients, sums of its columns, and of products."""
-    width, bound = half.columns.rows, half.columns.bound
-    ends = [1, 1 + width, len(sums)]
-    formats = [Format(power * fraction, half.member.terms * bound**power) for power in range(3)]
-    return [
-        SecretArray(engine, sums[start:stop], format_)
-        for start, stop, format_ in zip([0, *ends], ends, formats, strict=False)
-    ]

@@ -33,7 +33,7 @@ def correlations(
 
     Notes
     -----
-    **Cost.** Some 110 rounds for three parties.
+    **Cost.** Some 110 rounds for three parties. Two sites alone: `halves.pairwise`, and what follows.
     """
     from fedstats.correlation import open_pairs
 
