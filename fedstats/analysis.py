@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
@@ -178,7 +178,7 @@ class Analysis:
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
             # What may be opened is in the log before all have agreed, which comes before any opening.
-            with self.federation.log_syncing(), translated():
+            with self.federation.log_syncing() if self._declared else nullcontext(), translated():
                 replies: Mapping[str, Any] = publish(
                     self.federation.party, self.step(label), message, max_bytes=max_bytes
                 )

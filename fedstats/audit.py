@@ -112,13 +112,14 @@ class Audit:
                 self._catch_up(file, size)
             if not self._head.number:
                 self._write(file, "log.begin", self._opening())
-                self._sync_folder()
+                if os.name == "posix":
+                    _synced(self.path.parent)
             return self._write(file, event, body)
 
     def sync(self) -> None:
         """Return when all entries are on the disk."""
-        with self._reporting(), self.path.open("rb") as file:
-            os.fsync(file.fileno())
+        with self._reporting():
+            _synced(self.path)
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -149,13 +150,6 @@ class Audit:
             yield file, os.fstat(file).st_size
         finally:
             os.close(file)
-
-    def _sync_folder(self) -> None:
-        """Return when a new file is in its folder on the disk."""
-        if os.name == "posix":
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
 
     def _catch_up(self, file: int, size: int) -> None:
         """Find the head, as another process or an earlier session has left it.
@@ -202,6 +196,15 @@ class Audit:
         self._size += len(line) + 1
         self._head = Head(entry["number"], hashlib.sha256(line).hexdigest())
         return self._head
+
+
+def _synced(path: Path) -> None:
+    """Return when a file, or which files a folder has, is on the disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 # --- Reading -----------------------------------------------------------------------------------------

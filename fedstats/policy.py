@@ -232,8 +232,8 @@ class _Rules:
                 "max_digits",
                 "rounds what is opened, and disclose='aggregate' opens exact sums: use another mode",
             )
-        pooled = self._decided_on_shares() if use.counts_rows else None
-        if use.sites == 2 and not use.full and pooled:
+        alone = use.sites == 2 and not use.full and use.counts_rows
+        if alone and (pooled := self._decided_on_shares()):
             raise self.refusal(
                 use, pooled, "is decided on shares, which hide nothing between two sites: invite a third"
             )
