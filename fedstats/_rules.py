@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedstats.errors import PolicyError
 from fedstats.expressions import Array
 from fedstats.policy import Demands, Use
-from fedstats.rowsets import RowSet
+from fedstats.rowsets import RowSet, by_id
 
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
@@ -150,11 +150,12 @@ class Rules:
         if not self._use.counts_rows or policy.min_difference < 2:
             return
         if self._linked is not None:
-            self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", (), self._linked))
+            keys = by_id(self._linked, np.zeros((len(self._linked), 0), np.bool_))
+            self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", (), keys))
         for cohort, columns in self._federation.asked_columns.items():
             rows = cohort.identities(sorted(columns))
             if self._members is not None and self._members[0] is cohort:
-                rows = [rows[position] for position in self._members[1]]
+                rows = rows[self._members[1]]
             self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", columns, rows))
 
     def _check_near(self, row_set: RowSet) -> None:
