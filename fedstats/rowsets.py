@@ -140,8 +140,8 @@ def by_id(ids: Sequence[bytes] | NDArray[np.object_], missing: NDArray[np.bool_]
     gaps = np.packbits(missing, axis=1)
     words = np.zeros((len(gaps), gaps.shape[1] // 8 + 1), "<u8")
     words.view(np.uint8)[:, : gaps.shape[1]] = gaps
-    names = pd.util.hash_array(np.asarray(ids, object), categorize=False)
-    return np.column_stack([names, pd.util.hash_pandas_object(pd.DataFrame(words), index=False)])
+    whose = pd.util.hash_array(np.asarray(ids, object), categorize=False)
+    return np.column_stack([whose, pd.util.hash_pandas_object(pd.DataFrame(words), index=False)])
 
 
 def by_value(frame: pd.DataFrame) -> NDArray[np.uint64]:
