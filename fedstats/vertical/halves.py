@@ -8,10 +8,12 @@ matrices between the two sites (`protocols.crossed`) give all sums, two of them 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedstats.expressions import Array
 from fedstats.vertical import joined
 from fedstats.vertical.joined import LARGEST, Variables
 from protocols import field
@@ -106,6 +108,81 @@ def pairwise(
         SecretArray(engine, its, format_) for its, format_ in zip(sums, formats, strict=True)
     )
     return numbers, first, second, product
+
+
+def power_sums(
+    engine: Engine,
+    cohort: VerticalCohort,
+    variables: Variables,
+    numeric: Sequence[int],
+    by: Sequence[int],
+    order: int,
+) -> tuple[SecretArray, SecretArray]:
+    """Return numbers of patients and sums of powers, of all or by groups; see `moments.power_sums`.
+
+    Returns
+    -------
+    patients : SecretArray
+        Shape ``(groups, 1 + variables)``: how many there are, and how many have a value of each variable.
+    sums : SecretArray
+        Shape ``(order, groups, variables)``: Σz, Σz²/`LARGEST`, Σz³/`LARGEST`², …
+
+    Notes
+    -----
+    **Leakage.** Nothing. **Cost.** Four rounds; of each patient a bit for each group chooses for all of the
+    other site's columns and their powers.
+    """
+    fraction = joined.fraction_of_sums(engine, cohort)
+    groups, terms = max(1, len(by)), cohort.size
+    bound = Format.of(LARGEST, fraction).bound or 0
+    holder_of_groups = variables.owners[by[0]] if by else None
+    patients = field.zeros((groups, 1 + len(numeric)))
+    sums = field.zeros((order, groups, len(numeric)))
+    for site, its_other in (cohort.holders, cohort.holders[::-1]):
+        at = np.array([k for k, its in enumerate(numeric) if variables.owners[its] == site], np.intp)
+        one_by_one = groups if site == holder_of_groups else 1
+        rows, bits = (1 + (1 + order) * len(at)) * one_by_one, groups if its_other == holder_of_groups else 1
+        powers: Elements | None = None
+        members: Elements | None = None
+        if site == cohort.federation.site:
+            powers = _powers(cohort, [variables.mine[numeric[k]] for k in at], order, fraction)
+            if site == holder_of_groups:
+                indicators = _bits(cohort, [variables.mine[place] for place in by])
+                powers = field.mul(powers[:, np.newaxis], indicators).reshape(rows, terms, 2)
+        elif its_other == cohort.federation.site:
+            own = [variables.mine[place] for place in by] if its_other == holder_of_groups else []
+            members = _bits(cohort, own or [np.ones(len(cohort))])
+        found = inner_products(
+            engine,
+            Held(site, rows, terms, bound, values=powers),
+            Held(its_other, bits, terms, 1, signed=False, values=members),
+        ).reshape(-1, groups, 2)
+        patients[:, np.array([0, *(1 + at)])] = found[: 1 + len(at)].swapaxes(0, 1)
+        sums[:, :, at] = found[1 + len(at) :].reshape(order, len(at), groups, 2).swapaxes(1, 2)
+    return SecretArray(engine, patients, Format(0, terms)), SecretArray(
+        engine, sums, Format(fraction, terms * bound)
+    )
+
+
+def _powers(cohort: VerticalCohort, columns: Sequence[Array], order: int, fraction: int) -> Elements:
+    """Return 1 for this site's patients, for those with a value of each column, and powers of values."""
+    z = np.nan_to_num(np.stack(columns)) if columns else np.zeros((0, len(cohort)))
+    known = [np.where(np.isnan(column), 0.0, 1.0) for column in columns]
+    powers = np.zeros((order, len(columns), cohort.size))
+    powers[:, :, cohort.positions] = [z * (z / LARGEST) ** power for power in range(order)]
+    return np.concatenate(
+        [
+            _bits(cohort, [np.ones(len(cohort)), *known]),
+            field.from_floats(powers.reshape(-1, cohort.size), fraction, LARGEST),
+        ]
+    )
+
+
+def _bits(cohort: VerticalCohort, columns: Sequence[Array]) -> Elements:
+    """Return columns of ones and zeros, 0 where a value is missing, for all patients of the list."""
+    bits = np.zeros((len(columns), cohort.size), np.int64)
+    bits[:, cohort.positions] = np.nan_to_num(np.stack(columns))
+    return field.from_ints(bits)
 
 
 class _Columns:

@@ -76,7 +76,8 @@ def run(sites: list[Data], program: Callable[[fs.Federation, Data], Any], **rule
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "describe": lambda c: fs.describe(c, ["ldl", "bmi"], by="sex"),
+    "describe": lambda c: fs.describe(c),
+    "by": lambda c: fs.describe(c, ["ldl", "bmi"], by="sex"),
     "corr": lambda c: fs.corr(c, ["age", "bmi", "ldl"]),
     "cov": lambda c: fs.cov(c, ["age", "bmi"]),
     "ttest": lambda c: fs.ttest_ind(c, "bmi", by="sex"),
@@ -109,7 +110,18 @@ def test_sizes_are_all_that_is_learnt(found: dict[str, Any], joined: pd.DataFram
 
 
 def test_descriptions(found: dict[str, Any], joined: pd.DataFrame) -> None:
-    its, groups = found["describe"].to_frame(), joined.groupby("sex")
+    columns = ["age", "dead", "ldl", "bmi", "visits"]
+    its, pooled = found["describe"].to_frame().loc[columns], joined[columns]
+    for name, of in {
+        "count": "count",
+        "mean": "mean",
+        "var": "var",
+        "skew": "skew",
+        "kurtosis": "kurt",
+    }.items():
+        np.testing.assert_allclose(its[name].astype(float), getattr(pooled, of)(), rtol=CLOSE, atol=1e-8)
+    assert its["missing"].tolist() == pooled.isna().sum().tolist()
+    its, groups = found["by"].to_frame(), joined.groupby("sex")
     for name in ("count", "mean", "std"):
         for column in ("ldl", "bmi"):
             expected = getattr(groups[column], name)()
