@@ -3,11 +3,13 @@
 Where all other sites may collude, a product of two shares is dear, and none is needed here: a product of two
 columns of one site is that site's own, and counts if the other site has the patient, a bit that the other
 site knows; a product of a column of either is one of numbers that two sites know. So three products of
-matrices between the two sites (`protocols.crossed`) give all sums, two of them at the price of a bit.
+matrices between the two sites (`protocols.crossed`) give all sums, two of them at the price of a bit of each
+patient.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -162,6 +164,40 @@ def power_sums(
     return SecretArray(engine, patients, Format(0, terms)), SecretArray(
         engine, sums, Format(fraction, terms * bound)
     )
+
+
+def table(
+    engine: Engine, cohort: VerticalCohort, variables: Variables, columns: Sequence[Sequence[int]]
+) -> SecretArray:
+    """Return how many patients have each combination of levels.
+
+    Parameters
+    ----------
+    engine, cohort, variables
+        The computation, columns that two sites have, and indicators of their levels.
+    columns
+        Positions of the indicators of each column.
+
+    Notes
+    -----
+    **Leakage.** Nothing. **Cost.** Two rounds; of each patient a bit for each combination of levels of one
+    site's columns chooses for all of the other's.
+    """
+    halves, order = [], []
+    for site in cohort.holders:
+        own = [k for k, its in enumerate(columns) if variables.owners[its[0]] == site]
+        order += own
+        bits: Elements | None = None
+        if site == cohort.federation.site:
+            bits = _bits(cohort, [np.ones(len(cohort))])
+            for k in own:
+                its = _bits(cohort, [variables.mine[place] for place in columns[k]])
+                bits = field.mul(bits[:, np.newaxis], its).reshape(-1, cohort.size, 2)
+        size = math.prod(len(columns[k]) for k in own)
+        halves.append(Held(site, size, cohort.size, 1, signed=False, values=bits))
+    found = inner_products(engine, *halves).reshape(*(len(columns[k]) for k in order), 2)
+    cells = np.ascontiguousarray(found.transpose(*np.argsort(order), len(order)))
+    return SecretArray(engine, cells.reshape(-1, 2), Format(0, cohort.size))
 
 
 def _powers(cohort: VerticalCohort, columns: Sequence[Array], order: int, fraction: int) -> Elements:
