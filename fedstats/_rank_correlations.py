@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedstats import _pairs
 from fedstats import _ranks as ranks
 from fedstats.expressions import Array
-from protocols.floating import SecretFloat, concatenate, floating, sqrt
+from protocols.floating import SecretFloat, concatenate, floating
 from protocols.floating import stack as stack_floats
 from protocols.long import lengthen, multiply
 from protocols.long import stack as stack_long
@@ -110,7 +110,7 @@ def _spearman(first: ranks.Ranking, second: ranks.Ranking, n: NDArray[np.object_
     blocks = first.block, second.block
     joint, *ties = second.products((second.columns[0], second.doubled), *((block, block) for block in blocks))
     squares = n**3 - stack(ties)  # Σ t² over rows is Σ t³ over blocks
-    roots = sqrt(floating(squares.assume(float(max(n)) ** 3)))
+    roots: SecretFloat = floating(squares.assume(float(max(n)) ** 3)).sqrt()
     return floating(joint - n * (n + 1) ** 2) * 3.0 / (roots[0] * roots[1])
 
 
@@ -136,7 +136,7 @@ def _kendall(first: ranks.Ranking, second: ranks.Ranking, n: NDArray[np.object_]
     blocks = m * (2 * n + 5) - cubes.sum(axis=0) * 2 - squares.sum(axis=0) * 3
     variance = blocks * (m * w) + crossed[0] * (9 * w) + crossed[1] * 2
     numbers = floating(stack_long([surplus, apart[0], apart[1], variance]))
-    roots = sqrt(numbers[1:])
+    roots = numbers[1:].sqrt()
     scale = np.sqrt((2 / (9 * m * w)).astype(np.float64))
     divisors = stack_floats([roots[0] * roots[1], roots[2] * scale])
     return stack_floats([numbers[0], numbers[0]]) / divisors

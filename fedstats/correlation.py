@@ -332,13 +332,11 @@ class CovarianceResult(Result):
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the matrix as colours, around 0."""
         target = _plot.axes(ax, (5.4, 4.8))
-        values = self.matrix.to_numpy()
-        most = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
-        image = target.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
-        places, names = range(len(values)), [str(name) for name in self.matrix]
-        target.set_xticks(places, names, rotation=45, ha="right")
-        target.set_yticks(places, names)
-        target.figure.colorbar(image, ax=target)
+        _plot.matrix(
+            target, self.matrix, float(np.nanmax(np.abs(self.matrix.to_numpy()), initial=0.0)) or 1.0
+        )
+        target.tick_params("x", rotation=45)
+        target.set_aspect("equal")
         return target
 
     def summary(self) -> str:

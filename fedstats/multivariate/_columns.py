@@ -15,6 +15,7 @@ from fedstats.cohort import largest
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
+from fedstats.regression._cholesky import symmetric
 from fedstats.regression._equations import shared
 from protocols.floating import floating
 from protocols.long import LongArray, multiply, stack
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PUBLISHED: Mapping[str, str] = {"columns": "the text of the call"}
 LOCATIONS: Mapping[str, str] = {"locations": "the mean and the variance of every column"}
+COVARIANCES: Mapping[str, str] = {"covariances": "Σz and Σzz' of the framed columns z"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,6 +101,15 @@ def shared_covariance(run: Analysis, part: Columns) -> tuple[LongArray, LongArra
         means = totals * (1 / part.n)
         outer = multiply(totals.reshape(-1, 1), means)
         return means, (products - outer) * (1 / (part.n - 1))
+
+
+def open_covariance(run: Analysis, part: Columns) -> tuple[Array, Array]:
+    """Return means and covariances, denominator n − 1, in the frame; opens `COVARIANCES`."""
+    p = len(part.names)
+    upper = np.triu_indices(p)
+    opened = run.sum("covariances", np.concatenate([part.z.sum(axis=0), (part.z.T @ part.z)[upper]]))
+    mean = opened[:p] / part.n
+    return mean, (symmetric(opened[p:], p) - part.n * np.outer(mean, mean)) / (part.n - 1)
 
 
 def open_locations(

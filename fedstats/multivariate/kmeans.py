@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedstats import _frames, _table
+from fedstats import _frames, _plot, _table
 from fedstats._counts import HIDDEN, MOST, is_few
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
@@ -33,6 +33,8 @@ from protocols.inputs import sum_shares
 from protocols.secret import select
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
@@ -301,3 +303,18 @@ class KMeansResult(Result):
         lines = [f"{len(self.sizes)} clusters by k-means over {len(self.sites)} sites", ""]
         lines += [*_table.pair_lines(pairs, digits=5), "", *_table.frame_lines(self.to_frame(), digits=5)]
         return "\n".join([*lines, "", f"Cost: {self.cost}"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how far each cluster's centre lies from the mean of all rows, in the units that were used.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        mean = self.centers.mul(self.sizes, axis=0).sum() / self.sizes.sum()
+        away = ((self.centers - mean) / self.unit).T
+        target = _plot.axes(ax, (0.6 * away.shape[1] + 2.6, 0.3 * len(away) + 1.6))
+        _plot.matrix(target, away, float(np.abs(away.to_numpy()).max()))
+        target.set_xlabel("cluster")
+        return target

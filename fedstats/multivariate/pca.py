@@ -23,14 +23,15 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.multivariate._columns import (
+    COVARIANCES,
     LOCATIONS,
     PUBLISHED,
     Columns,
     agree_columns,
+    open_covariance,
     open_locations,
     shared_covariance,
 )
-from fedstats.regression._cholesky import symmetric
 from fedstats.results import Result
 from protocols.divide import divide, sqrt
 from protocols.fixed import Format
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 DECLARATION = Declaration(
     "pca",
-    aggregate={**_frames.AGGREGATE, "covariances": "Σz and Σzz' of the framed columns z"},
+    aggregate={**_frames.AGGREGATE, **COVARIANCES},
     result={
         **_frames.RESULT,
         **LOCATIONS,
@@ -155,11 +156,7 @@ def _open_components(
     run: Analysis, part: Columns, count: int, scale: bool
 ) -> tuple[Array, Array, float, Array, Array]:
     """Return loadings, variances, the total variance, means and standard deviations of opened covariances."""
-    p = len(part.names)
-    upper = np.triu_indices(p)
-    opened = run.sum("covariances", np.concatenate([part.z.sum(axis=0), (part.z.T @ part.z)[upper]]))
-    mean = opened[:p] / part.n
-    covariance = (symmetric(opened[p:], p) - part.n * np.outer(mean, mean)) / (part.n - 1)
+    mean, covariance = open_covariance(run, part)
     spread = np.sqrt(np.diag(covariance))
     std = part.frame.unit * spread
     # In the units of the columns, or of their standard deviations.

@@ -1,9 +1,9 @@
 """One minus survival just before each event, by Kaplan and Meier: a function of time that can be tested.
 
 A test of proportional hazards by this one weighs early and late events alike, however many rows are censored
-between them [1]_. It is made of the numbers at risk, of all strata together as in R's ``cox.zph``. In the aggregate mode they
-are opened. In the result mode they stay shared and so does the function, by which means over risk sets are
-multiplied on shares.
+between them [1]_. It is made of the numbers at risk, of all strata together as in R's ``cox.zph``. In the
+aggregate mode they are opened. In the result mode they stay shared, and so does the function, by which means
+over risk sets are multiplied on shares.
 
 References
 ----------
@@ -42,12 +42,18 @@ def opened(run: Analysis, times: Times, cells: Cells) -> Array:
 
 
 def on_shares(run: Analysis, times: Times, cells: Cells) -> SecretArray:
-    """Return 1 − S(t−) at each cell, secret; some 30 rounds, and one for each doubling of times of events."""
+    """Return 1 − S(t−) at each cell, secret, less its mean over events.
+
+    Centred, it does not weigh the score, which is not quite 0 when steps end. Some 30 rounds, and one
+    for each doubling of the number of times of events.
+    """
     own, died, index = _counts(times, cells)
     with run.on_shares() as engine:
         n = sum_shares(engine, own, bound=times.nobs).assume(times.nobs)
         hazard = (reciprocal(n, least=1) * died).assume(ONE).rescale(finest(engine))
-        return (1 - before(cumulative_product(1 - hazard), 1)).assume(ONE)[index]
+        g = (1 - before(cumulative_product(1 - hazard), 1)).assume(ONE)[index]
+        mean = (g * cells.events).sum().assume(times.n_events) * (1 / times.n_events)
+        return (g - mean).assume(ONE)
 
 
 def _counts(times: Times, cells: Cells) -> tuple[Codes, Codes, Codes]:
@@ -63,7 +69,7 @@ def secretly_weighted(x: SecretArray, weights: SecretArray, bound: float | None)
 
     The products are within a bound, by default that of x.
     """
-    octaves = math.ceil(math.log2(x.format.magnitude * weights.format.magnitude))
+    octaves = math.frexp(x.format.magnitude * weights.format.magnitude)[1]
     digits = (x.engine.room - 4 - octaves) // 2
     short, by = (y.rescale(min(digits, y.format.fraction)) for y in (x, weights))
     product = (short * by).assume(x.format.magnitude if bound is None else bound)

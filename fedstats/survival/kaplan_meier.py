@@ -140,7 +140,7 @@ def kaplan_meier(
     sites.
 
     Cost: 10 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
-    195 to 220 rounds, and 4 kB for every time of the grid and group.
+    190 to 215 rounds, and 4 kB for every time of the grid and group.
 
     Examples
     --------
@@ -247,7 +247,7 @@ def _shared_quantiles(
     S = survival(table)
     limits = np.array([*(1 - p + TOLERANCE for p in levels), TOLERANCE, 1 - FALLEN])
     signs = negative(
-        concatenate([limits[:, np.newaxis, np.newaxis] - S, (table.n - enough).reshape(1, *S.shape)])
+        concatenate([-S + limits[:, np.newaxis, np.newaxis], (table.n - enough).reshape(1, *S.shape)])
     )
     above, left, whole, few = signs[:-3], signs[-3], signs[-2], signs[-1]
     passed = _limits_passed(table, S, above, (left - whole).assume(1), levels, alpha)

@@ -134,7 +134,9 @@ def test_rounds_of_ranks_do_not_depend_on_the_number_of_columns(method: str) -> 
         fs.corr(fed.cohort(rows), names, method=method).cost.rounds for names in (["age", "bili"], None)
     ]
     for one, three in fs.simulate(run, split(frame, [5, 20])):
-        assert one - 6 <= three <= one + 6 <= {"spearman": 230, "kendall": 320}[method]
+        # They depend a little on the random order of the rows that are sorted.
+        assert abs(one - three) < 40
+        assert max(one, three) < {"spearman": 220, "kendall": 320}[method]
 
 
 def test_methods_that_are_none() -> None:
