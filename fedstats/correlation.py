@@ -124,9 +124,9 @@ def corr(
     is told, rounded up by an eighth at most. In aggregate mode sums, sums of squares and of products. A
     coalition of t sites learns the same, and can subtract its own rows from sums.
 
-    **Cost.** 148 rounds for three sites; eight in aggregate mode. By Spearman some 230 rounds for 1,000 rows,
-    by Kendall some 350, as long as rows times pairs of columns are no more than 262,144, then as much again;
-    for each pair and 1,000 rows 5 MB from each site, by Kendall 9 MB.
+    **Cost.** 148 rounds for three sites; eight in aggregate mode. Of ranks, for 1,000 rows, some 250 rounds, and
+    2 MB from each site for each pair of columns; by Kendall some 370 and 7.5 MB. These rounds are for as many
+    pairs as have 262,144 rows together, and as many again for further ones.
 
     Examples
     --------

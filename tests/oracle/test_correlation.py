@@ -148,6 +148,15 @@ def test_methods_that_are_none() -> None:
             assert message in str(error)
 
 
+def test_ranks_of_columns_without_values_enough() -> None:
+    frame = pbc()[["age"]].assign(blank=np.nan, rare=[1.0, 2.0, 3.0] + [np.nan] * 415)
+    parts = split(frame, [0, 100])
+    for method in OF_RANKS:
+        result = pooled(lambda c, method=method: fs.corr(c, method=method), parts)
+        assert result.to_frame().notna().to_numpy().sum() == 1  # age with itself
+        assert not {"rank correlations", "test statistics"} & result.leakage.labels
+
+
 def test_plot(both: tuple[str, fs.CorrelationResult, fs.CovarianceResult]) -> None:
     pytest.importorskip("matplotlib").use("Agg")
     assert len(both[1].plot().get_xticklabels()) == 7
@@ -164,9 +173,10 @@ def test_plot(both: tuple[str, fs.CorrelationResult, fs.CovarianceResult]) -> No
         (["age", "wild"], "infinite"),
     ],
 )
-def test_bad_input(columns: object, message: str) -> None:
+@pytest.mark.parametrize("method", ["pearson", "kendall"])
+def test_bad_input(columns: object, message: str, method: fs.correlation.Method) -> None:
     parts = split(pbc().assign(wild=1.0), [100, 100])
     parts[1] = parts[1].assign(wild=np.inf)
-    errors = refused(lambda c: fs.corr(c, columns), parts)
+    errors = refused(lambda c: fs.corr(c, columns, method=method), parts)
     assert isinstance(errors[1], fs.DataError)
     assert message in str(errors[1])
