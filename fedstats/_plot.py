@@ -61,10 +61,10 @@ def intervals(
     return target
 
 
-def matrix(target: Axes, frame: pd.DataFrame, most: float) -> None:
-    """Draw a matrix as colours around 0, which stand for magnitudes up to `most`."""
+def matrix(target: Axes, frame: pd.DataFrame, most: float, **labels: Any) -> None:
+    """Draw a matrix as colours around 0, for magnitudes up to `most`; labels below it as `labels` say."""
     image = target.imshow(frame.to_numpy(float), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
-    target.set_xticks(np.arange(frame.shape[1]), [_name(key) for key in frame.columns])
+    target.set_xticks(np.arange(frame.shape[1]), [_name(key) for key in frame.columns], **labels)
     target.set_yticks(np.arange(len(frame)), [_name(key) for key in frame.index])
     target.figure.colorbar(image, ax=target)
 

@@ -124,9 +124,9 @@ def corr(
     is told, rounded up by an eighth at most. In aggregate mode sums, sums of squares and of products. A
     coalition of t sites learns the same, and can subtract its own rows from sums.
 
-    **Cost.** 148 rounds for three sites; eight in aggregate mode. Of ranks, for 1,000 rows, some 250 rounds, and
-    2 MB from each site for each pair of columns; by Kendall some 370 and 7.5 MB. These rounds are for as many
-    pairs as have 262,144 rows together, and as many again for further ones.
+    **Cost.** 148 rounds for three sites; eight in aggregate mode. Of ranks, for 1,000 rows, some 250 rounds,
+    and 2 MB from each site for each pair of columns; by Kendall some 370 and 7.5 MB. These rounds are for as
+    many pairs as have 262,144 rows together, and as many again for further ones.
 
     Examples
     --------
@@ -332,10 +332,8 @@ class CovarianceResult(Result):
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the matrix as colours, around 0."""
         target = _plot.axes(ax, (5.4, 4.8))
-        _plot.matrix(
-            target, self.matrix, float(np.nanmax(np.abs(self.matrix.to_numpy()), initial=0.0)) or 1.0
-        )
-        target.tick_params("x", rotation=45)
+        most = float(np.nanmax(np.abs(self.matrix.to_numpy()), initial=0.0)) or 1.0
+        _plot.matrix(target, self.matrix, most, rotation=45, ha="right")
         target.set_aspect("equal")
         return target
 

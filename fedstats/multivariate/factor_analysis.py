@@ -49,8 +49,8 @@ DECLARATION = Declaration(
 SMALLEST = 0.005
 #: Most steps of Newton's method, and the change of a uniqueness's logarithm at which they end.
 _STEPS, _CONVERGED = 50, 1e-12
-#: Most rotations of all factors, and the change of the criterion at which they end.
-_ROTATIONS, _ROTATED = 10_000, 1e-15
+#: Most rotations of all factors, and the change of one at which they end.
+_ROTATIONS, _ROTATED = 10_000, 1e-13
 
 
 def factor_analysis(
@@ -202,14 +202,13 @@ def _varimax(loadings: Array) -> Array:
     length = np.sqrt(np.square(loadings).sum(axis=1, keepdims=True))
     # A column that has nothing to do with any factor has no direction.
     x = loadings / np.where(length > 0, length, 1.0)
-    turn, before = np.eye(x.shape[1]), 0.0
+    turn = np.eye(x.shape[1])
     for _ in range(_ROTATIONS):
-        z = x @ turn
-        u, size, v = np.linalg.svd(x.T @ (z**3 - z * np.square(z).mean(axis=0)))
-        turn, now = u @ v, float(size.sum())
-        if now <= before * (1 + _ROTATED):
+        z, before = x @ turn, turn
+        u, _, v = np.linalg.svd(x.T @ (z**3 - z * np.square(z).mean(axis=0)))
+        turn = u @ v
+        if np.abs(turn - before).max() < _ROTATED:
             break
-        before = now
     return np.asarray(loadings @ turn)
 
 

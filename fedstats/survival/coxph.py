@@ -278,7 +278,7 @@ def coxph(
             parabola = own_expansion(own, names, is_efron=is_efron, spread=spread, largest=model.largest)
             first = model.start(*parabola)
         beta, steps = _newton(run, rows, names, model, first)
-        tests = None if ph_test is None else _tested(run, model, ph_test, local, cells)
+        tests = None if ph_test is None else _proportionality(run, model, ph_test, local, cells)
         clusters = None if cluster is None else _concordance.codes(cohort.texts(cluster)[part.rows])
         if isinstance(model, OpenModel):
             found = model.finish()
@@ -407,7 +407,7 @@ def _steps(
 # --- Around the estimates -----------------------------------------------------------------------------
 
 
-def _tested(
+def _proportionality(
     run: Analysis, model: OpenModel | SharedModel, transform: Transform, times: Times, cells: Cells
 ) -> Array:
     """Return the statistics of the test that effects do not change with a function of time."""

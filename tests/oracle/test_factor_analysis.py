@@ -56,6 +56,11 @@ def test_rotated(sites: str) -> None:
     assert (found.nobs, found.n_missing, found.cost.rounds) == (2632, 168, 10)
     np.testing.assert_allclose(found.correlations, bfi().dropna().corr(), rtol=1e-10)
     np.testing.assert_allclose(found.loadings.pow(2).sum(axis=1), found.communalities, rtol=1e-9)
+    # Varimax: no further rotation of two factors makes the squares of normalised loadings vary more.
+    x = found.loadings.div(np.sqrt(found.communalities), axis=0).to_numpy()
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        w = (x[:, one] + 1j * x[:, other]) ** 2
+        assert abs(np.imag((w**2).sum() - w.sum() ** 2 / len(w))) < 1e-10
 
 
 def test_not_rotated() -> None:
