@@ -36,9 +36,6 @@ KENDALL: Mapping[str, str] = {
 }
 PUBLISHED = ranks.PUBLISHED
 
-#: Rows of so many pairs of columns together are ranked at a time, at some 2 kB each.
-AT_A_TIME = 1 << 18
-
 #: Two rankings of each pair's rows, both in the order of the second column, and numbers of rows.
 Formula = Callable[[ranks.Ranking, ranks.Ranking, NDArray[np.object_]], SecretFloat]
 
@@ -92,17 +89,16 @@ def _ranked(
 ) -> Iterator[SecretFloat]:
     """Rank pairs of columns, as many of them at a time as memory allows, and apply a formula."""
     lengths = ranks.agree_lengths(run, len(x))
-    together = max(1, AT_A_TIME // sum(lengths))
-    for start in range(0, len(pairs), together):
-        n = counts[start : start + together]
-        columns = [x[:, [*pair]] for pair in pairs[start : start + together]]
-        own = [tuple(its[~np.isnan(its).any(axis=1)].T) for its in columns]
+    for part in ranks.at_a_time(len(pairs), sum(lengths)):
+        n = counts[part].tolist()
+        columns = [x[:, [*pair]] for pair in pairs[part]]
         with run.on_shares() as engine:
-            rows = ranks.share_pairs(engine, lengths, [(one, other) for one, other in own])
-            sizes, beside = [sum(lengths)] * len(own), rows.columns
-            first = ranks.rank_lists(rows.key, *beside, sizes=sizes, counts=n.tolist())
-            second = ranks.rank_lists(first.columns[0], first.doubled, sizes=n.tolist(), counts=n.tolist())
-            yield formula(first, second, n.astype(object))
+            keys = [ranks.keys(its[~np.isnan(its).any(axis=1)].T) for its in columns]
+            rows = ranks.share_lists(engine, lengths, keys)
+            sizes = [sum(lengths)] * len(columns)
+            first = ranks.rank_lists(rows.key, *rows.columns, sizes=sizes, counts=n)
+            second = ranks.rank_lists(first.columns[0], first.doubled, sizes=n, counts=n)
+            yield formula(first, second, np.array(n, object))
 
 
 def _spearman(first: ranks.Ranking, second: ranks.Ranking, n: NDArray[np.object_]) -> SecretFloat:

@@ -20,12 +20,12 @@ Two variables, for Spearman's correlation: rank by x with y's keys beside; then 
 doubled midranks beside. Both are then in the same order of rows (`tests/unit/test_ranks.py` shows it).
 
 Many lists of rows, such as a matrix of correlations has one of for each pair of columns, stand one after the
-other and are ranked in the same rounds, each by itself: `share_pairs`, `rank_lists`.
+other and are ranked in the same rounds, each by itself: `share_lists`, `rank_lists`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,8 @@ PUBLISHED: Mapping[str, str] = {"rows": "its number of rows, rounded up by an ei
 LARGEST_KEY = (1 << 63) - 1
 #: Sites tell their numbers of rows as multiples of an eighth of a power of two, and within these limits.
 FEWEST_ROWS, MOST_ROWS = 16, 1 << 24
+#: Rows of many lists that are ranked at a time: some 2 kB of memory each.
+AT_A_TIME = 1 << 18
 
 
 def padded(rows: int) -> int:
@@ -148,15 +150,15 @@ def share(
     return Rows(shared[:, 0], tuple(shared[:, 1 + column] for column in range(len(columns))))
 
 
-def share_pairs(engine: Engine, lengths: Sequence[int], pairs: Sequence[tuple[Array, Array]]) -> Rows:
-    """Share many lists of rows with all, a pair of values each: the first are keys, the others beside them.
+def share_lists(engine: Engine, lengths: Sequence[int], lists: Sequence[NDArray[np.int64]]) -> Rows:
+    """Share many lists of rows with all.
 
     Parameters
     ----------
     engine, lengths
         As for `share`.
-    pairs
-        For each list this site's values, none missing.
+    lists
+        For each list this site's rows: their keys, and numbers beside them; shape ``(1 + columns, rows)``.
 
     Returns
     -------
@@ -167,13 +169,19 @@ def share_pairs(engine: Engine, lengths: Sequence[int], pairs: Sequence[tuple[Ar
     -----
     **Leakage.** Nothing. **Cost.** One round; see `inputs.share_rows`.
     """
-    rows = np.zeros((lengths[engine.party.index], len(pairs), 2), np.int64)
+    rows = np.zeros((lengths[engine.party.index], len(lists), len(lists[0])), np.int64)
     rows[:, :, 0] = LARGEST_KEY
-    for number, pair in enumerate(pairs):
-        rows[: len(pair[0]), number] = np.stack([keys(x) for x in pair], axis=1)
+    for number, own in enumerate(lists):
+        rows[: own.shape[1], number] = own.T
     shared = inputs.share_rows(engine, rows, lengths, bound=LARGEST_KEY)
-    key, beside = (shared[:, :, side].T.reshape(-1) for side in (0, 1))
-    return Rows(key, (beside,))
+    key, *columns = (shared[:, :, column].T.reshape(-1) for column in range(len(lists[0])))
+    return Rows(key, tuple(columns))
+
+
+def at_a_time(lists: int, rows: int) -> Iterator[slice]:
+    """Divide a number of lists, each of so many rows, into as many as are ranked at a time."""
+    together = max(1, AT_A_TIME // rows)
+    return (slice(start, start + together) for start in range(0, lists, together))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -108,7 +108,7 @@ def table1(
     hidden it learns that it is small, or needed to hide what is. Of each site it learns which levels its
     columns have. A coalition of t sites learns the same, and can subtract its own rows.
 
-    Cost: some 90 rounds for three sites, 180 to 290 more with `nonnormal`, and some 100 for each column of
+    Cost: some 90 rounds for three sites, 180 to 290 more with `nonnormal`, and some 100 with
     `ranked`; 12 in aggregate mode.
 
     Examples

@@ -10,7 +10,7 @@ from scipy import stats
 from stat_helpers import pooled, refused, split
 
 import fedstats as fs
-from fedstats import _rank_correlations
+from fedstats import _ranks
 from fedstats.correlation import CORR, COV, OF_RANKS
 
 MODES = {"result": 5e-9, "aggregate": 1e-9}
@@ -92,7 +92,7 @@ def of_ranks(request: pytest.FixtureRequest) -> fs.CorrelationResult:
     frame = pbc()[["chol", "few", "same"]].assign(ties=pbc().age.round(-1))
     parts = split(frame, [3, 100, 200])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_rank_correlations, "AT_A_TIME", 2000)
+        patch.setattr(_ranks, "AT_A_TIME", 2000)
         return pooled(lambda c: fs.corr(c, method=request.param), parts)
 
 

@@ -122,8 +122,8 @@ def test_many_lists_are_ranked_each_by_itself():
     counts = sizes.sum(axis=0)
 
     def program(engine: Engine) -> Any:
-        own = [(x, y) for x, y in values[engine.party.index]]
-        rows = ranks.share_pairs(engine, [16, 16, 16], own)
+        own = [ranks.keys(x) for x in values[engine.party.index]]
+        rows = ranks.share_lists(engine, [16, 16, 16], own)
         first = ranks.rank_lists(rows.key, *rows.columns, sizes=[48, 48], counts=counts.tolist())
         lists = {"sizes": counts.tolist(), "counts": counts.tolist()}
         second = ranks.rank_lists(first.columns[0], first.doubled, **lists)
