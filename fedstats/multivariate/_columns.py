@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _frames
@@ -92,6 +93,20 @@ def agree_columns(
         raise EstimationError(f"{n} complete rows over all sites are too few for {len(names)} columns")
     frame = _frames.pooled_frame(run, x, names, n)
     return Columns(names, frame.apply(x), frame, n, n_missing, rows)
+
+
+def own_values(frame: pd.DataFrame, names: pd.Index[str]) -> Array:
+    """Return the columns of a table of this site, to which a result is applied.
+
+    Raises
+    ------
+    DataError
+        A column is absent.
+    """
+    absent = [name for name in names if name not in frame]
+    if absent:
+        raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
+    return frame[list(names)].to_numpy(float)
 
 
 def shared_covariance(run: Analysis, part: Columns) -> tuple[LongArray, LongArray]:

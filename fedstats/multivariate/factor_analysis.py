@@ -30,7 +30,13 @@ from fedstats import _frames, _plot, _table
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.multivariate._columns import COVARIANCES, PUBLISHED, agree_columns, open_covariance
+from fedstats.multivariate._columns import (
+    COVARIANCES,
+    PUBLISHED,
+    agree_columns,
+    open_covariance,
+    own_values,
+)
 from fedstats.regression._cholesky import cholesky
 from fedstats.results import Result
 
@@ -289,9 +295,6 @@ class FactorAnalysisResult(Result):
         DataError
             A column is absent, or there is no such method.
         """
-        absent = [name for name in self.mean.index if name not in frame]
-        if absent:
-            raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
         L = self.loadings.to_numpy()
         if method == "regression":
             weights = np.linalg.solve(self.correlations.to_numpy(), L)
@@ -300,7 +303,7 @@ class FactorAnalysisResult(Result):
             weights = by_noise @ np.linalg.inv(by_noise.T @ L)
         else:
             raise DataError(f"method is 'regression' or 'bartlett', not {method!r}")
-        z = (frame[list(self.mean.index)].to_numpy(float) - self.mean.to_numpy()) / self.std.to_numpy()
+        z = (own_values(frame, self.mean.index) - self.mean.to_numpy()) / self.std.to_numpy()
         return pd.DataFrame(z @ weights, index=frame.index, columns=self.loadings.columns)
 
     def to_frame(self) -> pd.DataFrame:

@@ -26,7 +26,13 @@ from fedstats._counts import HIDDEN, MOST, is_few
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.multivariate._columns import LOCATIONS, PUBLISHED, agree_columns, pooled_locations
+from fedstats.multivariate._columns import (
+    LOCATIONS,
+    PUBLISHED,
+    agree_columns,
+    own_values,
+    pooled_locations,
+)
 from fedstats.regression._equations import scalars
 from fedstats.results import Result
 from protocols.inputs import sum_shares
@@ -278,10 +284,7 @@ class KMeansResult(Result):
         DataError
             A column is absent.
         """
-        absent = [name for name in self.unit.index if name not in frame]
-        if absent:
-            raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
-        x = frame[list(self.unit.index)].to_numpy(float) / self.unit.to_numpy()
+        x = own_values(frame, self.unit.index) / self.unit.to_numpy()
         complete = ~np.isnan(x).any(axis=1)
         nearest = _distances(x[complete], self.centers.to_numpy() / self.unit.to_numpy()).argmin(axis=1)
         clusters = pd.Series(pd.NA, index=frame.index, name="cluster", dtype="Int64")

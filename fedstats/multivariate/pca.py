@@ -30,6 +30,7 @@ from fedstats.multivariate._columns import (
     agree_columns,
     open_covariance,
     open_locations,
+    own_values,
     shared_covariance,
 )
 from fedstats.results import Result
@@ -273,10 +274,7 @@ class PCAResult(Result):
         DataError
             A column is absent.
         """
-        absent = [name for name in self.mean.index if name not in frame]
-        if absent:
-            raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
-        centred = frame[list(self.mean.index)].to_numpy(float) - self.mean.to_numpy()
+        centred = own_values(frame, self.mean.index) - self.mean.to_numpy()
         if self.scale:
             centred = centred / self.std.to_numpy()
         scores = centred @ self.components.to_numpy().T

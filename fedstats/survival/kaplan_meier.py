@@ -140,7 +140,7 @@ def kaplan_meier(
     sites.
 
     Cost: 10 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
-    190 to 215 rounds, and 4 kB for every time of the grid and group, 2 kB more for each further quantile.
+    195 to 220 rounds, and 4 kB for every time of the grid and group, 2 kB more for each further quantile.
 
     Examples
     --------

@@ -90,7 +90,7 @@ def test_columns_without_values_enough() -> None:
 def of_ranks(request: pytest.FixtureRequest) -> fs.CorrelationResult:
     """With ties, gaps, a pair of few rows, and a column that does not vary; more pairs than fit at a time."""
     frame = pbc()[["chol", "few", "same"]].assign(ties=pbc().age.round(-1))
-    parts = split(frame, [3, 100, 200])
+    parts = split(frame, {"spearman": [3, 100, 200], "kendall": [1, 9, 60, 150]}[request.param])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_ranks, "AT_A_TIME", 2000)
         return pooled(lambda c: fs.corr(c, method=request.param), parts)
