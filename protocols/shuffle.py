@@ -81,4 +81,5 @@ def random_order(stream: Stream, lists: Sequence[int]) -> NDArray[np.intp]:
     """
     words = np.empty((2, sum(lists)), np.uint64)
     stream.fill(words)
-    return np.lexsort((words[0], words[1], np.repeat(np.arange(len(lists)), lists)))
+    which = [np.repeat(np.arange(len(lists)), lists)] if len(lists) > 1 else []
+    return np.lexsort((words[0], words[1], *which))
