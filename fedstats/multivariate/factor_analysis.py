@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -65,6 +66,7 @@ def factor_analysis(
     n_factors: int,
     *,
     rotation: Rotation | None = "varimax",
+    n_starts: int = 1,
     disclose: Disclose = "aggregate",
 ) -> FactorAnalysisResult:
     """Fit a model of common factors to columns over the rows of all sites, by maximum likelihood.
@@ -80,6 +82,10 @@ def factor_analysis(
     rotation
         ``"varimax"``, with Kaiser's normalisation [2]_; or None: factors are then those of decreasing
         canonical correlation with the columns.
+    n_starts
+        How many times uniquenesses are searched for: first from R's start, then from random ones, the same at
+        every site. The best estimates count. One search finds the maximum nearby, of which there may be
+        several.
     disclose
         ``"aggregate"``, the only mode: the pooled covariances are opened. Loadings would tell most of them.
 
@@ -116,19 +122,19 @@ def factor_analysis(
         def check() -> None:
             if rotation not in (None, "varimax"):
                 raise DataError(f"rotation is 'varimax' or None, not {rotation!r}")
-            if type(n_factors) is not int or n_factors < 1:
-                raise DataError("n_factors is a whole number from 1")
+            for name, number in {"n_factors": n_factors, "n_starts": n_starts}.items():
+                if type(number) is not int or number < 1:
+                    raise DataError(f"{name} is a whole number from 1")
             if not isinstance(columns, str) and _freedom(len(columns), n_factors) < 0:
                 raise DataError(f"{len(columns)} columns do not determine {n_factors} factors: use fewer")
 
-        part = agree_columns(
-            run, cohort, columns, call=f"n_factors={n_factors!r}, rotation={rotation!r}", check=check
-        )
+        call = f"n_factors={n_factors!r}, rotation={rotation!r}, n_starts={n_starts!r}"
+        part = agree_columns(run, cohort, columns, call=call, check=check)
         mean, covariance = open_covariance(run, part)
         spread = np.sqrt(np.diag(covariance))
         R = covariance / np.outer(spread, spread)
         cholesky(R, part.names)
-        uniquenesses, loadings, misfit = _fitted(R, n_factors)
+        uniquenesses, loadings, misfit = _fitted(R, n_factors, n_starts)
         if rotation == "varimax" and n_factors > 1:
             loadings = _varimax(loadings)
         p, df = len(part.names), _freedom(len(part.names), n_factors)
@@ -159,32 +165,43 @@ def _freedom(columns: int, factors: int) -> int:
     return ((columns - factors) ** 2 - columns - factors) // 2
 
 
-def _fitted(R: Array, q: int) -> tuple[Array, Array, float]:
+def _fitted(R: Array, q: int, starts: int) -> tuple[Array, Array, float]:
     """Return uniquenesses, loadings, and the least −2·log likelihood for each row, less that of R itself."""
-    p = len(R)
-    start = np.log(np.clip((1 - q / (2 * p)) / np.diag(np.linalg.inv(R)), SMALLEST, 1.0))
-    least = np.log(SMALLEST)
-    bounds = [(float(least), 0.0)] * p
-    x, _, _ = optimize.fmin_l_bfgs_b(lambda x: _misfit(R, x, q)[:2], start, bounds=bounds)
-    for _ in range(_STEPS):
-        _, gradient, hessian = _misfit(R, x, q)
-        # At a bound that the gradient points out of, it stays.
-        free = ~(((x <= least) & (gradient > 0)) | ((x >= 0) & (gradient < 0)))
-        step = np.zeros(p)
-        step[free] = -np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
-        further = np.clip(x + step, least, 0.0)
-        change, x = np.abs(further - x).max(), further
-        if change < _CONVERGED:
-            break
-    else:
-        raise EstimationError(f"the estimates with {q} factors do not converge: use fewer")
-    value, gradient, hessian = _misfit(R, x, q)
-    if np.linalg.eigvalsh(hessian[np.ix_(free, free)]).min(initial=1.0) <= 0:
-        raise EstimationError(f"{q} factors are not determined by these columns: use fewer")
+    p, random = len(R), np.random.default_rng(0)
+    first = (1 - q / (2 * p)) / np.diag(np.linalg.inv(R))
+    found = [_searched(R, q, first)]
+    found += [_searched(R, q, random.uniform(SMALLEST, 1.0, p)) for _ in range(1, starts)]
+    value, x = min(
+        ((value, x) for value, x in found if x is not None), key=itemgetter(0), default=(0.0, None)
+    )
+    if x is None:
+        raise EstimationError(f"the estimates with {q} factors do not converge: use fewer, or more n_starts")
     root = np.exp(x / 2)
     values, vectors = np.linalg.eigh(R / np.outer(root, root))
     scale = np.sqrt(np.maximum(values[::-1][:q] - 1, 0.0))
-    return np.exp(x), root[:, np.newaxis] * vectors[:, ::-1][:, :q] * scale, float(value)
+    return np.exp(x), root[:, np.newaxis] * vectors[:, ::-1][:, :q] * scale, value
+
+
+def _searched(R: Array, q: int, start: Array) -> tuple[float, Array | None]:
+    """Return the misfit and x = log ψ of a minimum that is found from a start; None if none is."""
+    least = float(np.log(SMALLEST))
+    start = np.clip(np.log(start), least, 0.0)
+    bounds = [(least, 0.0)] * len(R)
+    x, _, _ = optimize.fmin_l_bfgs_b(lambda x: _misfit(R, x, q)[:2], start, bounds=bounds)
+    for _ in range(_STEPS):
+        value, gradient, hessian = _misfit(R, x, q)
+        # At a bound that the gradient points out of, it stays.
+        free = ~(((x <= least) & (gradient > 0)) | ((x >= 0) & (gradient < 0)))
+        curvature = hessian[np.ix_(free, free)]
+        if np.linalg.eigvalsh(curvature).min(initial=1.0) <= 0:
+            break
+        step = np.zeros(len(R))
+        step[free] = -np.linalg.solve(curvature, gradient[free])
+        further = np.clip(x + step, least, 0.0)
+        change, x = np.abs(further - x).max(), further
+        if change < _CONVERGED:
+            return value, x
+    return np.inf, None
 
 
 def _misfit(R: Array, x: Array, q: int) -> tuple[float, Array, Array]:

@@ -77,14 +77,29 @@ def test_not_rotated() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Fitting did not converge")  # statsmodels' line search at its end
-def test_no_search_finds_better() -> None:
-    """The gradient is 0 to rounding; statsmodels stops before."""
+def test_no_search_nearby_finds_better() -> None:
+    """The gradient is 0 to rounding; statsmodels, from near, stops before."""
     found = fit(3, None, "3 sites")
     S, L, psi = (part.to_numpy() for part in (found.correlations, found.loadings, found.uniquenesses))
     inverse = np.linalg.inv(L @ L.T + np.diag(psi))
     assert np.abs(np.diag(inverse - inverse @ S @ inverse)).max() < 1e-10
-    theirs = Factor(bfi().dropna().to_numpy(), 3, method="ml").fit(opt={"gtol": 1e-7})
+    near = (0.9 * L, np.sqrt(psi))
+    theirs = Factor(bfi().dropna().to_numpy(), 3, method="ml").fit(start=near, opt={"gtol": 1e-7})
     np.testing.assert_allclose(psi, theirs.uniqueness, rtol=1e-5)
+
+
+def test_another_maximum() -> None:
+    """Few searches end there: R's finds it neither, as it starts from uniquenesses that are all alike."""
+    frame, near = bfi(), fit(3, None, "3 sites")
+    options = {"rotation": None, "n_starts": 12}
+    found = pooled(lambda c: fs.factor_analysis(c, list(frame), 3, **options), split(frame, [7, 900]))
+    assert found.statistic < near.statistic - 10
+    S, L, psi = (part.to_numpy() for part in (found.correlations, found.loadings, found.uniquenesses))
+    inverse = np.linalg.inv(L @ L.T + np.diag(psi))
+    gradient = np.diag(inverse - inverse @ S @ inverse)
+    assert np.abs(gradient[psi > 0.00501]).max() < 1e-10
+    assert (psi <= 0.00501).sum() == 1
+    assert gradient[psi <= 0.00501].item() > 0
 
 
 def test_scores_stay_at_the_site() -> None:
@@ -138,6 +153,7 @@ def test_summary_and_plot() -> None:
         ("A1", {}, fs.DataError, "columns is a list"),
         (["A1", "A2"], {}, fs.DataError, "2 columns do not determine 1 factors"),
         (["A1", "A2", "A3"], {"n_factors": 0}, fs.DataError, "whole number from 1"),
+        (["A1", "A2", "A3"], {"n_starts": 0}, fs.DataError, "n_starts is a whole number from 1"),
         (["A1", "A2", "A3"], {"rotation": "promax"}, fs.DataError, "'varimax' or None, not 'promax'"),
         (["A1", "A2", "word"], {}, fs.DataError, "'word' is categorical"),
         (["A1", "A2", "same"], {}, fs.EstimationError, "'same' has the same value"),
