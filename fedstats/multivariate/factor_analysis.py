@@ -78,7 +78,7 @@ def factor_analysis(
     columns
         Three or more numeric columns. Their scales are of no account.
     n_factors
-        How many factors: so many at most that the model has fewer parameters than there are correlations.
+        How many factors: so many at most that the model has no more parameters than there are correlations.
     rotation
         ``"varimax"``, with Kaiser's normalisation [2]_; or None: factors are then those of decreasing
         canonical correlation with the columns.
