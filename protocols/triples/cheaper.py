@@ -18,7 +18,7 @@ from protocols.triples.source import Source
 Words = NDArray[np.uint64]
 
 #: Seconds of a core for a ciphertext that is offered, one that is answered, and a multiplication of two, as
-#: measured at 2.6 GHz with a modulus of 3,072 bits.
+#: measured with a modulus of 3,072 bits. Parties decide by these, not by what they measure, to decide alike.
 OFFER, ANSWER, MULTIPLICATION = 1.5e-3, 2e-2, 9e-6
 
 
