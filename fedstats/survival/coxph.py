@@ -36,6 +36,9 @@ from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
 from fedstats.survival._cox_start import own_expansion
 from fedstats.survival._times import PUBLISHED, ROWS, Codes, Times, agree_times
+from fedstats.vertical import survival as linked
+from fedstats.vertical.cohort import VerticalCohort
+from fedstats.vertical.timeline import Columns
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -108,7 +111,7 @@ def declaration(
 
 def coxph(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     duration: str,
     event: str,
@@ -210,6 +213,20 @@ def coxph(
     >>> fs.coxph("age + C(sex)", cohort, duration="time", event="status").hazard_ratios()  # doctest: +SKIP
     """
     robust = robust or cluster is not None
+    if isinstance(cohort, VerticalCohort):
+        columns = Columns(duration, event, entry, strata, unit, None if grid is None else tuple(grid))
+
+        def check_options() -> None:
+            _check_ties(ties)
+            _refuse_for_linked(
+                robust=robust,
+                ph_test=ph_test is not None,
+                concordance=concordance,
+                times=times is not None,
+                missing=missing != "drop",
+            )
+
+        return linked.coxph(formula, cohort, columns, ties, check_options, disclose)
     declared = declaration(
         robust=robust,
         tested=ph_test is not None,
@@ -220,8 +237,7 @@ def coxph(
     with cohort.federation.analysis(declared, disclose) as run:
 
         def check() -> NDArray[np.bool_]:
-            if ties not in get_args(Ties):
-                raise DataError(f"ties must be one of {', '.join(get_args(Ties))}, not {ties!r}")
+            _check_ties(ties)
             if ph_test is not None and ph_test not in get_args(Transform):
                 raise DataError(f"ph_test must be one of {', '.join(get_args(Transform))}, not {ph_test!r}")
             if cluster is not None:
@@ -324,6 +340,18 @@ def coxph(
             reference=pd.Series(frame.centre, index=list(names), name="reference"),
             coding=part.coding,
         )
+
+
+def _check_ties(ties: Ties) -> None:
+    if ties not in get_args(Ties):
+        raise DataError(f"ties must be one of {', '.join(get_args(Ties))}, not {ties!r}")
+
+
+def _refuse_for_linked(**asked: bool) -> None:
+    """Refuse options that linked columns do not have."""
+    given = [name for name, is_given in asked.items() if is_given]
+    if given:
+        raise DataError(f"coxph of linked columns has no {', '.join(given)}: leave it out")
 
 
 def _within_one(run: Analysis, frame: Frame, X: Array) -> tuple[Frame, Array]:
