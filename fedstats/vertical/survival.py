@@ -240,7 +240,12 @@ class _Newton:
         beta = step = np.zeros(len(self._names))
         halves, last = 0, np.inf
         while self.steps < MOST_STEPS and halves < MOST_HALVES:
-            found = None if np.abs(beta).sum() > FARTHEST else self._step(beta)
+            try:
+                found = None if np.abs(beta).sum() > FARTHEST else self._step(beta)
+            except EstimationError:
+                if self.steps > 1:  # the information was not singular at first, but vanishes
+                    break
+                raise
             if found is None:
                 halves, step = halves + 1, step / 2
                 beta = _rounded(beta - step)
