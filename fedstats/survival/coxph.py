@@ -135,7 +135,8 @@ def coxph(
     formula
         Covariates, such as ``"age + C(sex)"``, as for `ols`; without a response, and without intercept.
     cohort
-        The rows, see `Federation.cohort`.
+        The rows, see `Federation.cohort`. Of linked columns those of times, events and strata are at one
+        site, and covariates at any.
     duration, event
         Columns: the time at which a row's observation ends, and whether that is an event (1) or censoring
         (0).
@@ -162,7 +163,7 @@ def coxph(
     missing
         As for `ols`; of all columns that are named.
     unit, grid
-        The grid of times, as for `kaplan_meier`.
+        The grid of times, as for `kaplan_meier`. Linked columns need none: their times may be any.
     disclose
         ``"result"``: estimates, with each step on the way to them, and their variances are opened.
         ``"aggregate"``: sums over risk sets are.
@@ -207,6 +208,9 @@ def coxph(
     `fs.concordance` does. Robust errors on shares take 60 rounds, and 1.5·(1 + p)² kB for each time with an
     event; with clusters or late entry 200·(2 + p) bytes for each of these times and each cluster, and beyond
     4 million numbers they are refused.
+
+    Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
+    `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
 
     Examples
     --------
@@ -351,7 +355,7 @@ def _refuse_for_linked(**asked: bool) -> None:
     """Refuse options that linked columns do not have."""
     given = [name for name, is_given in asked.items() if is_given]
     if given:
-        raise DataError(f"coxph of linked columns has no {', '.join(given)}: leave it out")
+        raise DataError(f"models of linked columns have no {', '.join(given)}: leave it out")
 
 
 def _within_one(run: Analysis, frame: Frame, X: Array) -> tuple[Frame, Array]:

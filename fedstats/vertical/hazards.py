@@ -31,15 +31,16 @@ from protocols.functions import LOG2, exp, log
 from protocols.long import LongArray, lengthen
 from protocols.secret import SecretArray, concatenate, inner, known_product, matmul, multiply, stack
 
-#: Largest |η| of which weights are computed; and with late entry, where a row's weight is taken away from risk
-#: sets before it, which may be small.
-LARGEST, LARGEST_LATE = 12.0, 7.0
+#: Largest |η| of which weights are computed.
+LARGEST = 12.0
 #: Largest sum of the magnitudes of coefficients.
 FARTHEST = 2.0**8
 #: Fractional bits of covariates, of their sums with coefficients, and of these.
 DIGITS, PREDICTORS, COEFFICIENTS = 30, 33, 32
 #: Fractional bits of weights, where there is room, and bits of the reciprocals of their sums.
 WEIGHTS, RECIPROCALS = 40, 26
+#: Least fractional bits of a row's part of the information.
+PARTS = 24
 #: Room for the last places of numbers that are 1 at most.
 ONE = 1.0 + 2.0**-16
 
@@ -53,7 +54,8 @@ class Evaluation:
     predictors
         η, shape ``(marks,)``; None at β = 0.
     sums
-        Of the weights in the risk set of each event that counts, times d of its tied events; 1 at other marks.
+        Of the weights in the risk set of each event that counts, times d of its tied events; 1 at other
+        marks.
     score, information
         Gradient and negative second derivatives of the logarithm, shapes ``(p,)`` and ``(p, p)``.
     beyond
@@ -87,8 +89,6 @@ class Likelihood:
         Bits, shape ``(marks,)``: events that count.
     events
         How many there are; set once that is known to all.
-    largest
-        Largest |η|.
 
     Notes
     -----
@@ -99,7 +99,6 @@ class Likelihood:
 
     def __init__(self, line: Timeline, member: SecretArray, values: SecretArray, *, is_efron: bool) -> None:
         self._line, self._engine = line, member.engine
-        self.largest = LARGEST if line.entry is None else LARGEST_LATE
         self._z = multiply(values, member).assume(1.0)
         self.event = SecretArray(self._engine, multiply(line.event, member).shares, BIT)
         self._counts = member if line.entry is None else multiply(1 - 2 * line.entry, member).assume(1)
@@ -112,9 +111,22 @@ class Likelihood:
     def _efron(self) -> SecretArray:
         """Return d − k and k of each event that counts, 0 of others, shape ``(2, marks)``."""
         behind = self._line.ahead(self.event[np.newaxis])
-        first, last = (end[0] for end in self._line.at_ends(behind, behind - self.event))
+        ends = self._line.at_ends(behind, behind - self.event)
+        first, last = ends[0][0], ends[1][0]
         before = first - behind[0]
         return multiply(stack([first - last - before, before]), self.event).assume(1 << self._line.shape.bits)
+
+    @property
+    def largest(self) -> float:
+        """Largest |η| of which weights are computed.
+
+        The weight of a row that enters late is taken away from risk sets before it, which may be small: then
+        Λ is large where that weight is.
+        """
+        if self._line.entry is None:
+            return LARGEST
+        octaves = self._engine.room - 5 - DIGITS - PARTS - self.events.bit_length()
+        return min(LARGEST, octaves * LOG2 / 2)
 
     # --- Evaluation ----------------------------------------------------------------------------------
 
@@ -184,7 +196,8 @@ class Likelihood:
         most = events * (1.01 if self._line.entry is None else self._most(reach) ** 2) + 1
         short = (engine.room - 5 - self.events.bit_length()) // 2
         room = engine.room - 3 - math.frexp(most)[1]
-        weights = weights.rescale(min(weights.format.fraction, room - hazards.format.fraction))
+        coarse = min(weights.format.fraction, max(room - hazards.format.fraction, room // 2))
+        weights, hazards = weights.rescale(coarse), hazards.rescale(min(hazards.format.fraction, room - coarse))
         finest = weights.format.fraction + hazards.format.fraction
         digits = min(2 * short - DIGITS, room - DIGITS, finest)
         reading = Format.of(most, digits)

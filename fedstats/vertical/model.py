@@ -130,6 +130,8 @@ def agree_model(
         terms = [str(term) for term in model.terms]
         if "1" not in terms:
             raise DataError(f"formula {formula!r} has no intercept, which models of linked columns need")
+        if not needs_response and len(terms) == 1:
+            raise DataError(f"formula {formula!r} has no covariates")
         for term in model.terms:
             if str(term) != "1":
                 _owner(cohort, model, term)

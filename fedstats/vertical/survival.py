@@ -17,14 +17,14 @@ from fedstats._counts import open_counts
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError, ProtocolError
 from fedstats.expressions import Array
-from fedstats.regression._equations import Inverse, Recent, coefficients
+from fedstats.regression._equations import Recent, coefficients
 from fedstats.survival._cox_results import CoxResult
 from fedstats.vertical import joined, model
 from fedstats.vertical.hazards import COEFFICIENTS, DIGITS, FARTHEST, Evaluation, Likelihood
 from fedstats.vertical.joined import ROWS, Variables
 from fedstats.vertical.model import Model
 from fedstats.vertical.timeline import Columns, Marks, Shape, Timeline
-from protocols.floating import floating
+from protocols.floating import SecretFloat, floating
 from protocols.secret import SecretArray, stack
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ COXPH = Declaration(
     },
     published={
         **model.PUBLISHED,
-        "times": "by the site that has the times, how many strata there are, and to a power of two how many of "
-        "its events are at one time at most; of each covariate, by the site that has it, the power of two of "
-        "its unit that no value exceeds",
+        "times": "by the site that has the times, how many strata there are, and to a power of two how many "
+        "of its events are at one time at most; of each covariate, by the site that has it, the power of two "
+        "of its unit that no value exceeds",
     },
 )
 
@@ -84,13 +84,14 @@ def coxph(
     -----
     **Leakage.** How many patients count and how many of them have an event, but not when; each step towards
     the estimates, and what the result holds. Of the site that has the times, how many of its events are at
-    one time at most, to a power of two; of each column, by the site that has it, the coarse frame. A coalition
-    of t < n/2 sites learns nothing more.
+    one time at most, to a power of two, and how many strata there are; of each column, by the site that has
+    it, the coarse frame and extent. A coalition of t < n/2 sites learns nothing more.
 
-    **Cost.** Some 130 rounds for three parties, and 100 a step: two more for each bit of the number of tied
-    events, four for strata, and 25 where linear predictors could be beyond ±12. Each party sends 3 kB a step
-    for each row of the site that has the times, and for each covariate 300 bytes more, twice that with late
-    entry.
+    **Cost.** Some 130 rounds for three parties, and 80 a step: two more for each bit b of the number of tied
+    events, four for strata, and 22 where linear predictors could be beyond what weights are computed of: ±12,
+    or with late entry some ±6, ±4 for ten parties. Each party sends 1.6 kB a
+    step for each row of the site that has the times, and 160 + 64·b bytes for each covariate; twice that with
+    late entry.
     """
     with cohort.federation.analysis(COXPH, disclose) as run:
         own: list[Marks] = []
@@ -100,10 +101,10 @@ def coxph(
             if columns.owner(cohort) == cohort.federation.site:
                 own.append(columns.read(cohort))
 
-        part = model.agree_model(run, cohort, formula, f"{columns}, {ties=}", needs_response=False, check=check)
+        part = model.agree_model(
+            run, cohort, formula, f"{columns}, {ties=}", needs_response=False, check=check
+        )
         names = part.names
-        if not names:
-            raise DataError(f"formula {formula!r} has no covariates")
         holder = columns.owner(cohort)
         shape, extents = _agree_shape(run, cohort, columns, part.variables, holder, own)
         n, likelihood = _share(run, cohort, part, extents, holder, shape, own, is_efron=ties == "efron")
@@ -151,7 +152,9 @@ def _agree_shape(
 
     def local() -> Mapping[str, Any]:
         run.joins_rows()
-        largest = [float(np.abs(np.nan_to_num(variables.mine[place])).max()) for place in sorted(variables.mine)]
+        largest = [
+            float(np.abs(np.nan_to_num(variables.mine[place])).max()) for place in sorted(variables.mine)
+        ]
         told: dict[str, Any] = {"extents": [math.frexp(one)[1] for one in largest]}
         for marks in own:
             shape = marks.shape
@@ -172,7 +175,9 @@ def _agree_shape(
             case _:
                 raise ProtocolError(f"site {site} tells no extents: it runs a damaged version", site=site)
     match told[holder]:
-        case {"bits": int(bits), "strata": int(strata)} if 0 <= bits <= rows.bit_length() and 0 < strata <= rows:
+        case {"bits": int(bits), "strata": int(strata)} if (
+            0 <= bits <= rows.bit_length() and 0 < strata <= rows
+        ):
             shape = Shape(rows, columns.entry is not None, bits, strata)
             return shape, np.ldexp(1.0, octaves)
     raise ProtocolError(f"site {holder} does not tell of its times: it runs a damaged version", site=holder)
@@ -263,7 +268,8 @@ class _Newton:
 
     def _step(self, beta: Array) -> Array | None:
         """Open the step from β, and whether a linear predictor is out of range, which makes it None."""
-        number, run, results = self.steps, self._run, {}
+        number, run = self.steps, self._run
+        results: dict[str, SecretArray | SecretFloat] = {}
         self.steps += 1
         with run.on_shares():
             found = self._likelihood.evaluate(beta)
@@ -298,8 +304,8 @@ class _Newton:
         with self._run.on_shares():
             matrix = self._inverse.sandwich(L=np.eye(len(places)))
             logs = self._likelihood.logarithms(self._null, self._found)
-            results = {"variances": floating(matrix[places, places]), "log-likelihood": logs}
-        opened = self._run.reveal(results)
+            variances = floating(matrix[places, places])
+        opened = self._run.reveal({"variances": variances, "log-likelihood": logs})
         null, loglik = opened["log-likelihood"].tolist()
         return np.asarray(opened["variances"]), (null, loglik)
 

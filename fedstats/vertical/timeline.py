@@ -193,9 +193,9 @@ class Marks:
         count = len(stop)
         time = np.concatenate([stop, start]) if late else stop
         entry = np.arange(len(time)) >= count
-        event, stratum, absent = (np.resize(x, len(time)) for x in (event, stratum, ~there))
-        event = event & ~entry
-        order = np.lexsort((~event, time, stratum, absent))
+        event = np.resize(event, len(time)) & ~entry
+        stratum = np.resize(stratum, len(time))
+        order = np.lexsort((~event, time, stratum, np.resize(~there, len(time))))
         time, event, stratum = time[order], event[order], stratum[order]
         joined = event[1:] & event[:-1] & (time[1:] == time[:-1]) & (stratum[1:] == stratum[:-1])
         place = np.arange(len(time))
@@ -220,16 +220,15 @@ class Marks:
 
     def planes(self, shape: Shape) -> Codes:
         """Return the bits that are shared of marks, a row each; see `Timeline.of`."""
-        distances = np.stack([self.back, self.ahead], axis=1)
-        rows = [self.event, self.entry] if shape.late else [self.event]
-        rows += [distances[:, side] >> bit & 1 for bit in range(shape.bits) for side in (0, 1)]
-        rows += [self.stratum >= number for number in range(1, shape.strata)]
-        return np.stack(rows).astype(np.int64)
+        distances = [far >> bit & 1 for bit in range(shape.bits) for far in (self.back, self.ahead)]
+        strata = [self.stratum >= number for number in range(1, shape.strata)]
+        entry = [self.entry] if shape.late else []
+        return np.stack([self.event, *entry, *distances, *strata]).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Timeline:
-    """The marks of the site that has the times, secret, and how numbers of all patients come to stand by them.
+    """The marks of the site that has the times, secret, and the order of all patients by them.
 
     Attributes
     ----------
@@ -311,7 +310,7 @@ class Timeline:
         return self._handed_on(x[np.newaxis], [1])[0]
 
     def at_ends(self, first: SecretArray, last: SecretArray) -> SecretArray:
-        """Return numbers as they are at the first, and others as they are at the last, on a new first axis."""
+        """Return numbers as they are at the first, and others as at the last, on a new first axis."""
         return self._handed_on(stack([first, last]), [0, 1])
 
     def _handed_on(self, x: SecretArray, sides: Sequence[int]) -> SecretArray:
