@@ -197,7 +197,10 @@ class Likelihood:
         short = (engine.room - 5 - self.events.bit_length()) // 2
         room = engine.room - 3 - math.frexp(most)[1]
         coarse = min(weights.format.fraction, max(room - hazards.format.fraction, room // 2))
-        weights, hazards = weights.rescale(coarse), hazards.rescale(min(hazards.format.fraction, room - coarse))
+        weights, hazards = (
+            weights.rescale(coarse),
+            hazards.rescale(min(hazards.format.fraction, room - coarse)),
+        )
         finest = weights.format.fraction + hazards.format.fraction
         digits = min(2 * short - DIGITS, room - DIGITS, finest)
         reading = Format.of(most, digits)
