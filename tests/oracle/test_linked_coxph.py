@@ -163,6 +163,16 @@ def test_five_sites_and_many_ties() -> None:
     assert_close(linked(parts, formula, **TIMES), of_rows(joined(parts), formula, **TIMES))
 
 
+@pytest.mark.slow
+def test_seven_sites_and_late_entry() -> None:
+    parts = [
+        *tables(cgd(), ["tstart", "tstop", "status", "sex"], ["treat", "age"], fraction=0.95),
+        *[None] * 4,
+    ]
+    found = linked(parts, "treat + age", **INTERVALS)
+    assert_close(found, of_rows(joined(parts), "treat + age", **INTERVALS))
+
+
 def test_two_sites_of_whom_either_may_collude() -> None:
     parts = tables(cgd().head(90), ["tstart", "tstop", "status", "sex"], ["treat", "age"])[:2]
     options = {"duration": "tstop", "event": "status", "strata": "sex"}
