@@ -88,10 +88,10 @@ def coxph(
     it, the coarse frame and extent. A coalition of t < n/2 sites learns nothing more.
 
     **Cost.** Some 130 rounds for three parties, and 80 a step: two more for each bit b of the number of tied
-    events, four for strata, and 22 where linear predictors could be farther than 12 from that of a patient
-    near the means (with late entry some 6, or 4 for ten parties), of which no weights are computed. Each party
-    sends 1.6 kB a step for each row of the site that has the times, and 160 + 64·b bytes for each covariate;
-    twice that with late entry.
+    events, four for strata, and 22 where linear predictors could be beyond what weights are computed of: 12
+    from that of a patient near the means, and with late entry some 6, or 4 for ten parties. Each party sends
+    1.6 kB a step for each row of the site that has the times, and 160 + 64·b bytes for each covariate; twice
+    that with late entry.
     """
     with cohort.federation.analysis(COXPH, disclose) as run:
         own: list[Marks] = []
