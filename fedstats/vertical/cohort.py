@@ -22,6 +22,7 @@ from fedstats.expressions import Array
 from fedstats.levels import canonical
 from fedstats.linkage import encoding
 from fedstats.linkage.schema import Similar
+from fedstats.rowsets import by_id
 from fedstats.schema import Kind, Schema
 from fedstats.vertical import similar
 from fedstats.vertical.alignment import Alignment
@@ -182,11 +183,10 @@ class VerticalCohort:
             return None
         return [canonical(value) for value in dtype.categories]
 
-    def identities(self, names: Sequence[str]) -> list[bytes]:
+    def identities(self, names: Sequence[str]) -> NDArray[np.uint64]:
         """Return what tells this site's rows apart in an analysis, see `fedstats.rowsets`."""
         mine = [name for name in names if self.is_mine(name)]
-        gaps = np.packbits(self._frame[mine].isna().to_numpy(dtype=bool), axis=1)
-        return [key + b"\0" + its.tobytes() for key, its in zip(self._keys, gaps, strict=True)]
+        return by_id(self._keys, self._frame[mine].isna().to_numpy(dtype=bool))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
