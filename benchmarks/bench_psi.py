@@ -2,7 +2,8 @@
 
 python -m pytest benchmarks/bench_psi.py
 
-Of records that are alike, 1,000 × 1,000 filters of 1,024 bits are compared by three parties; two have records.
+Of records that are alike, 1,000 × 1,000 filters of 1,024 bits are compared, by three parties of whom two have
+records.
 
 OpenMined's PSI (``pip install openmined-psi``), which hides the sets in the same way on the curve P-256, is
 measured beside it where it is installed.

@@ -164,5 +164,16 @@ def vectors() -> dict[str, Any]:
     }
 
 
+def lines(found: dict[str, list[Any]]) -> str:
+    """Return JSON with a line a vector."""
+    parts = [
+        f"{json.dumps(name)}: [\n"
+        + ",\n".join(json.dumps(its, ensure_ascii=False) for its in vectors)
+        + "\n]"
+        for name, vectors in found.items()
+    ]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(vectors(), indent=1, ensure_ascii=False) + "\n")
+    PATH.write_text(lines(vectors()))
