@@ -5,7 +5,8 @@ the list in its block, and the best match of each is found on shares, see `proto
 three sites or more with tables, each is so linked with that one, and not with one another.
 
 Blocks are values that must agree. The sites find out which they have in common by private set intersection,
-under random identifiers, so that nobody learns which; many small blocks are put together. Each site fills its
+under random identifiers, so that nobody learns which. Many small blocks are put together, and their rows not
+linked with one another. Each site fills its
 blocks up to the size of its largest, rounded up, which it tells the others.
 """
 
@@ -48,8 +49,8 @@ DECLARATION = Declaration(
     },
 )
 
-#: Most pairs of rows that are compared, of all blocks together.
-MOST_PAIRS = 1 << 22
+#: Most pairs of rows that are compared, of all blocks together; and where no majority is trusted.
+MOST_PAIRS, MOST_PAIRS_BY_TRIPLES = 1 << 22, 1 << 12
 #: Blocks are put together until there is one for so many rows of the largest table, or fewer.
 ROWS_A_BLOCK = 8
 
@@ -97,7 +98,8 @@ def link(
     Notes
     -----
     **Leakage.** As declared. **Cost.** That of `best_matches`, for each site with a table but one; with
-    blocks also that of `protocols.psi.intersection.universe` for as many items as a site has blocks.
+    blocks also that of `protocols.psi.intersection.universe` for as many items as a site has blocks. Where no
+    majority is trusted, some 600 kB a pair instead of 430 bytes.
     """
     sites = run.sites
     each = tuple(_number(site, told[site].get("rows")) for site in sites)
@@ -105,7 +107,7 @@ def link(
         raise DataError(
             f"the table of site {empty[0]} has no row with identifiers: look at the columns of on="
         )
-    count, block = _blocks(run, on, rows.blocks, max(each))
+    count, kinds, block, kind = _blocks(run, on, rows.blocks, max(each))
     slot = _slots(block)
     room = dict(zip(sites, each, strict=True))
     if on.block:
@@ -115,23 +117,28 @@ def link(
     first = min(holders, key=room.__getitem__)
     others = [site for site in holders if site != first]
     layouts = {
-        site: Blocks(sites.index(first), sites.index(site), count, room[first], room[site]) for site in others
+        site: Blocks(sites.index(first), sites.index(site), count, room[first], room[site], kinds)
+        for site in others
     }
     pairs = sum(its.pairs for its in layouts.values())
-    if pairs > MOST_PAIRS:
+    most = MOST_PAIRS_BY_TRIPLES if run.federation.shared_policy.full else MOST_PAIRS
+    if pairs > most:
         raise DataError(
-            f"{pairs:,} pairs of rows would be compared, where {MOST_PAIRS:,} can be: "
+            f"{pairs:,} pairs of rows would be compared, where {most:,} can be: "
             + ("name columns with more values in block=" if on.block else "say in block= which columns agree")
         )
     me = run.federation.site
     filters = np.zeros((count, room[me] if me in holders else 0, on.bits), np.uint8)
     filters[block, slot] = rows.filters
-    nobody = filters[:, :0]
+    of_kind = np.zeros(filters.shape[:2], np.int64)
+    of_kind[block, slot] = kind
     links: dict[str, SecretArray] = {}
     with run.on_shares() as engine:
         for site, layout in layouts.items():
-            mine = filters if me in (first, site) else nobody
-            links[site] = best_matches(engine, mine, layout, (on.threshold, 1000))
+            mine = slice(None if me in (first, site) else 0)
+            links[site] = best_matches(
+                engine, filters[:, mine], layout, (on.threshold, 1000), of_kind[:, mine]
+            )
         size = count * room[first]
         there = [its.sum(axis=2).reshape(size).assume(1) for its in links.values()]
         common = reduce(lambda one, two: (one * two).assume(1), there).sum().reshape(1)
@@ -155,16 +162,22 @@ def link(
     )
 
 
-def _blocks(run: Analysis, on: Similar, values: list[bytes], largest: int) -> tuple[int, NDArray[np.int64]]:
-    """Return how many blocks there are, and that of each row of this site."""
+def _blocks(
+    run: Analysis, on: Similar, values: list[bytes], largest: int
+) -> tuple[int, int, NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many blocks there are, how many values one has, and of each row of this site both."""
     if not on.block:
-        return 1, np.zeros(len(values), np.int64)
+        nothing = np.zeros(len(values), np.int64)
+        return 1, 1, nothing, nothing
     distinct = list(dict.fromkeys(values))
     universe = run.link("blocks", distinct)
     count = min(universe.size, max(1, largest // ROWS_A_BLOCK))
-    # Identifiers are random, and so is which blocks are neighbours.
-    places = dict(zip(distinct, (universe.positions * count // universe.size).tolist(), strict=True))
-    return count, np.array([places[value] for value in values], np.int64)
+    # Identifiers are random, and so is which values are neighbours.
+    places = dict(zip(distinct, universe.positions.tolist(), strict=True))
+    place = np.array([places[value] for value in values], np.int64)
+    block = place * count // universe.size
+    starts = -(-block * universe.size // count)
+    return count, -(-universe.size // count), block, place - starts
 
 
 def _slots(block: NDArray[np.int64]) -> NDArray[np.int64]:

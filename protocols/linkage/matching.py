@@ -14,8 +14,10 @@ where it set out, a product for each encounter, which gives a matrix with at mos
 best match, or none where that is below the threshold; and likewise of the columns. Where both have a 1, there
 is a link.
 
-**What is learnt.** Nothing. Records are compared within blocks of public sizes, filled up with records that
-have no bits, and no value is opened but under a mask (`reshare`, `compare`). To compare filters within a
+Records are compared within blocks of public sizes, filled up with records that have no bits. A block may hold
+records of several kinds, which are not linked with one another: the numerator of two of them is below 0.
+
+**What is learnt.** Nothing: no value is opened but under a mask (`reshare`, `compare`). To compare filters within a
 multiparty computation instead of showing them was proposed by Lazrig et al. [1]_ and is done by MainSEL [2]_
 and Mağara et al. [3]_, for one record at a time and with the matches opened.
 
@@ -35,6 +37,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.compare import BIT, complement, negative
 from protocols.engine import Engine
@@ -58,6 +61,8 @@ class Blocks:
         How many blocks there are.
     of_one, of_other
         How many records a block has, of either party.
+    kinds
+        How many kinds of records there are in a block.
     """
 
     one: int
@@ -65,6 +70,7 @@ class Blocks:
     count: int
     of_one: int
     of_other: int
+    kinds: int = 1
 
     @property
     def pairs(self) -> int:
@@ -72,7 +78,13 @@ class Blocks:
         return self.count * self.of_one * self.of_other
 
 
-def best_matches(engine: Engine, filters: Filters, blocks: Blocks, threshold: tuple[int, int]) -> SecretArray:
+def best_matches(
+    engine: Engine,
+    filters: Filters,
+    blocks: Blocks,
+    threshold: tuple[int, int],
+    kinds: NDArray[np.int64] | None = None,
+) -> SecretArray:
     """Link records of two parties, of which each is the other's best match.
 
     Parameters
@@ -86,6 +98,9 @@ def best_matches(engine: Engine, filters: Filters, blocks: Blocks, threshold: tu
         The layout, the same at every party.
     threshold
         Numerator and denominator of the least Dice coefficient of a link, above 0 and at most 1.
+    kinds
+        Shape ``(blocks, records)``: of which kind each of this party's records is, from 0; where there are
+        several.
 
     Returns
     -------
@@ -119,37 +134,57 @@ def best_matches(engine: Engine, filters: Filters, blocks: Blocks, threshold: tu
     )
     links = []
     for start in range(0, blocks.count, held):
-        some = filters[start : start + held]
-        one, other = _share(engine, some, blocks, len(some))
+        part_of = slice(start, start + held)
+        mine = _columns(filters[part_of], None if kinds is None else kinds[part_of], blocks.kinds)
+        one, other = _share(engine, mine, blocks, bits)
         links.append(_matched(*_similarities(one, other, bits), threshold, bits))
     return concatenate(links)
 
 
-def _share(engine: Engine, filters: Filters, blocks: Blocks, count: int) -> tuple[SecretArray, SecretArray]:
-    """Share the filters of some blocks, each with its number of bits: 1 where there is no record.
+def _columns(filters: Filters, kinds: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
+    """Return what a party shares of its records: bits, 1 at a record's kind if there are several, |A|.
 
-    What is divided by is so never 0, and such a record is like no other. One round.
+    The number of bits is 1 where there is no record. What is divided by is so never 0, and such a record is
+    like no other.
     """
-    bits = filters.shape[-1]
-    numbers = np.maximum(filters.sum(axis=-1, dtype=np.int64), 1)
-    mine = np.concatenate([filters.astype(np.int64), numbers[..., np.newaxis]], axis=-1)
+    parts = [filters.astype(np.int64), np.maximum(filters.sum(axis=-1, dtype=np.int64), 1)[..., np.newaxis]]
+    if count > 1:
+        if kinds is None:
+            raise ValueError("of several kinds each record is of one")
+        marks = (kinds[..., np.newaxis] == np.arange(count)) & filters.any(axis=-1, keepdims=True)
+        parts.insert(1, marks.astype(np.int64))
+    return np.concatenate(parts, axis=-1)
+
+
+def _share(
+    engine: Engine, mine: NDArray[np.int64], blocks: Blocks, bits: int
+) -> tuple[SecretArray, SecretArray]:
+    """Share what either party has of its records. One round."""
+    count, _, width = mine.shape
     sizes = {blocks.one: blocks.of_one, blocks.other: blocks.of_other}
     lengths = [count * sizes.get(place, 0) for place in range(engine.n)]
-    shared = share_rows(engine, mine.reshape(-1, bits + 1), lengths, bound=bits)
+    shared = share_rows(engine, mine.reshape(-1, width), lengths, bound=bits)
     ends = np.cumsum([0, *lengths])
     one, other = (
-        shared[ends[place] : ends[place + 1]].reshape(count, sizes[place], bits + 1)
+        shared[ends[place] : ends[place + 1]].reshape(count, sizes[place], width)
         for place in (blocks.one, blocks.other)
     )
     return one, other
 
 
 def _similarities(one: SecretArray, other: SecretArray, bits: int) -> tuple[SecretArray, SecretArray]:
-    """Return how many bits pairs have in common, and how many in all. One round."""
-    common = matmul(one[..., :bits].assume(1), other[..., :bits].assume(1).transpose(0, 2, 1))
-    first, second = one[..., bits], other[..., bits]
+    """Return how many bits pairs have in common, below 0 if they differ in kind, and how many in all.
+
+    Two of a kind get as much as a filter can have, which is then taken from all. One round.
+    """
+    left, right = one[..., :-1].assume(1), other[..., :-1].assume(1)
+    kinds = left.shape[-1] - bits
+    if kinds:
+        left = left * np.repeat([1, bits], [bits, kinds])
+    common = matmul(left, right.transpose(0, 2, 1), bound=2 * bits)
+    first, second = one[..., -1], other[..., -1]
     total = first.reshape(*first.shape, 1) + second.reshape(len(second), 1, -1)
-    return common, total
+    return common - bits if kinds else common, total
 
 
 def _matched(common: SecretArray, total: SecretArray, threshold: tuple[int, int], bits: int) -> SecretArray:
@@ -183,7 +218,7 @@ def _tournaments(
     entered
         Numerators and denominators, shape ``(2, entrants, tournaments)`` each.
     bits
-        What no numerator exceeds, nor half a denominator.
+        What no numerator exceeds in magnitude, nor half a denominator.
 
     Returns
     -------
@@ -213,7 +248,7 @@ def _tournaments(
         crossed = inner(
             stack([first[0], -second[0]], axis=1),
             stack([second[1], first[1]], axis=1),
-            bound=2 * bits * bits,
+            bound=4 * bits * bits,
         )
         lost = negative(crossed)
         won = (first + (second - first) * lost).assume(2 * bits)

@@ -141,10 +141,12 @@ def test_typing_errors_are_as_frequent_as_is_said() -> None:
 # Matches
 
 
-def by_loops(one: np.ndarray, other: np.ndarray, threshold: Fraction) -> set[tuple[int, int]]:
-    """The rule as it reads, with exact fractions."""
+def by_loops(one: np.ndarray, other: np.ndarray, threshold: Fraction, kinds: int = 1) -> set[tuple[int, int]]:
+    """The rule as it reads, with exact fractions; records are of the kinds 0, 1, … in turn."""
 
     def dice(i: int, j: int) -> Fraction:
+        if i % kinds != j % kinds:
+            return Fraction(-1)
         common = int((one[i] & other[j]).sum())
         return Fraction(2 * common, max(1, int(one[i].sum())) + max(1, int(other[j].sum())))
 
@@ -158,15 +160,16 @@ def by_loops(one: np.ndarray, other: np.ndarray, threshold: Fraction) -> set[tup
 
 
 def found_on_shares(
-    one: np.ndarray, other: np.ndarray, threshold: Fraction, names: str = "abc"
+    one: np.ndarray, other: np.ndarray, threshold: Fraction, names: str = "abc", kinds: int = 1
 ) -> list[set[tuple[int, int]]]:
     """Link blocks of filters, shape ``(blocks, records, bits)``: b has the first ones, and a the others."""
 
     def program(party: Party) -> np.ndarray:
         engine = Engine(party)
         mine = {"a": other, "b": one}.get(party.me, one[:, :0])
-        blocks = Blocks(1, 0, len(one), one.shape[1], other.shape[1])
-        links = best_matches(engine, mine, blocks, threshold.as_integer_ratio())
+        blocks = Blocks(1, 0, len(one), one.shape[1], other.shape[1], kinds)
+        of_kind = np.broadcast_to(np.arange(mine.shape[1]) % kinds, mine.shape[:2])
+        links = best_matches(engine, mine, blocks, threshold.as_integer_ratio(), of_kind)
         return links.reveal("links")
 
     results = list(run_parties(names, program).values())
@@ -209,15 +212,24 @@ def test_links_are_those_of_the_rule(
         assert threshold > Fraction(1, 2) or rows == 1 or any(expected)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 5))
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 5), st.integers(1, 3))
 @settings(max_examples=12)
-def test_links_of_any_filters(seed: int, rows: int, columns: int) -> None:
+def test_links_of_any_filters(seed: int, rows: int, columns: int, kinds: int) -> None:
     random = np.random.default_rng(seed)
     one, other = drawn(random, 1, rows), drawn(random, 1, columns)
     threshold = Fraction(int(random.integers(1, 1001)), 1000)
-    [found] = found_on_shares(one, other, threshold)
-    assert found == by_loops(one[0], other[0], threshold)
+    [found] = found_on_shares(one, other, threshold, kinds=kinds)
+    assert found == by_loops(one[0], other[0], threshold, kinds)
     assert len({i for i, _ in found}) == len({j for _, j in found}) == len(found)
+
+
+def test_records_of_other_kinds_are_not_linked_though_they_are_equal() -> None:
+    one = np.zeros((1, 4, 64), np.uint8)
+    one[0, np.arange(4), np.arange(4)] = 1
+    for other, expected in ((one, {(k, k) for k in range(4)}), (one[:, [1, 0, 3, 2]], set())):
+        assert found_on_shares(one, other, Fraction(1, 1000), kinds=2) == [expected]
+    with pytest.raises(ValueError, match="of several kinds each record is of one"):
+        matching._columns(one, None, 2)
 
 
 def test_the_rule_is_symmetric() -> None:
