@@ -17,6 +17,8 @@ from fedstats.linkage.schema import Similar
 from fedstats.linkage.typos import mistyped
 from protocols.linkage.filters import Filters
 
+#: Most pairs of rows.
+MOST_PAIRS = 1 << 25
 #: Thresholds that are tried out by default.
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
@@ -136,11 +138,15 @@ def error_rates(
     >>> people = pd.DataFrame({"name": ["anna bauer", "bert cohn", "carla dietz", "dora ernst"] * 5,
     ...                        "born": [f"19{year}-01-31" for year in range(40, 60)]})
     >>> on = fs.linkage.similar({"name": "text", "born": "date"}, threshold=0.8)
-    >>> found = fs.linkage.error_rates(on, people, typos=0.05, thresholds=[0.7, 0.95])
-    >>> found.to_frame()["ppv"].tolist()
-    [1.0, 1.0, 1.0]
+    >>> fs.linkage.error_rates(on, people, typos=0.05).threshold_for(ppv=0.99)
+    0.95
     """
     _check(typos, missing, overlap, thresholds)
+    pairs = len(table) * len(table if other is None else other)
+    if pairs > MOST_PAIRS:
+        raise DataError(
+            f"{pairs:,} pairs of rows, where {MOST_PAIRS:,} are tried out: give a sample, as table.sample(4_000)"
+        )
     if (other is None) != (id is None):
         raise DataError("other= is a second table, and id= says in both who is who: give both, or none")
     if other is not None and id is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,11 +49,6 @@ class Similar:
         """All columns that patients are identified by."""
         names = [name for name, _ in self.fields]
         return [*names, *(name for name in self.block if name not in names)]
-
-    @property
-    def digest(self) -> bytes:
-        """Hash of everything that the sites must say alike."""
-        return hashlib.sha256(repr(self).encode()).digest()
 
 
 def similar(

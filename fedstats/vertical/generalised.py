@@ -397,7 +397,7 @@ def _finished(
         params=pd.Series((unframing @ found.params) / part.units, index=terms, name="coef"),
         bse=pd.Series(np.sqrt(opened["variances"]) / part.units, index=terms, name="std err"),
         nobs=n,
-        n_missing=cohort.size - n,
+        n_missing=cohort.sizes.union - n,
         covariance=None,
         llf=llf,
         llnull=llnull,

@@ -17,9 +17,9 @@ is a link.
 Records are compared within blocks of public sizes, filled up with records that have no bits. A block may hold
 records of several kinds, which are not linked with one another: the numerator of two of them is below 0.
 
-**What is learnt.** Nothing: no value is opened but under a mask (`reshare`, `compare`). To compare filters within a
-multiparty computation instead of showing them was proposed by Lazrig et al. [1]_ and is done by MainSEL [2]_
-and Mağara et al. [3]_, for one record at a time and with the matches opened.
+**What is learnt.** Nothing: no value is opened but under a mask (`reshare`, `compare`). To compare filters
+within a multiparty computation instead of showing them was proposed by Lazrig et al. [1]_, and is done by
+MainSEL [2]_ and Mağara et al. [3]_, who open the matches.
 
 References
 ----------

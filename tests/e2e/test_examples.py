@@ -39,6 +39,7 @@ def test_every_example_is_tested() -> None:
         "trial.py",
         "table1.py",
         "linked_registries.py",
+        "mistyped_registries.py",
         "risk_model.py",
         "private_registry.py",
     }
@@ -105,14 +106,10 @@ def test_trial_prints_what_its_docstring_says() -> None:
     assert run("trial.py").strip() == textwrap.dedent(shown).strip()
 
 
-def test_linked_registries() -> None:
-    shown = (
-        (EXAMPLES / "linked_registries.py")
-        .read_text(encoding="utf-8")
-        .split("It prints::")[1]
-        .split('"""')[0]
-    )
-    printed = re.sub(r"Cost: .*", "Cost: …", run("linked_registries.py"))
+@pytest.mark.parametrize("name", ["linked_registries.py", "mistyped_registries.py"])
+def test_registries(name: str) -> None:
+    shown = (EXAMPLES / name).read_text(encoding="utf-8").split("It prints::")[1].split('"""')[0]
+    printed = re.sub(r"Cost: .*", "Cost: …", run(name))
     assert_alike(printed, shown)
 
 

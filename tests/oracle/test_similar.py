@@ -451,6 +451,7 @@ def test_what_cannot_be_compared(call: dict[str, Any], message: str) -> None:
         ({"other": people(9), "id": "who"}, "no column 'who'"),
         ({"other": people(9), "id": "given"}, "has a value twice"),
         ({"table": people(9).head(1), "overlap": 0.4}, "too few"),
+        ({"table": pd.concat([people(9)] * 700)}, "give a sample"),
     ],
 )
 def test_rates_that_cannot_be_told(call: dict[str, Any], message: str) -> None:
