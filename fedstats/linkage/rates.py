@@ -145,7 +145,8 @@ def error_rates(
     pairs = len(table) * len(table if other is None else other)
     if pairs > MOST_PAIRS:
         raise DataError(
-            f"{pairs:,} pairs of rows, where {MOST_PAIRS:,} are tried out: give a sample, as table.sample(4_000)"
+            f"{pairs:,} pairs of rows, where {MOST_PAIRS:,} are tried out: give a sample, as "
+            "table.sample(4_000)"
         )
     if (other is None) != (id is None):
         raise DataError("other= is a second table, and id= says in both who is who: give both, or none")

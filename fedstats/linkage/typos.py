@@ -1,4 +1,4 @@
-"""Typing errors: a character replaced, left out, doubled by another, or exchanged with the next one."""
+"""Typing errors: a character replaced, left out, one too many, or exchanged with the next."""
 
 from __future__ import annotations
 

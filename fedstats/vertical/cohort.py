@@ -105,13 +105,13 @@ class VerticalCohort:
 
         Cost: 3·n + 3 rounds for n sites. Of rows that are alike, see `similar.link`.
         """
-        names = on.columns if isinstance(on, Similar) else [on] if isinstance(on, str) else list(on)
+        names = _columns(on)
         mine: list[_Table] = []
 
         def local() -> Mapping[str, Any]:
             if not names or not all(isinstance(name, str) and name for name in names):
                 raise DataError("on= names the column that identifies patients, or several")
-            table = _Table.empty(on) if source is None else _load(federation, source, on, names, id)
+            table = _Table.empty(on) if source is None else _load(federation, source, on, id)
             mine.append(table)
             run.joins_rows(table.keys)
             if 0 < len(table.keys) < federation.shared_policy.min_cell:
@@ -221,10 +221,10 @@ def _load(
     federation: Federation,
     source: str | os.PathLike[str] | pd.DataFrame,
     on: str | Sequence[str] | Similar,
-    names: Sequence[str],
     id_column: str | None,
 ) -> _Table:
-    """Return this site's rows; `names` are the columns of `on`."""
+    """Return this site's rows."""
+    names = _columns(on)
     if isinstance(source, pd.DataFrame):
         frame, where = source.copy(), "data frame"
     else:
@@ -246,6 +246,13 @@ def _load(
     ids = None if id_column is None or id_column not in frame else read_ids(named, id_column, where)
     columns = [name for name in frame.columns if name not in (*names, id_column)]
     return _Table(named[columns].reset_index(drop=True), keys, ids, compared)
+
+
+def _columns(on: str | Sequence[str] | Similar) -> list[str]:
+    """Return the columns that identify patients."""
+    if isinstance(on, Similar):
+        return on.columns
+    return [on] if isinstance(on, str) else list(on)
 
 
 def _owners(tables: Mapping[str, Mapping[str, Kind]]) -> tuple[dict[str, str], Schema]:

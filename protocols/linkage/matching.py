@@ -110,7 +110,7 @@ def best_matches(
     Raises
     ------
     ValueError
-        The threshold is none.
+        The threshold is none, or kinds are missing.
 
     Notes
     -----
@@ -125,13 +125,8 @@ def best_matches(
         raise ValueError("a threshold is a part of 1, above 0")
     bits = filters.shape[-1]
     records = blocks.of_one + blocks.of_other
-    held = max(
-        1,
-        min(
-            PAIRS_HELD // max(blocks.of_one * blocks.of_other, 1),
-            BITS_HELD // max(records * bits, 1),
-        ),
-    )
+    by_pairs = PAIRS_HELD // max(blocks.of_one * blocks.of_other, 1)
+    held = max(1, min(by_pairs, BITS_HELD // max(records * bits, 1)))
     links = []
     for start in range(0, blocks.count, held):
         part_of = slice(start, start + held)
