@@ -8,11 +8,12 @@ secret matrix says which place of another site is which of the list, and numbers
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstats.errors import DataError
 from protocols.compare import BIT
 from protocols.engine import Engine
 from protocols.mersenne import Elements
@@ -49,6 +50,25 @@ class Alignment:
     def of(cls, universe: Universe, sites: Sequence[str]) -> Alignment:
         """Return what linking by equal identifiers gives."""
         return cls(universe.size, universe.positions, dict.fromkeys(sites, universe.size), universe.sizes)
+
+    def listed_by(self, site: str) -> Alignment:
+        """Return the same patients in the list of a site's own places. Local.
+
+        Raises
+        ------
+        DataError
+            More than two sites are linked by way of another one's list.
+        """
+        if site not in self.links:
+            return self
+        [first] = [name for name, size in self.places.items() if size and name not in self.links]
+        if len(self.links) > 1:
+            raise DataError(
+                f"rows of three tables that are alike are linked with those of site {first}, the smallest: what "
+                f"says when must be a column of that site, not of {site}"
+            )
+        back = np.ascontiguousarray(self.links[site].swapaxes(1, 2))
+        return replace(self, size=self.places[site], links={first: back})
 
     def moved(self, engine: Engine, site: str, values: SecretArray) -> SecretArray:
         """Return numbers at a site's places as they stand in the list: 0 where the site has no row.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,13 @@ class VerticalCohort:
     def is_holder(self) -> bool:
         """Whether this site has a table."""
         return self.federation.site in self.holders
+
+    def listed_by(self, site: str) -> VerticalCohort:
+        """Return the same cohort with a list in which a site knows where its rows stand; see `alignment`."""
+        its = copy(self)
+        its.alignment = self.alignment.listed_by(site)
+        its.size = its.alignment.size
+        return its
 
     def is_mine(self, name: str) -> bool:
         """Whether this site has a column."""

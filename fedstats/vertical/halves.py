@@ -35,8 +35,8 @@ _MOST = 1 << 22
 
 
 def are_there(engine: Engine, cohort: VerticalCohort) -> bool:
-    """Return whether products of shares are dear, and two sites have all columns."""
-    return engine.full and len(cohort.holders) == 2
+    """Return whether products of shares are dear, and two sites have all columns, and know their places."""
+    return engine.full and len(cohort.holders) == 2 and not cohort.alignment.links
 
 
 def gram(engine: Engine, cohort: VerticalCohort, variables: Variables) -> tuple[SecretArray, SecretArray]:

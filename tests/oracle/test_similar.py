@@ -31,6 +31,7 @@ CLOSE, MODEL = 1e-8, 1e-6
 LINEAR = "ldl ~ age + C(group) + bmi"
 LOGISTIC = "dead ~ age + bmi"
 COUNTS = "visits ~ age + bmi"
+DESCRIBED = ["age", "dead", "bmi", "ldl", "visits"]
 
 
 def tables(count: int = 240, seed: int = 5) -> list[pd.DataFrame | None]:
@@ -42,10 +43,11 @@ def tables(count: int = 240, seed: int = 5) -> list[pd.DataFrame | None]:
     whole["age"] = random.normal(55, 12, n)
     whole["group"] = random.choice(["u", "v", "w"], n)
     whole["dead"] = (random.random(n) < 1 / (1 + np.exp((55 - whole["age"]) / 10))).astype(int)
+    whole["time"] = np.ceil(random.exponential(100 * np.exp((55 - whole["age"]) / 40)))
     whole["bmi"] = np.where(random.random(n) < 0.1, np.nan, random.normal(27, 4, n))
     whole["ldl"] = 100 + 0.5 * whole["age"] + random.normal(0, 10, n)
     whole["visits"] = random.poisson(np.exp(0.3 + 0.02 * (whole["age"] - 55)))
-    clinic = whole[["given", "family", "born", "sex", "who", "age", "group", "dead"]].sample(
+    clinic = whole[["given", "family", "born", "sex", "who", "age", "group", "dead", "time"]].sample(
         frac=0.75, random_state=1
     )
     laboratory = whole[["given", "family", "born", "sex", "who", "bmi", "ldl", "visits"]].sample(
@@ -140,13 +142,14 @@ def case(request: pytest.FixtureRequest) -> Case:
             "cohort": cohort,
             "linking": (after.rounds - before.rounds, after.bytes_sent - before.bytes_sent),
             "linked": federation.leakage,
-            "describe": fs.describe(cohort),
+            "describe": fs.describe(cohort, DESCRIBED),
             "corr": fs.corr(cohort, ["age", "bmi", "ldl"]),
             "ttest": fs.ttest_ind(cohort, "ldl", by="dead"),
             "crosstab": fs.crosstab(cohort, ["group", "dead"]),
             "ols": fs.ols(LINEAR, cohort),
             "logit": fs.logit(LOGISTIC, cohort),
             "poisson": fs.glm(COUNTS, cohort, family="poisson"),
+            "cox": fs.coxph("age + bmi", cohort, duration="time", event="dead"),
         }
 
     with pytest.MonkeyPatch.context() as patch:
@@ -206,7 +209,7 @@ def test_all_sites_get_the_same(case: Case) -> None:
 
 
 def test_descriptions_and_tests_are_those_of_the_linked_rows(case: Case) -> None:
-    its, columns = case.found[0]["describe"].to_frame(), ["age", "dead", "bmi", "ldl", "visits"]
+    its, columns = case.found[0]["describe"].to_frame(), DESCRIBED
     assert its["count"].tolist() == case.joined[columns].count().tolist()
     np.testing.assert_allclose(its["mean"], case.joined[columns].mean(), rtol=CLOSE)
     np.testing.assert_allclose(its["std"], case.joined[columns].std(), rtol=CLOSE)
@@ -229,6 +232,15 @@ def test_models_are_those_of_the_linked_rows(case: Case) -> None:
         np.testing.assert_allclose(its.params, oracle.params[its.params.index], rtol=MODEL)
         np.testing.assert_allclose(its.bse, oracle.bse[its.params.index], rtol=MODEL)
         assert its.nobs == oracle.nobs
+
+
+def test_times_may_be_of_the_site_whose_list_it_is_not(case: Case) -> None:
+    assert set(case.found[0]["cohort"].alignment.links) == {"site1"}
+    its, complete = case.found[0]["cox"], case.joined.dropna(subset="bmi")
+    model = smf.phreg("time ~ age + bmi", complete, status=complete["dead"], ties="efron").fit()
+    np.testing.assert_allclose(its.params, model.params, rtol=MODEL)
+    np.testing.assert_allclose(its.bse, model.bse, rtol=MODEL)
+    assert its.nobs == len(complete)
 
 
 def test_what_is_revealed_is_what_is_declared(case: Case) -> None:
@@ -274,7 +286,7 @@ def test_three_tables_are_linked_with_the_smallest() -> None:
     registry["family"] = registry["family"].str.replace("e", "ee", n=1)
     names = ["given", "family", "born"]
     data = [
-        clinic[[*names, "age", "who"]].rename(columns={"who": "a"}),
+        clinic[[*names, "age", "dead", "who"]].rename(columns={"who": "a"}),
         laboratory[[*names, "ldl", "who"]].rename(columns={"who": "b"}),
         registry,
     ]
@@ -282,6 +294,8 @@ def test_three_tables_are_linked_with_the_smallest() -> None:
 
     def program(federation: fs.Federation, its: pd.DataFrame) -> tuple[Any, Any]:
         cohort = federation.cohort(its.drop(columns=["a", "b"], errors="ignore"), partition="vertical", on=on)
+        with pytest.raises(fs.DataError, match="must be a column of that site, not of site1"):
+            fs.coxph("ldl + stage", cohort, duration="age", event="dead")
         return cohort.sizes, fs.describe(cohort, ["age", "ldl", "stage"]).to_frame()
 
     sizes, described = fs.simulate(program, data)[0]
