@@ -64,7 +64,7 @@ class Alignment:
         [first] = [name for name, size in self.places.items() if size and name not in self.links]
         if len(self.links) > 1:
             raise DataError(
-                f"rows of three tables that are alike are linked with those of site {first}, the smallest: what "
+                f"three tables are linked with that of site {first}, the smallest, where rows are alike: what "
                 f"says when must be a column of that site, not of {site}"
             )
         back = np.ascontiguousarray(self.links[site].swapaxes(1, 2))
