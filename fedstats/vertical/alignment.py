@@ -64,8 +64,8 @@ class Alignment:
         [first] = [name for name, size in self.places.items() if size and name not in self.links]
         if len(self.links) > 1:
             raise DataError(
-                f"three tables are linked with that of site {first}, the smallest, where rows are alike: what "
-                f"says when must be a column of that site, not of {site}"
+                f"three tables are linked with that of site {first}, the smallest, by rows that are alike: "
+                f"what says when must be a column of that site, not of {site}"
             )
         back = np.ascontiguousarray(self.links[site].swapaxes(1, 2))
         return replace(self, size=self.places[site], links={first: back})
