@@ -1,7 +1,8 @@
 """Quality of genotypes over all sites: call rates, allele frequencies, Hardy–Weinberg equilibrium.
 
-What is said of a variant comes from genotype counts, which the sites add up. What is said of a sample, its
-call rate and heterozygosity, never leaves its site; only the frequencies that it is measured by are pooled.
+What is said of a variant comes from genotype counts, which the sites add up: in the open, or on shares, of
+which rounded rates are opened (`qc_shares`). What is said of a sample, its call rate and heterozygosity,
+never leaves its site; only the frequencies that it is measured by are pooled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from scipy import stats
 
 from fedstats import _table
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.gwas import _strands, _variants, plots
+from fedstats.errors import DataError
+from fedstats.gwas import _strands, _variants, plots, qc_shares
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._hardy_weinberg import mid_p
 from fedstats.gwas._strands import settle_strands
@@ -49,6 +51,12 @@ DECLARATION = Declaration(
         "the effect allele and of both alleles",
         "heterogeneity": "of each variant: χ² of its frequencies at the sites, to which each adds a whole "
         "number of 1/1024; and number of sites that have calls",
+    },
+    result={
+        "samples": "number of samples, and of men among them",
+        **_strands.OPENED,
+        "rates": "of each variant, rounded: part of the samples without a call, and frequency of the effect "
+        "allele; of common ones also heterozygotes over those expected, and χ² of frequencies at the sites",
     },
     published=_variants.PUBLISHED,
 )
@@ -85,6 +93,10 @@ class QCResult(Result):
         beyond the autosomes, and `heterogeneity`, Pearson's χ² of the frequencies at the sites, with its
         `heterogeneity_p`. Of sites of the same ancestry the latter finds batches, and alleles that are
         counted the other way round.
+
+        Of counts that stay on shares there is no column, and rates are rounded, see `qc`. `hwe_p` then comes
+        from χ² with one degree of freedom, and it and `heterogeneity` are NaN of variants of which fewer
+        than 5 homozygotes of the rarer allele are expected.
         """
         return self.frame.copy()
 
@@ -104,16 +116,29 @@ class QCResult(Result):
         call_rate
             Least call rate.
         maf, mac
-            Least frequency, and least number of copies, of the rarer allele.
+            Least frequency, and least number of copies, of the rarer allele. The latter needs counts.
         hwe
             Least P value of Hardy–Weinberg equilibrium; not asked of variants that have none.
         heterogeneity
             Least P value of equal frequencies at all sites, likewise.
+
+        Raises
+        ------
+        DataError
+            A number of copies is asked for, and counts were not opened.
         """
         f = self.frame
-        rarer = np.minimum(f["effect_allele_count"], f["allele_count"] - f["effect_allele_count"])
         frequency = np.minimum(f["effect_allele_frequency"], 1 - f["effect_allele_frequency"])
-        passes = (f["call_rate"] >= call_rate) & (frequency >= maf) & (rarer >= mac)
+        passes = (f["call_rate"] >= call_rate) & (frequency >= maf)
+        if "allele_count" in f:
+            passes &= (
+                np.minimum(f["effect_allele_count"], f["allele_count"] - f["effect_allele_count"]) >= mac
+            )
+        elif mac:
+            raise DataError(
+                f"mac={mac}: no counts were opened; gwas.screen(mac={mac}) decides on shares, and "
+                "disclose='aggregate' opens them"
+            )
         passes &= ~(f["hwe_p"] < hwe) & ~(f["heterogeneity_p"] < heterogeneity)
         return f.loc[passes, _variants.KEY]
 
@@ -154,7 +179,7 @@ class QCResult(Result):
             ("Sites", len(self.sites)),
             ("Variants", f"{len(f):,}"),
             ("Dropped", f"{len(self.reconciled.dropped):,}"),
-            ("Monomorphic", f"{int((frequency == 0).sum()):,}"),
+            ("Frequency of 0", f"{int((frequency == 0).sum()):,}"),
             ("Frequency < 0.01", f"{int((frequency < 0.01).sum()):,}"),
             ("Call rate < 0.98", f"{int((f['call_rate'] < 0.98).sum()):,}"),
             ("Hardy-Weinberg P < 1e-6", f"{int((f['hwe_p'] < 1e-6).sum()):,}"),
@@ -174,7 +199,7 @@ def qc(
     *,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "aggregate",
+    disclose: Disclose = "result",
 ) -> QCResult:
     """Count genotypes over all sites, and measure this site's samples by what is found.
 
@@ -189,8 +214,9 @@ def qc(
     ambiguous
         Whether A/T and C/G variants are kept, see `linear`.
     disclose
-        ``"aggregate"``: pooled genotype counts are opened. There is no other mode, for they are the result;
-        `screen` decides on shares which variants pass.
+        ``"result"``: genotype counts stay shared among the sites, which open rates, rounded.
+        ``"aggregate"``: pooled genotype counts are opened. `screen` decides on shares which variants pass,
+        and opens nothing else. Shares take three sites or more.
 
     Returns
     -------
@@ -205,13 +231,21 @@ def qc(
 
     Notes
     -----
-    **Leakage.** Every site learns the pooled counts of each variant's genotypes, which suffice to tell
-    whether a known genome is among the samples (see `linear`), how far the sites' frequencies are apart
-    altogether, and each site's list of variants. A
-    coalition of t sites learns the counts of the other n − t sites.
+    **Rounding** on shares is to the nearest multiple of a power of two: call rates and frequencies, of at
+    least `min_cell` samples or alleles among all, so that less than half as many are like none; the ratio of
+    heterozygotes to those expected, of a sixteenth of its standard error 1/√n or less; χ², of 1/16. A variant
+    of which less than a quarter of the alleles is called has no frequency.
 
-    **Cost.** Six rounds, one more if the variant lists differ, and two for each block of 2,048 variants;
-    each site sends about 112·(s − 1)/s bytes a variant when there are s sites.
+    **Leakage.** Every site learns each site's list of variants and how many samples, and men, there are. As
+    ``"aggregate"`` it learns the pooled counts of each variant's genotypes, and how far the sites'
+    frequencies are apart altogether. As ``"result"`` it learns the rounded rates, and no small count. Either
+    suffices to tell whether a known genome is among the samples if the variants are many (see `linear`):
+    rounding takes little from that, and `screen` is for those who may not learn it. A coalition of t sites
+    learns as much of the other n − t; of counts on shares nothing, as long as t < n/2.
+
+    **Cost.** As ``"aggregate"`` six rounds, one more if the variant lists differ, and two for each block of
+    2,048 variants; each site sends about 112·(s − 1)/s bytes a variant when there are s sites. On shares five
+    rounds, one more if the lists differ, and some 70 for each block; and about 5 kB a variant.
 
     Examples
     --------
@@ -230,6 +264,22 @@ def qc(
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         chromosome = shared.variants["chromosome"].to_numpy()
         tally = _Tally(members)
+        names = None if cohort.ids is None else cohort.ids[rows]
+        if disclose == "result":
+            known = _known(chromosome, n, n_men, run.federation.shared_policy.min_cell)
+            told = []
+            for number, part, (block, mine) in blocks(
+                run, len(shared), lambda part: count(genotypes, shared, part, members, men)
+            ):
+                told.append(qc_shares.rates(run, number, mine, known.of(part)))
+                tally.add(block, chromosome[part], np.nan_to_num(told[-1].frequency))
+            return QCResult(
+                **run.finish(),
+                nobs=n,
+                frame=_frame_of_rates(shared, qc_shares.Rates.concatenate(told), known, len(run.sites)),
+                samples=tally.frame(names),
+                reconciled=shared,
+            )
         counted, own = [], []
 
         for number, part, (block, mine) in blocks(
@@ -241,7 +291,6 @@ def qc(
             tally.add(block, chromosome[part], counts[:, 3] / np.maximum(counts[:, 4], 1))
         counts = np.concatenate(counted)
         apart = run.sum("heterogeneity", _apart(np.concatenate(own), counts, chromosome))
-        names = None if cohort.ids is None else cohort.ids[rows]
         return QCResult(
             **run.finish(),
             nobs=n,
@@ -310,6 +359,32 @@ def _frame(shared: Reconciled, counts: Integers, n: int, n_men: int) -> pd.DataF
                 "hwe_p": np.where(np.isin(chromosome, _variants.SPECIAL), np.nan, mid_p(one, two, none)),
             }
         )
+
+
+def _known(chromosome: NDArray[np.object_], n: int, n_men: int, min_cell: int) -> qc_shares.Known:
+    """Return how many samples, and alleles, could have a call of each variant."""
+    kinds = [chromosome == "Y", chromosome == "X"]
+    return qc_shares.Known(
+        np.select(kinds[:1], [n_men], n), np.select(kinds, [n_men, 2 * n - n_men], 2 * n), n, min_cell
+    )
+
+
+def _frame_of_rates(
+    shared: Reconciled, rates: qc_shares.Rates, known: qc_shares.Known, sites: int
+) -> pd.DataFrame:
+    """Return what rounded rates say of the variants."""
+    chromosome = shared.variants["chromosome"].to_numpy()
+    called = known.members * (1 - rates.missing)
+    hwe = np.asarray(stats.chi2.sf(called * (1 - rates.heterozygotes) ** 2, 1))
+    # The one copy of MT is counted as two alleles.
+    apart = rates.heterogeneity / np.where(chromosome == "MT", 2, 1)
+    return shared.variants[[*_variants.KEY, "rsid"]].assign(
+        call_rate=1 - rates.missing,
+        effect_allele_frequency=rates.frequency,
+        hwe_p=np.where(np.isin(chromosome, _variants.SPECIAL), np.nan, hwe),
+        heterogeneity=apart,
+        heterogeneity_p=np.asarray(stats.chi2.sf(apart, sites - 1)),
+    )
 
 
 def _apart(own: Integers, pooled: Integers, chromosome: NDArray[np.object_]) -> Integers:
