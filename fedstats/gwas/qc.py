@@ -1,8 +1,8 @@
 """Quality of genotypes over all sites: call rates, allele frequencies, Hardy–Weinberg equilibrium.
 
 What is said of a variant comes from genotype counts, which the sites add up: in the open, or on shares, of
-which rounded rates are opened (`qc_shares`). What is said of a sample, its call rate and heterozygosity,
-never leaves its site; only the frequencies that it is measured by are pooled.
+which rounded rates are opened (`qc_shares`). What is said of a sample, its call rate, heterozygosity
+and sex by its X, never leaves its site; only the frequencies that it is measured by are pooled.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 #: Parts of 1 to which a site rounds what it adds to a χ².
 FINE: Final = 1024
+#: Sexes in the files, and what inbreeding on X tells of them, as PLINK has it.
+_MALE, _FEMALE = 1, 2
+_FEMALE_BELOW, _MALE_ABOVE = 0.2, 0.8
 Block: TypeAlias = PackedBlock | DosageBlock
 
 DECLARATION = Declaration(
@@ -73,7 +76,9 @@ class QCResult(Result):
     samples
         This site's samples, which no other site has seen: `id`, `call_rate` (of all but Y), and on the
         autosomes `heterozygosity` (part of the calls) and `inbreeding` (1 − observed / expected
-        heterozygotes, NaN if none are expected).
+        heterozygotes, NaN if none are expected); `x_inbreeding`, the same on X as if everybody had two, which
+        is near 1 of men and near 0 of women; and `sex_mismatch`, whether it is below 0.2 of a man or above
+        0.8 of a woman, by the file's sexes.
     reconciled
         How the sites' variant lists were matched.
     """
@@ -263,7 +268,7 @@ def qc(
         n, n_men = (int(count) for count in run.sum("samples", np.array([len(members), len(men)])))
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         chromosome = shared.variants["chromosome"].to_numpy()
-        tally = _Tally(members)
+        tally = _Tally(genotypes, shared, members)
         names = None if cohort.ids is None else cohort.ids[rows]
         if disclose == "result":
             known = _known(chromosome, n, n_men, run.federation.shared_policy.min_cell)
@@ -272,7 +277,7 @@ def qc(
                 run, len(shared), lambda part: count(genotypes, shared, part, members, men)
             ):
                 told.append(qc_shares.rates(run, number, mine, known.of(part)))
-                tally.add(block, chromosome[part], np.nan_to_num(told[-1].frequency))
+                tally.add(block, part, np.nan_to_num(told[-1].frequency))
             return QCResult(
                 **run.finish(),
                 nobs=n,
@@ -288,7 +293,7 @@ def qc(
             counts = run.sum("genotype counts", mine, part=number)
             counted.append(counts)
             own.append(mine)
-            tally.add(block, chromosome[part], counts[:, 3] / np.maximum(counts[:, 4], 1))
+            tally.add(block, part, counts[:, 3] / np.maximum(counts[:, 4], 1))
         counts = np.concatenate(counted)
         apart = run.sum("heterogeneity", _apart(np.concatenate(own), counts, chromosome))
         return QCResult(
@@ -411,37 +416,62 @@ def _heterogeneity(apart: Integers) -> dict[str, NDArray[np.float64]]:
 class _Tally:
     """Counts of each of this site's members over the variants."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, genotypes: Genotypes, shared: Reconciled, members: Members) -> None:
+        self._genotypes, self._shared, self._members = genotypes, shared, members
+        self._chromosome = shared.variants["chromosome"].to_numpy()
         self.variants = 0
-        self.autosomal = 0
         self.missing = np.zeros(len(members))
-        self.missing_autosomal = np.zeros(len(members))
-        self.heterozygous = np.zeros(len(members))
-        self.expected = np.zeros(len(members))
+        self.autosomes = _Heterozygotes(len(members))
+        self.x = _Heterozygotes(len(members))
 
-    def add(self, block: Block, chromosome: NDArray[np.object_], frequency: NDArray[np.float64]) -> None:
-        """Add a block, given its variants' chromosomes and pooled frequencies."""
-        calls = block.hard_calls()
+    def add(self, block: Block, part: slice, frequency: NDArray[np.float64]) -> None:
+        """Add a block, given its variants' pooled frequencies."""
+        calls, chromosome = block.hard_calls(), self._chromosome[part]
         everybodys = calls[chromosome != "Y"]
         self.variants += len(everybodys)
         self.missing += np.count_nonzero(everybodys < 0, axis=0)
         autosomal = ~np.isin(chromosome, _variants.SPECIAL)
-        calls, chance = calls[autosomal], (2 * frequency * (1 - frequency))[autosomal]
-        lacking = calls < 0
-        variant, sample = np.nonzero(lacking)
-        self.autosomal += len(calls)
-        self.missing_autosomal += np.count_nonzero(lacking, axis=0)
-        self.heterozygous += np.count_nonzero(calls == 1, axis=0)
-        self.expected += chance.sum() - np.bincount(sample, chance[variant], self.expected.size)
+        self.autosomes.add(calls[autosomal], frequency[autosomal])
+        on_x = np.flatnonzero(chromosome == "X")
+        if on_x.size:
+            # As the file has them: in a block, heterozygous calls of men are missing.
+            site = self._genotypes.federation.site
+            rows, flip = self._shared.index[site][part][on_x], self._shared.flip[site][part][on_x]
+            self.x.add(self._genotypes.file.read(rows, self._members.samples, flip=flip), frequency[on_x])
 
     def frame(self, names: Sequence[object] | NDArray[np.object_] | None) -> pd.DataFrame:
         """Return one row a member."""
+        sex = self._genotypes.file.samples["sex"].to_numpy()[self._members.samples]
+        x = self.x.inbreeding()
         with np.errstate(divide="ignore", invalid="ignore"):
             return pd.DataFrame(
                 {
                     "id": names,
                     "call_rate": 1 - self.missing / self.variants,
-                    "heterozygosity": self.heterozygous / (self.autosomal - self.missing_autosomal),
-                    "inbreeding": 1 - self.heterozygous / self.expected,
+                    "heterozygosity": self.autosomes.observed / self.autosomes.calls,
+                    "inbreeding": self.autosomes.inbreeding(),
+                    "x_inbreeding": x,
+                    "sex_mismatch": ((sex == _MALE) & (x < _FEMALE_BELOW))
+                    | ((sex == _FEMALE) & (x > _MALE_ABOVE)),
                 }
             )
+
+
+class _Heterozygotes:
+    """Heterozygous calls of each member, and how many are expected of those that it has."""
+
+    def __init__(self, members: int) -> None:
+        self.calls, self.observed, self.expected = np.zeros((3, members))
+
+    def add(self, calls: NDArray[np.int8], frequency: NDArray[np.float64]) -> None:
+        """Add variants, given their pooled frequencies."""
+        chance = 2 * frequency * (1 - frequency)
+        variant, sample = np.nonzero(calls < 0)
+        self.calls += len(calls) - np.bincount(sample, minlength=self.calls.size)
+        self.observed += np.count_nonzero(calls == 1, axis=0)
+        self.expected += chance.sum() - np.bincount(sample, chance[variant], self.calls.size)
+
+    def inbreeding(self) -> NDArray[np.float64]:
+        """Return 1 − observed / expected; NaN where none are expected."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(1 - self.observed / self.expected)
