@@ -214,8 +214,8 @@ def pca(
     that are frequent with their neighbours, and loadings and eigenvalues at each step of those that are left,
     of all sites together. Frequencies of some thousand variants suffice to tell whether a known genome is
     among the samples (see `linear`), also if the scores become covariates of a scan that is ``"gated"``: give
-    it some hundreds of variants, ``variants=``, where that matters. Scores stay where they are. A coalition of
-    t sites learns the same of the other n − t sites.
+    it some hundreds of variants, ``variants=``, where that matters. Scores stay where they are. A coalition
+    of t sites learns the same of the other n − t sites.
 
     **Cost.** Four rounds, one more if the variant lists differ, two for each block of 2,048 variants, two
     more for each 256 variants to thin out, and for each step of the iteration two and two a block. A variant
