@@ -42,6 +42,8 @@ CALLED: Final = 0.25
 EXPECTED: Final = 5.0
 #: χ² is rounded to a multiple of 1 / FINE, and H to one of a FINE-th of its standard error or less.
 FINE: Final = 16
+#: What stands for all samples and alleles, so that roundings take no sum beyond 1; p and H do not change.
+WHOLE: Final = 1 - 2.0**-20
 #: Fractional bits of quotients, and those by which the nearest integer is told.
 QUOTIENT: Final = 34
 NEAR: Final = 12
@@ -127,18 +129,17 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
         members = np.maximum(known.members, 1)
         het, _, missing, copies, alleles = own.T.astype(np.float64)
         squares = np.divide(copies**2, alleles, out=np.zeros_like(copies), where=alleles > 0)
-        mine = np.column_stack(
-            [np.column_stack([squares, copies, alleles]) / most, het / members, missing / members]
-        )
+        parts = np.column_stack([np.column_stack([squares, copies, alleles]) / most, het / members])
+        mine = np.column_stack([parts * WHOLE, missing / members])
         shared = sum_shares(engine, mine, bound=1.0, fraction=fraction_for(engine, 1.0, terms=2)).assume(1.0)
         S, a, nu, h, lacking = (shared[:, column] for column in range(5))
 
         # Both alleles are common if each is the part √(5 / samples) of all or more.
-        enough = np.maximum(CALLED, known.min_cell / most[:, 0])
-        least = np.sqrt(2 * EXPECTED / most[:, 0])
-        bits_ = complement(negative(secrets.stack([nu - enough, a - least, nu - a - least], axis=1)))
-        told = bits_[:, 0]
-        common = told * bits_[:, 1] * bits_[:, 2]
+        enough = WHOLE * np.maximum(CALLED, known.min_cell / most[:, 0])
+        least = WHOLE * np.sqrt(2 * EXPECTED / most[:, 0])
+        conditions = complement(negative(secrets.stack([nu - enough, a - least, nu - a - least], axis=1)))
+        told = conditions[:, 0]
+        common = told * conditions[:, 1] * conditions[:, 2]
 
         first = secrets.stack([nu, a, a, h], axis=1)
         second = secrets.stack([S, a, nu - a, nu], axis=1).assume(1.0)
@@ -146,22 +147,21 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
         apart = nu * (products[:, 0] - products[:, 1]).assume(1.0)
         product = products[:, 2]
         of_told = secrets.stack([a, nu - 1.0], axis=1) * told.reshape(-1, 1)
-        of_common = secrets.stack([products[:, 3] * 0.5, apart, product - 0.25], axis=1) * common.reshape(
-            -1, 1
-        )
+        of_common = secrets.stack([products[:, 3] * 0.5, apart, product - 0.25], axis=1)
+        of_common = of_common * common.reshape(-1, 1)
         p = divide(
             of_told[:, 0],
             (of_told[:, 1] + 1.0).assume(1.0),
             bound=1.01,
             fraction=QUOTIENT,
-            least=CALLED / 1.01,
+            least=0.999 * CALLED,
         )
         ratios = divide(
             of_common[:, :2],
             (of_common[:, 2:] + 0.25).assume(0.25),
             bound=2.01,
             fraction=QUOTIENT,
-            least=0.99 * min(0.25, float(least.min(initial=1.0)) ** 2),
+            least=0.999 * min(0.25, float(least.min(initial=1.0)) ** 2),
         )
         scales = [2.0**known.digits, 2.0 ** (known.digits + 1), 2.0**known.fine_digits]
         values = secrets.stack([lacking.rescale(QUOTIENT), p, ratios[:, 0], ratios[:, 1]], axis=1)
@@ -170,7 +170,8 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
         # What is not told is −1.
         marks = secrets.stack([told, common, common], axis=1) - 1
         whole = secrets.concatenate([whole[:, :1], whole[:, 1:] + marks], axis=1)
-        opened = run.reveal({"rates": whole}, part=number)["rates"].astype(np.float64)
+        # Fractions, as they are measurements: a site's rules may have them rounded further.
+        opened = run.reveal({"rates": whole.rescale(1)}, part=number)["rates"]
     opened[opened < 0] = np.nan
     missing, p, ratio, chi2 = (opened / np.array([*scales, FINE])).T
     return Rates(missing, p, ratio, chi2)
