@@ -22,6 +22,7 @@ from fedstats.errors import DataError
 from fedstats.gwas import _strands, _variants, plots, qc_shares
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._hardy_weinberg import mid_p
+from fedstats.gwas._heterozygotes import Heterozygotes
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.dosages import DosageBlock
@@ -420,18 +421,16 @@ class _Tally:
         self._genotypes, self._shared, self._members = genotypes, shared, members
         self._chromosome = shared.variants["chromosome"].to_numpy()
         self.variants = 0
-        self.missing = np.zeros(len(members))
-        self.autosomes = _Heterozygotes(len(members))
-        self.x = _Heterozygotes(len(members))
+        self.autosomes, self.others, self.x = (Heterozygotes(len(members)) for _ in range(3))
 
     def add(self, block: Block, part: slice, frequency: NDArray[np.float64]) -> None:
         """Add a block, given its variants' pooled frequencies."""
         calls, chromosome = block.hard_calls(), self._chromosome[part]
-        everybodys = calls[chromosome != "Y"]
-        self.variants += len(everybodys)
-        self.missing += np.count_nonzero(everybodys < 0, axis=0)
         autosomal = ~np.isin(chromosome, _variants.SPECIAL)
-        self.autosomes.add(calls[autosomal], frequency[autosomal])
+        other = ~autosomal & (chromosome != "Y")
+        self.variants += int(np.count_nonzero(autosomal | other))
+        for tally, which in ((self.autosomes, autosomal), (self.others, other)):
+            tally.add(calls if which.all() else calls[which], frequency[which])
         on_x = np.flatnonzero(chromosome == "X")
         if on_x.size:
             # As the file has them: in a block, heterozygous calls of men are missing.
@@ -447,7 +446,7 @@ class _Tally:
             return pd.DataFrame(
                 {
                     "id": names,
-                    "call_rate": 1 - self.missing / self.variants,
+                    "call_rate": (self.autosomes.calls + self.others.calls) / self.variants,
                     "heterozygosity": self.autosomes.observed / self.autosomes.calls,
                     "inbreeding": self.autosomes.inbreeding(),
                     "x_inbreeding": x,
@@ -455,23 +454,3 @@ class _Tally:
                     | ((sex == _FEMALE) & (x > _MALE_ABOVE)),
                 }
             )
-
-
-class _Heterozygotes:
-    """Heterozygous calls of each member, and how many are expected of those that it has."""
-
-    def __init__(self, members: int) -> None:
-        self.calls, self.observed, self.expected = np.zeros((3, members))
-
-    def add(self, calls: NDArray[np.int8], frequency: NDArray[np.float64]) -> None:
-        """Add variants, given their pooled frequencies."""
-        chance = 2 * frequency * (1 - frequency)
-        variant, sample = np.nonzero(calls < 0)
-        self.calls += len(calls) - np.bincount(sample, minlength=self.calls.size)
-        self.observed += np.count_nonzero(calls == 1, axis=0)
-        self.expected += chance.sum() - np.bincount(sample, chance[variant], self.calls.size)
-
-    def inbreeding(self) -> NDArray[np.float64]:
-        """Return 1 − observed / expected; NaN where none are expected."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(1 - self.observed / self.expected)
