@@ -26,6 +26,7 @@ from fedstats.regression._equations import (
     inverted,
     shared,
 )
+from fedstats.survival._cox_km import secretly_weighted
 from fedstats.survival._cox_open import Estimates
 from fedstats.survival._cox_rows import Rows
 from fedstats.survival._prefix import ONE, cumulative_sum
@@ -235,29 +236,38 @@ class SharedModel:
         integers = np.rint(np.ldexp(weights, digits)).astype(np.int64)
         return SecretArray(x.engine, x.shares, Format()) * integers, x.format.fraction + digits
 
-    def _derivatives(self, risk: RiskMeans, g: Array) -> tuple[LongArray, LongArray]:
+    def _derivatives(self, risk: RiskMeans, g: Array | SecretArray) -> tuple[LongArray, LongArray]:
         """Return Σ g·(z − m) over events, and Σ g·V, for g given at each cell."""
-        events, engine, bound = self.rows.cells.events, self._engine, float(self._events)
-        own = (g[self.rows.where][:, np.newaxis] * self.rows.z[self.rows.died]).sum(axis=0)
-        score = sum_shares(engine, own, bound=bound, fraction=self._fraction)
-        single = events[self._single] * g[self._single]
+        events, bound = self.rows.cells.events, float(self._events)
+        score = self._sum_over_events(g)
+        single = g[self._single] * events[self._single]
         weighted = _weighted(risk.means, single, bound)
         score = score - weighted.sum(axis=-1)
         second = _weighted(risk.squares, single, bound).sum(axis=-1)
         left, right = self._short(weighted), self._short(risk.means)
         if risk.tied is not None:
             means, squares = self._short(risk.tied.means), self._short(risk.tied.squares)
-            factors = self._short(_weighted(risk.tied.once, np.tile(g[self._tied], 2)))
+            factors = self._short(_weighted(risk.tied.once, g[np.tile(self._tied, 2)]))
             score = score - inner(factors, means, bound=bound)
             second = second + inner(factors, squares, bound=bound)
             left = concatenate([left, self._outer_factors(risk.tied, g[self._tied])], axis=-1)
             right = concatenate([right, means], axis=-1)
         outer = matmul(left, right.T, bound=bound)
-        p = len(own)
+        p = len(self.names)
         information = second.assume(bound) - outer[np.triu_indices(p)]
         return lengthen(score.assume(2 * bound)), full(lengthen(information.assume(2 * bound)), p)
 
-    def _outer_factors(self, tied: TiedMeans, g: Array) -> SecretArray:
+    def _sum_over_events(self, g: Array | SecretArray) -> SecretArray:
+        """Return Σ g·z over events."""
+        rows, bound = self.rows, float(self._events)
+        if isinstance(g, SecretArray):
+            own, most = rows.dying(rows.z.T), float(rows.cells.events.max())
+            sums = sum_shares(self._engine, own, bound=most, fraction=self._fraction).assume(most)
+            return secretly_weighted(sums, g, most).sum(axis=-1).assume(bound)
+        own = (g[rows.where][:, np.newaxis] * rows.z[rows.died]).sum(axis=0)
+        return sum_shares(self._engine, own, bound=bound, fraction=self._fraction)
+
+    def _outer_factors(self, tied: TiedMeans, g: Array | SecretArray) -> SecretArray:
         """Return Σ d·v·e and −Σ k·v·e over the events of each cell, e the mean of what is left at each.
 
         Σ ee' is their product with `TiedMeans.means`.
@@ -333,12 +343,12 @@ class SharedModel:
         null, loglik = opened["log-likelihood"].tolist()
         return Estimates(opened["variances"], None, null, loglik, None)
 
-    def proportionality(self, transform: Array) -> Array:
+    def proportionality(self, transform: Array | SecretArray) -> Array:
         """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""
         diagonal = np.arange(len(self.names))
         with self.run.on_shares():
             score, first = self._derivatives(self._found.risk, transform)
-            _, second = self._derivatives(self._found.risk, transform**2)
+            _, second = self._derivatives(self._found.risk, transform * transform)
             rest = second - long_matmul(first, self._inverse.times(first))
             each = floating(multiply(score, score)) / floating(rest[diagonal, diagonal])
             inverse = inverted(rest, tuple(f"the product of {name} with time" for name in self.names))
@@ -353,11 +363,13 @@ def _rounded(x: SecretArray, digits: int, fraction: int, bound: float) -> Secret
     return SecretArray(x.engine, x.shares, Format.of(bound, digits)).rescale(fraction)
 
 
-def _weighted(x: SecretArray, weights: Array, bound: float | None = None) -> SecretArray:
-    """Return x times public weights along the last axis; exact if they are whole numbers.
+def _weighted(x: SecretArray, weights: Array | SecretArray, bound: float | None = None) -> SecretArray:
+    """Return x times weights along the last axis; exact if they are public whole numbers.
 
     The products are within a bound, by default that of x.
     """
+    if isinstance(weights, SecretArray):
+        return secretly_weighted(x, weights, bound)
     digits = 0 if (weights == np.rint(weights)).all() else WEIGHTS
     whole = x * np.rint(np.ldexp(weights, digits)).astype(np.int64)
     if not digits:
