@@ -139,27 +139,58 @@ def divide(
         return divide(
             known_product(a, side.broadcast_to(a.shape)), b, bound=bound, fraction=fraction, least=least
         )
-    engine = b.engine
-    reading = Format.of(bound, fraction)
-    top, octaves = _range(b, least)
-    # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
-    octaves = max(1, octaves)
-    digits = _inverse_digits(engine, octaves)
-    before = a.format.fraction + top - b.format.fraction
-    after = _require_quotients(engine, bound, fraction, digits + octaves)
-    _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
-    normal = _normalized(b, least)
-    y = _inverse(normal)
-    shorter = Format.of(bound, min(before, after))
-    if normal.power is not None:
-        power = normal.power.broadcast_to(a.shape)
-        a = known_product(a, power, shorter, drop=max(0, before - after))
-    elif before > after:
-        a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
-    else:
-        a = SecretArray(engine, a.shares, shorter)
-    drop = a.format.fraction + y.format.fraction - fraction
-    return known_product(a, y.broadcast_to(a.shape), reading, drop=drop)
+    return Divisor(b, least=least).into(a, bound=bound, fraction=fraction)
+
+
+class Divisor:
+    """Positive numbers, normalised and inverted once, by which several arrays are divided.
+
+    Parameters
+    ----------
+    b, least
+        As for `divide`.
+    """
+
+    def __init__(self, b: SecretArray, *, least: float | None = None) -> None:
+        self._b, self._least = b, least
+        self._top, octaves = _range(b, least)
+        self._octaves = max(1, octaves)
+        self._inverted: tuple[_Normal, SecretArray] | None = None
+
+    def into(self, a: SecretArray, *, bound: float, fraction: int, digits: int | None = None) -> SecretArray:
+        """Return a/b; see `divide`.
+
+        Parameters
+        ----------
+        a, bound, fraction
+            As for `divide`.
+        digits
+            Fractional bits of 1/b, brought between 1 and 2: as many as it has, or fewer, which makes the
+            relative error (C + 1)·2^−digits and leaves room for larger quotients.
+        """
+        b, engine = self._b, self._b.engine
+        reading = Format.of(bound, fraction)
+        # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
+        most = _inverse_digits(engine, self._octaves)
+        kept = most if digits is None else min(digits, most)
+        before = a.format.fraction + self._top - b.format.fraction
+        after = _require_quotients(engine, bound, fraction, kept + self._octaves)
+        _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
+        if self._inverted is None:
+            normal = _normalized(b, self._least)
+            self._inverted = normal, _inverse(normal)
+        normal, y = self._inverted
+        y = y.rescale(kept)
+        shorter = Format.of(bound, min(before, after))
+        if normal.power is not None:
+            power = normal.power.broadcast_to(a.shape)
+            a = known_product(a, power, shorter, drop=max(0, before - after))
+        elif before > after:
+            a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
+        else:
+            a = SecretArray(engine, a.shares, shorter)
+        drop = a.format.fraction + y.format.fraction - fraction
+        return known_product(a, y.broadcast_to(a.shape), reading, drop=drop)
 
 
 def quotient(a: SecretArray, b: SecretArray) -> SecretArray:
