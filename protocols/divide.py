@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -140,26 +141,80 @@ def divide(
             known_product(a, side.broadcast_to(a.shape)), b, bound=bound, fraction=fraction, least=least
         )
     engine = b.engine
-    reading = Format.of(bound, fraction)
     top, octaves = _range(b, least)
-    # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
     octaves = max(1, octaves)
-    digits = _inverse_digits(engine, octaves)
     before = a.format.fraction + top - b.format.fraction
-    after = _require_quotients(engine, bound, fraction, digits + octaves)
+    _require_quotients(engine, bound, fraction, _inverse_digits(engine, octaves) + octaves)
     _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
-    normal = _normalized(b, least)
-    y = _inverse(normal)
-    shorter = Format.of(bound, min(before, after))
-    if normal.power is not None:
-        power = normal.power.broadcast_to(a.shape)
-        a = known_product(a, power, shorter, drop=max(0, before - after))
-    elif before > after:
-        a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
-    else:
-        a = SecretArray(engine, a.shares, shorter)
-    drop = a.format.fraction + y.format.fraction - fraction
-    return known_product(a, y.broadcast_to(a.shape), reading, drop=drop)
+    return Divisor.of(b, least=least).quotients(a, bound=bound, fraction=fraction)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Divisor:
+    """Positive numbers b that are normalised and inverted, to divide others: b = 2^(top − s)·d, y = 1/d.
+
+    Attributes
+    ----------
+    y
+        1/d, with ½ ≤ d ≤ 1 unless b has tight bounds.
+    power
+        2^s; None stands for 1.
+    top
+        Public; of b itself, not of its integer.
+    octaves
+        Public: d is 2^−octaves or more.
+
+    Notes
+    -----
+    **Leakage.** Nothing, within the stated ranges; see `reciprocal`.
+    """
+
+    y: SecretArray
+    power: SecretArray | None
+    top: int
+    octaves: int
+
+    @classmethod
+    def of(cls, b: SecretArray, *, least: float | None = None) -> Divisor:
+        """Normalise and invert positive numbers; `least` and cost as for `reciprocal`, but for a round."""
+        normal = _normalized(b, least)
+        return cls(_inverse(normal), normal.power, normal.top - b.format.fraction, max(1, normal.octaves))
+
+    def __getitem__(self, index: Any) -> Divisor:
+        power = None if self.power is None else self.power[index]
+        return Divisor(self.y[index], power, self.top, self.octaves)
+
+    def scaled(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
+        """Return a·2^(s − top) = d·a/b, no more than a/b, with so many fractional bits or all that there are.
+
+        Parameters
+        ----------
+        a
+            A shape to which that of b broadcasts.
+        bound
+            Public: what no |a/b| exceeds.
+        fraction
+            Fractional bits.
+
+        Notes
+        -----
+        **Cost.** One round.
+        """
+        before = a.format.fraction + self.top
+        shorter, drop = Format.of(bound, min(before, fraction)), max(0, before - fraction)
+        if self.power is not None:
+            return known_product(a, self.power.broadcast_to(a.shape), shorter, drop=drop)
+        if drop:
+            return truncate(SecretArray(a.engine, a.shares, Format.of(bound, before)), drop)
+        return SecretArray(a.engine, a.shares, shorter)
+
+    def quotients(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
+        """Return a/b as `divide` does. Two rounds."""
+        # The factor d·a/b is no larger than the quotient: it gets what bits y leaves.
+        after = _require_quotients(a.engine, bound, fraction, self.y.format.fraction + self.octaves)
+        a = self.scaled(a, bound=bound, fraction=after)
+        drop = a.format.fraction + self.y.format.fraction - fraction
+        return known_product(a, self.y.broadcast_to(a.shape), Format.of(bound, fraction), drop=drop)
 
 
 def quotient(a: SecretArray, b: SecretArray) -> SecretArray:

@@ -195,26 +195,43 @@ def normal_quantile(p: SecretArray, *, least: float) -> SecretArray:
 # --- Series ------------------------------------------------------------------------------------------
 
 
-def _series(
-    z: SecretArray, coefficients: Sequence[float], whole: SecretArray | None = None, unit: float = 0.0
-) -> SecretArray:
-    """Return Σ c_k·T_k(z) + whole·unit for −1 ≤ z ≤ 1 and secret integers, rounded once.
+def chebyshev(z: SecretArray, degree: int) -> list[SecretArray]:
+    """Return Chebyshev's polynomials T_1(z), …, T_degree(z), for −1 ≤ z ≤ 1.
 
-    Every round doubles the degrees at hand, by T_(m + j) = 2·T_m·T_j − T_(m − j) [1]_; one more rounds.
+    Every round doubles the degrees at hand, by T_(m + j) = 2·T_m·T_j − T_(m − j) [1]_.
+
+    Parameters
+    ----------
+    z
+        Of any shape. Its last places count for T_k as k² of them where |z| is near 1.
+    degree
+        One at least.
+
+    Notes
+    -----
+    **Leakage.** Nothing; see `reshare`. **Cost.** ⌈log2 degree⌉ rounds, degree − 1 products an entry.
 
     References
     ----------
     .. [1] M. S. Paterson and L. J. Stockmeyer, "On the Number of Nonscalar Multiplications Necessary to
        Evaluate Polynomials", SIAM Journal on Computing 2, 1973.
     """
-    digits, engine = z.format.fraction, z.engine
     known = [z.assume(1.001)]
-    while len(known) < len(coefficients) - 1:
+    while len(known) < degree:
         m = len(known)
-        count = min(m, len(coefficients) - 1 - m)
+        count = min(m, degree - m)
         doubled = multiply(stack([known[-1]] * count), stack(known[:count])) * 2
         lower: list[SecretArray | float] = [*known[: m - 1][::-1], 1.0]
         known += [(doubled[j] - lower[j]).assume(1.001) for j in range(count)]
+    return known
+
+
+def _series(
+    z: SecretArray, coefficients: Sequence[float], whole: SecretArray | None = None, unit: float = 0.0
+) -> SecretArray:
+    """Return Σ c_k·T_k(z) + whole·unit for −1 ≤ z ≤ 1 and secret integers, rounded once."""
+    digits, engine = z.format.fraction, z.engine
+    known = chebyshev(z, len(coefficients) - 1)
     places = digits - 3
     total = field.add(field.from_ints(_integer(coefficients[0], digits + places)), field.zeros(z.shape))
     for coefficient, power in zip(coefficients[1:], known, strict=True):

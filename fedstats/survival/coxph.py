@@ -79,6 +79,8 @@ _TEST_ON_SHARES = {"proportionality": "the statistics of the test of proportiona
 
 #: Steps of Newton's method, and how often one of them is halved.
 _MOST_STEPS, _MOST_HALVES = 30, 8
+#: In standard deviations of the covariates: steps are taken up to this if they are not Newton's.
+_NEAR = 0.01
 
 
 def declaration(
@@ -370,7 +372,8 @@ def _steps(
 ) -> tuple[Array, int]:
     """Take steps from 0 until one is small, or, if the first one is known, none becomes much smaller.
 
-    A step is halved while it would take some row's linear predictor out of the range of weights.
+    A step is halved while it would take some row's linear predictor out of the range of weights. One that is
+    not Newton's is taken only if it is small.
     """
     beta, last = np.zeros(len(names)), np.inf
     step = beta if first is None else first
@@ -379,11 +382,14 @@ def _steps(
             part = next(steps)
             step = model.step(beta, part)
             size = float(np.abs(model.spread * step).max())
-            if size < model.tolerance:
-                return beta + step, part + 1
-            if first is not None and size > last / 2:
-                break
-            last = size
+            if model.is_newton:
+                if size < model.tolerance:
+                    return beta + step, part + 1
+                if first is not None and size > last / 2:
+                    break
+                last = size
+            elif size > _NEAR:
+                continue
         for _ in range(_MOST_HALVES):
             beyond = np.max(rows.z @ (beta + step), initial=0.0) > model.largest
             many = run.sum("predictors", np.array([int(beyond)]), part=next(tries))
