@@ -19,6 +19,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
 from protocols.reshare import fits
-from protocols.secret import SecretArray, known_product, multiply, stack, truncate
+from protocols.secret import SecretArray, concatenate, known_product, multiply, public, stack, truncate
 
 #: What Goldschmidt's iteration leaves out is below this.
 ACCURACY = 2.0**-31
@@ -89,11 +90,11 @@ def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = Fal
     if signed:
         side = _side(x)
         return known_product(reciprocal(known_product(x, side), least=least), side)
-    normal = _normalized(x, least)
-    y = _inverse(normal)
-    fraction = y.format.fraction + normal.top - x.format.fraction
+    normal = normalized(x, least)
+    y, length = _inverse(normal), normal.top + x.format.fraction
+    fraction = y.format.fraction + normal.top
     largest = math.inf if least is None else 1.001 / least
-    return _restored(y, normal.power, 1 << max(normal.top - 1, 0), fraction, largest)
+    return _restored(y, normal.power, 1 << max(length - 1, 0), fraction, largest)
 
 
 def divide(
@@ -151,38 +152,31 @@ def divide(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Divisor:
-    """Positive numbers b that are normalised and inverted, to divide others: b = 2^(top − s)·d, y = 1/d.
+    """Positive numbers that are normalised and inverted, to divide others.
 
     Attributes
     ----------
+    normal
+        The numbers b = d·2^(top − s).
     y
-        1/d, with ½ ≤ d ≤ 1 unless b has tight bounds.
-    power
-        2^s; None stands for 1.
-    top
-        Public; of b itself, not of its integer.
-    octaves
-        Public: d is 2^−octaves or more.
+        1/d.
 
     Notes
     -----
     **Leakage.** Nothing, within the stated ranges; see `reciprocal`.
     """
 
+    normal: Normal
     y: SecretArray
-    power: SecretArray | None
-    top: int
-    octaves: int
 
     @classmethod
     def of(cls, b: SecretArray, *, least: float | None = None) -> Divisor:
         """Normalise and invert positive numbers; `least` and cost as for `reciprocal`, but for a round."""
-        normal = _normalized(b, least)
-        return cls(_inverse(normal), normal.power, normal.top - b.format.fraction, max(1, normal.octaves))
+        normal = normalized(b, least)
+        return cls(normal, _inverse(normal))
 
     def __getitem__(self, index: Any) -> Divisor:
-        power = None if self.power is None else self.power[index]
-        return Divisor(self.y[index], power, self.top, self.octaves)
+        return Divisor(self.normal[index], self.y[index])
 
     def scaled(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
         """Return a·2^(s − top) = d·a/b, no more than a/b, with so many fractional bits or all that there are.
@@ -200,10 +194,11 @@ class Divisor:
         -----
         **Cost.** One round.
         """
-        before = a.format.fraction + self.top
+        before = a.format.fraction + self.normal.top
         shorter, drop = Format.of(bound, min(before, fraction)), max(0, before - fraction)
-        if self.power is not None:
-            return known_product(a, self.power.broadcast_to(a.shape), shorter, drop=drop)
+        power = self.normal.power
+        if power is not None:
+            return known_product(a, power.broadcast_to(a.shape), shorter, drop=drop)
         if drop:
             return truncate(SecretArray(a.engine, a.shares, Format.of(bound, before)), drop)
         return SecretArray(a.engine, a.shares, shorter)
@@ -211,7 +206,7 @@ class Divisor:
     def quotients(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
         """Return a/b as `divide` does. Two rounds."""
         # The factor d·a/b is no larger than the quotient: it gets what bits y leaves.
-        after = _require_quotients(a.engine, bound, fraction, self.y.format.fraction + self.octaves)
+        after = _require_quotients(a.engine, bound, fraction, self.y.format.fraction + self.normal.octaves)
         a = self.scaled(a, bound=bound, fraction=after)
         drop = a.format.fraction + self.y.format.fraction - fraction
         return known_product(a, self.y.broadcast_to(a.shape), Format.of(bound, fraction), drop=drop)
@@ -325,36 +320,58 @@ def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: in
 # --- Normalising -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Normal:
-    """A number as d·2^top / 2^s, 2^−octaves ≤ d ≤ 1.
+@dataclass(frozen=True, eq=False, repr=False)
+class Normal:
+    """A number as d·2^(top − s), 2^−octaves ≤ d ≤ 1.
 
     Attributes
     ----------
     d
         With `_digits` fractional bits, or `DIVISOR` where a correction follows.
-    power
-        2^s; None stands for 1.
+    shift, power
+        s and 2^s; None stands for 0 and 1.
     top, octaves
         Public.
     """
 
     d: SecretArray
+    shift: SecretArray | None
     power: SecretArray | None
     top: int
     octaves: int
 
+    def __getitem__(self, index: Any) -> Normal:
+        shift, power = (None if x is None else x[index] for x in (self.shift, self.power))
+        return Normal(self.d[index], shift, power, self.top, self.octaves)
 
-def _normalized(x: SecretArray, least: float | None) -> _Normal:
-    """Scale the integers of positive numbers: by a public power of two if that does, else a secret one."""
+    @property
+    def exponent(self) -> SecretArray:
+        """Return top − s."""
+        shift = public(self.d.engine, np.zeros(self.d.shape, np.int64)) if self.shift is None else self.shift
+        return self.top - shift
+
+
+def joined(numbers: Sequence[Normal]) -> Normal:
+    """Join vectors of numbers that are normalised alike: within the same public bounds."""
+    first = numbers[0]
+    d = concatenate([one.d for one in numbers])
+    if first.shift is None or first.power is None:
+        return Normal(d, None, None, first.top, first.octaves)
+    shift, power = (concatenate([getattr(one, name) for one in numbers]) for name in ("shift", "power"))
+    return Normal(d, shift, power, first.top, first.octaves)
+
+
+def normalized(x: SecretArray, least: float | None = None) -> Normal:
+    """Scale positive numbers: by a public power of two if that does, else a secret one; see `reciprocal`."""
     top, octaves = _range(x, least)
     digits = _digits(x.engine, max(1, octaves))
     if _is_coarse(x.engine, digits):
         digits = DIVISOR
     if octaves:
-        return _Normal(_with_digits(x, top, digits), None, top, octaves)
-    power = normalizer(x)
-    return _Normal(_product_with_digits(x, power, top, digits), power, top, 1)
+        return Normal(_with_digits(x, top, digits), None, None, top - x.format.fraction, octaves)
+    power, shift = normalizer(SecretArray(x.engine, x.shares, Format(x.format.fraction, (1 << top) - 1)))
+    d = _product_with_digits(x, power, top, digits)
+    return Normal(d, shift, power, top - x.format.fraction, 1)
 
 
 def _range(x: SecretArray, least: float | None) -> tuple[int, int]:
@@ -471,7 +488,7 @@ def _restored(
 # --- Iterations --------------------------------------------------------------------------------------
 
 
-def _inverse(normal: _Normal) -> SecretArray:
+def _inverse(normal: Normal) -> SecretArray:
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,

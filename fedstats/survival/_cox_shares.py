@@ -33,11 +33,11 @@ from fedstats.survival._prefix import ONE
 from fedstats.survival._ties import Ties
 from fedstats.survival._times import Codes
 from protocols import field
-from protocols.divide import Divisor
+from protocols.divide import Divisor, Normal, joined
 from protocols.fixed import Format
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
-from protocols.functions import chebyshev, log
+from protocols.functions import chebyshev, log_of
 from protocols.inputs import sum_shares
 from protocols.long import LongArray, lengthen, multiply
 from protocols.long import matmul as long_matmul
@@ -68,7 +68,7 @@ class SharedEvaluation:
     risk
         What they are made of.
     weights
-        Σw over the risk sets.
+        Σw of the risk sets.
     gone
         Σ log(1 − κρ) over tied events, as exact as it comes, but for a public constant; see `_ties`.
     """
@@ -77,7 +77,7 @@ class SharedEvaluation:
     score: LongArray
     information: LongArray | None
     risk: RiskMeans
-    weights: SecretArray
+    weights: Normal
     gone: SecretArray | None
 
 
@@ -147,7 +147,8 @@ class SharedModel:
         self._events = int(cells.events.sum())
         self._recent = Recent()
         self._has_started, self.is_newton = False, True
-        self._null: tuple[SecretArray, SecretArray | None] | None = None
+        #: `SharedEvaluation.weights` and `SharedEvaluation.gone` without covariates.
+        self._null: tuple[Normal, SecretArray | None] | None = None
 
     @property
     def _engine(self) -> Engine:
@@ -173,26 +174,28 @@ class SharedModel:
         sums = self._shared_sums(np.concatenate(own))
         W, first = sums[0, :size], sums[1 : p + 1]
         fractions = [self._variable(W[tied], sums[0, size:])]
+        sets = [W]
         if self._null is None:  # the same without covariates, where weights are 1
-            null = self._shared_sums(rows.at_risk(np.ones((1, len(rows.z)))))[0].assume(self.nobs)
-            fractions.append(self._variable(null[tied], rows.cells.events[tied]))
-        divisor = Divisor.of(concatenate([W, *(below for _, below in fractions)]))
+            sets.append(self._shared_sums(rows.at_risk(np.ones((1, len(rows.z)))))[0].assume(self.nobs))
+            fractions.append(self._variable(sets[1][tied], rows.cells.events[tied]))
+        divisor = Divisor.of(concatenate([W, *(below for _, below in fractions), *sets[1:]]))
 
         both = np.concatenate([np.arange(size), tied])
-        quotients = divisor[np.append(np.tile(both, p), np.arange(size, len(divisor.y)))].quotients(
-            concatenate([first.ravel(), *(above for above, _ in fractions)]), bound=1, fraction=self._fraction
+        above = concatenate([above for above, _ in fractions])
+        quotients = divisor[np.append(np.tile(both, p), size + np.arange(len(above)))].quotients(
+            concatenate([first.ravel(), above]), bound=1, fraction=self._fraction
         )
         means = quotients[: first.size].reshape(first.shape).assume(ONE)
         once, twice, gone = self._tied_sums(quotients[first.size :])
         if self._null is None:
-            self._null = null, gone[-1]
+            self._null = divisor[len(divisor.y) - size :].normal, gone[-1]
         risk = RiskMeans(means, once, twice, None, None)
         if second:
             of_both = divisor[both]
             squares = of_both.scaled(sums[p + 1 :], bound=ONE, fraction=self._factor_fraction)
             risk = replace(risk, squares=squares, counted=self._over(once, of_both))
         score, information = self._derivatives(risk, np.ones(size))
-        return SharedEvaluation(beta, score, information, risk, W, gone[0])
+        return SharedEvaluation(beta, score, information, risk, divisor[:size].normal, gone[0])
 
     @property
     def _octaves(self) -> int:
@@ -230,10 +233,10 @@ class SharedModel:
             return public(engine, events, self._factor_fraction), None, [None, None]
         most, cells = ties.largest, len(self._tied)
         y = y.rescale(min(y.format.fraction, (engine.room - 8) // 2))
-        terms = stack(chebyshev(y, ties.degree), axis=-1)
+        terms = chebyshev(y, ties.degree)
         bound = max(2.0 * most, 2 + math.log(most))
         digits = (engine.room - 4 - math.frexp(bound)[1]) // 2
-        series = self._series(terms[:cells], ties.coefficients[:7], bound).rescale(digits)
+        series = self._series(terms[:, :cells], ties.coefficients[:7], bound).rescale(digits)
         u, squared = series[5], series[6]
         scales = stack([u, u, squared, squared, squared])
         found = known_product(scales, series[:5], Format.of(bound, digits), drop=digits)
@@ -244,18 +247,18 @@ class SharedModel:
         twice = stack([G[0], -G[1], G[2]])
         logarithms, total = ties.coefficients[7:], 2.0 * self._events
         gone = [
-            self._series(terms[at : at + cells], logarithms, total).sum().assume(total)
+            self._series(terms[:, at : at + cells], logarithms, total).sum().assume(total)
             for at in range(0, len(y), cells)
         ]
         return once, twice, gone
 
     def _series(self, terms: SecretArray, coefficients: Array, bound: float) -> SecretArray:
-        """Return Σ c_k·T_k, exact, for terms from degree 1 on along the last axis. Local.
+        """Return Σ c_k·T_k, exact, shape ``(functions, cells)``. Local.
 
         Parameters
         ----------
         terms
-            Shape ``(cells, degree)``.
+            From degree 1 on, shape ``(degree, cells)``.
         coefficients
             Shape ``(functions, 1 + degree, cells)``.
         bound
@@ -266,7 +269,7 @@ class SharedModel:
         integers = np.rint(np.ldexp(coefficients, places)).astype(np.int64)
         first = field.mul(field.from_ints(integers[:, 0]), field.from_ints(1 << digits))
         factors = field.from_ints(np.ascontiguousarray(integers[:, 1:].swapaxes(1, 2)))
-        total = field.add(field.dot(terms.shares[np.newaxis], factors), first)
+        total = field.add(field.dot(terms.shares.swapaxes(0, 1), factors), first)
         return SecretArray(terms.engine, total, Format.of(bound, digits + places))
 
     # --- Derivatives ---------------------------------------------------------------------------------
@@ -328,9 +331,11 @@ class SharedModel:
     def _logliks(self) -> SecretArray:
         """Return Σ (z'β − log Σw) over events without covariates and at the last β; of ties, of what is left."""
         rows, found, bound = self.rows, self._found, 64.0 * self._events
+        assert self._null is not None
         null, gone = self._null
         own = np.array([0.0, (rows.z[rows.died] @ found.beta).sum()])
-        logs = (log(stack([null, found.weights])) * rows.cells.events).sum(axis=-1).assume(bound)
+        weights = joined([null, found.weights])
+        logs = (log_of(weights).reshape(2, -1) * rows.cells.events).sum(axis=-1).assume(bound)
         if self._ties is not None and gone is not None and found.gone is not None:
             logs = logs + stack([gone, found.gone]).rescale(logs.format.fraction)
             if self._engine.point == 1:  # public, but rounded by one party for all
