@@ -236,7 +236,7 @@ class SharedModel:
         terms = chebyshev(y, ties.degree)
         bound = max(2.0 * most, 2 + math.log(most))
         digits = (engine.room - 4 - math.frexp(bound)[1]) // 2
-        series = self._series(terms[:, :cells], ties.coefficients[:7], bound).rescale(digits)
+        series = self._series(terms[:, :cells], ties.coefficients[:, :7], bound).rescale(digits)
         u, squared = series[5], series[6]
         scales = stack([u, u, squared, squared, squared])
         found = known_product(scales, series[:5], Format.of(bound, digits), drop=digits)
@@ -245,7 +245,7 @@ class SharedModel:
         once = concatenate([public(engine, events, digits).assume(F.format.magnitude), -F[1]])
         once.shares[self._tied] = F.shares[0]
         twice = stack([G[0], -G[1], G[2]])
-        logarithms, total = ties.coefficients[7:], 2.0 * self._events
+        logarithms, total = ties.coefficients[:, 7:], 2.0 * self._events
         gone = [
             self._series(terms[:, at : at + cells], logarithms, total).sum().assume(total)
             for at in range(0, len(y), cells)
@@ -260,17 +260,17 @@ class SharedModel:
         terms
             From degree 1 on, shape ``(degree, cells)``.
         coefficients
-            Shape ``(functions, 1 + degree, cells)``.
+            Shape ``(cells, functions, 1 + degree)``.
         bound
             What no such sum exceeds, nor one of these over all cells.
         """
         digits = terms.format.fraction
         places = min(digits, terms.engine.room - 4 - digits - math.frexp(bound)[1])
         integers = np.rint(np.ldexp(coefficients, places)).astype(np.int64)
-        first = field.mul(field.from_ints(integers[:, 0]), field.from_ints(1 << digits))
-        factors = field.from_ints(np.ascontiguousarray(integers[:, 1:].swapaxes(1, 2)))
-        total = field.add(field.dot(terms.shares.swapaxes(0, 1), factors), first)
-        return SecretArray(terms.engine, total, Format.of(bound, digits + places))
+        first = field.mul(field.from_ints(integers[:, :, :1]), field.from_ints(1 << digits))
+        factors, columns = field.from_ints(integers[:, :, 1:]), terms.shares.swapaxes(0, 1)[:, :, np.newaxis]
+        total = field.add(field.matmul(factors, columns), first)
+        return SecretArray(terms.engine, total[:, :, 0].swapaxes(0, 1), Format.of(bound, digits + places))
 
     # --- Derivatives ---------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from fedstats.expressions import Array
 from fedstats.survival._times import Codes
 
 #: What the terms that are left out of a series add up to, as part of its first one.
-ACCURACY = 2.0**-32
+ACCURACY = 2.0**-30
 #: Places of events that are worked on at a time.
 BLOCK = 4096
 #: The series of a cell: F_0/(d·u), F_1/(d·u), G_0/(d·u²), G_1/(d·u²), G_2/(d·u²), u, u² and Σ log(1 − κρ).
@@ -55,7 +55,7 @@ class Ties:
     octaves
         m.
     coefficients
-        Of the series, from degree 0 on, shape ``(FUNCTIONS, degrees, cells)``; of the last one without its
+        Of the series, from degree 0 on, shape ``(cells, FUNCTIONS, degrees)``; of the last one without its
         constant term.
     constants
         That term, which machines may round differently.
@@ -73,13 +73,12 @@ class Ties:
         degree = _degree(octaves, int(events.max()))
         different, which = np.unique(events, return_inverse=True)
         found = [_series(d, octaves, degree) for d in different.tolist()]
-        coefficients = np.stack([one for one, _ in found], axis=-1)[..., which]
-        return cls(events, octaves, coefficients, np.array([constant for _, constant in found])[which])
+        return cls(events, octaves, np.stack([one for one, _ in found])[which], np.array([constant for _, constant in found])[which])
 
     @property
     def degree(self) -> int:
         """Highest degree of the series."""
-        return self.coefficients.shape[1] - 1
+        return self.coefficients.shape[2] - 1
 
     @property
     def largest(self) -> int:
