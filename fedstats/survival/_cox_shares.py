@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -155,13 +155,8 @@ class SharedModel:
         return self.run.engine
 
     @property
-    def _fraction(self) -> int:
-        """Fractional bits of means: as many as `divide` gives."""
-        return (self._engine.room - 6) // 2
-
-    @property
     def _factor_fraction(self) -> int:
-        """Fractional bits of factors of which products are summed over all events."""
+        """Fractional bits of means, and of other factors of which products are summed over all events."""
         return (self._engine.room - 3 - self._events.bit_length()) // 2
 
     # --- Evaluation ----------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ class SharedModel:
         weights = rows.weights(beta)
         own = [rows.sums(weights, tied), *([rows.products(weights, tied)] if second else [])]
         sums = self._shared_sums(np.concatenate(own))
-        W, first = sums[0, :size], sums[1 : p + 1]
+        W = sums[0, :size]
         fractions = [self._variable(W[tied], sums[0, size:])]
         sets = [W]
         if self._null is None:  # the same without covariates, where weights are 1
@@ -181,17 +176,15 @@ class SharedModel:
         divisor = Divisor.of(concatenate([W, *(below for _, below in fractions), *sets[1:]]))
 
         both = np.concatenate([np.arange(size), tied])
+        of_both = divisor[both]
+        means = of_both.quotients(sums[1 : p + 1], bound=1, fraction=self._factor_fraction).assume(ONE)
         above = concatenate([above for above, _ in fractions])
-        quotients = divisor[np.append(np.tile(both, p), size + np.arange(len(above)))].quotients(
-            concatenate([first.ravel(), above]), bound=1, fraction=self._fraction
-        )
-        means = quotients[: first.size].reshape(first.shape).assume(ONE)
-        once, twice, gone = self._tied_sums(quotients[first.size :])
+        y = divisor[size : size + len(above)].quotients(above, bound=1, fraction=(self._engine.room - 8) // 2)
+        once, twice, gone = self._tied_sums(y)
         if self._null is None:
             self._null = divisor[len(divisor.y) - size :].normal, gone[-1]
         risk = RiskMeans(means, once, twice, None, None)
         if second:
-            of_both = divisor[both]
             squares = of_both.scaled(sums[p + 1 :], bound=ONE, fraction=self._factor_fraction)
             risk = replace(risk, squares=squares, counted=self._over(once, of_both))
         score, information = self._derivatives(risk, np.ones(size))
@@ -219,30 +212,32 @@ class SharedModel:
 
         return over(W * -(one + 1) + D * (one + 2)), over(W * (one + 1) - D * one)
 
-    def _tied_sums(self, y: SecretArray) -> tuple[SecretArray, SecretArray | None, Sequence[SecretArray | None]]:
+    def _tied_sums(
+        self, y: SecretArray
+    ) -> tuple[SecretArray, SecretArray | None, Sequence[SecretArray | None]]:
         """Return `RiskMeans.once` and `RiskMeans.twice`, and what logarithms add up to.
 
         Parameters
         ----------
         y
-            That of `_ties` of the tied cells at one β or, one behind the other, at two, of which the second is
-            wanted for its logarithms alone.
+            That of `_ties` of the tied cells at one β or, one behind the other, at two, of which the second
+            is wanted for its logarithms alone.
         """
         engine, ties, events = self._engine, self._ties, self.rows.cells.events
         if ties is None:
             return public(engine, events, self._factor_fraction), None, [None, None]
         most, cells = ties.largest, len(self._tied)
-        y = y.rescale(min(y.format.fraction, (engine.room - 8) // 2))
         terms = chebyshev(y, ties.degree)
         bound = max(2.0 * most, 2 + math.log(most))
         digits = (engine.room - 4 - math.frexp(bound)[1]) // 2
         series = self._series(terms[:, :cells], ties.coefficients[:, :7], bound).rescale(digits)
         u, squared = series[5], series[6]
         scales = stack([u, u, squared, squared, squared])
-        found = known_product(scales, series[:5], Format.of(bound, digits), drop=digits)
+        kept = min(digits, self._factor_fraction)
+        found = known_product(scales, series[:5], Format.of(bound, kept), drop=2 * digits - kept)
         found = found * events[self._tied]
         F, G = found[:2].assume(most * (1 + math.log(most))), found[2:].assume(1.7 * most**2)
-        once = concatenate([public(engine, events, digits).assume(F.format.magnitude), -F[1]])
+        once = concatenate([public(engine, events, kept).assume(F.format.magnitude), -F[1]])
         once.shares[self._tied] = F.shares[0]
         twice = stack([G[0], -G[1], G[2]])
         logarithms, total = ties.coefficients[:, 7:], 2.0 * self._events
@@ -288,9 +283,9 @@ class SharedModel:
         engine, bound, size = self._engine, float(self._events), len(self.rows.cells)
         own = (g[self.rows.where][:, np.newaxis] * self.rows.z[self.rows.died]).sum(axis=0)
         all_g = np.concatenate([g, g[self._tied]])
-        means, once = self._short(risk.means), self._short(_weighted(risk.once, all_g))
+        means = risk.means
         score = sum_shares(engine, own, bound=bound, fraction=means.format.fraction)
-        score = (score - inner(means, once, bound=bound)).assume(2 * bound)
+        score = (score - inner(means, _weighted(risk.once, all_g), bound=bound)).assume(2 * bound)
         if risk.squares is None or risk.counted is None:
             return lengthen(score), None
         second = inner(risk.squares, self._short(_weighted(risk.counted, all_g)), bound=bound)
@@ -298,8 +293,7 @@ class SharedModel:
         left, right = _weighted(means[:, self._single], single, bound), means[:, self._single]
         if risk.twice is not None:
             of_sets, of_events = means[:, self._tied], means[:, size:]
-            twice = _weighted(risk.twice, g[self._tied])
-            factors = self._outer_factors(risk.means[:, self._tied], risk.means[:, size:], twice)
+            factors = self._outer_factors(of_sets, of_events, _weighted(risk.twice, g[self._tied]))
             left = concatenate([left, factors], axis=-1)
             right = concatenate([right, of_sets, of_events], axis=-1)
         outer = matmul(left, right.T, bound=bound)
@@ -329,10 +323,9 @@ class SharedModel:
         return x.rescale(min(x.format.fraction, self._factor_fraction))
 
     def _logliks(self) -> SecretArray:
-        """Return Σ (z'β − log Σw) over events without covariates and at the last β; of ties, of what is left."""
+        """Return Σ (z'β − log Σw) over events without covariates and at the last β."""
         rows, found, bound = self.rows, self._found, 64.0 * self._events
-        assert self._null is not None
-        null, gone = self._null
+        null, gone = cast("tuple[Normal, SecretArray | None]", self._null)
         own = np.array([0.0, (rows.z[rows.died] @ found.beta).sum()])
         weights = joined([null, found.weights])
         logs = (log_of(weights).reshape(2, -1) * rows.cells.events).sum(axis=-1).assume(bound)
@@ -350,11 +343,12 @@ class SharedModel:
         p = len(self.names)
         with self.run.on_shares() as engine:
             left, right = shared(engine, A[np.triu_indices(p)], b[:, np.newaxis])
-            self._recent.inverse = inverse_or_none(full(left, p))
-            if self._recent.inverse is None:
+            inverse = inverse_or_none(full(left, p))
+            if inverse is None:
                 return None
+            self._recent.inverse = self._inverse = inverse
             self._has_started = True
-            secret = coefficients(self._recent.inverse.times(right)[:, 0])
+            secret = coefficients(inverse.times(right)[:, 0])
         return self.run.reveal({"steps": secret}, part=0)["steps"]
 
     def step(self, beta: Array, number: int) -> Array:
@@ -364,9 +358,7 @@ class SharedModel:
         with self.run.on_shares():
             self._found = self.evaluate(beta, second=self.is_newton)
             if self._found.information is not None:
-                self._recent.inverted(self._found.information, self.names)
-            assert self._recent.inverse is not None
-            self._inverse = self._recent.inverse
+                self._inverse = self._recent.inverted(self._found.information, self.names)
             secret = coefficients(self._inverse.times(self._found.score.reshape(-1, 1))[:, 0])
         return self.run.reveal({"steps": secret}, part=number)["steps"]
 
@@ -387,8 +379,9 @@ class SharedModel:
         """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""
         diagonal = np.arange(len(self.names))
         with self.run.on_shares():
-            score, first = self._derivatives(self._found.risk, transform)
-            _, second = self._derivatives(self._found.risk, transform**2)
+            score, *informations = self._derivatives(self._found.risk, transform)
+            informations += self._derivatives(self._found.risk, transform**2)[1:]
+            first, second = cast("list[LongArray]", informations)
             rest = second - long_matmul(first, self._inverse.times(first))
             each = floating(multiply(score, score)) / floating(rest[diagonal, diagonal])
             inverse = inverted(rest, tuple(f"the product of {name} with time" for name in self.names))

@@ -10,7 +10,7 @@ many. The variable
 
     y = ((2q − 1)·ρ − q) / (q − ρ),    q = 1 + 2^−m,    between −1 and 1,
 
-takes them to where |y| ≥ 1 + 2^(1 − m), if 4^m is about d: as far as they can be from both ends. In y, and with
+takes them to where |y| ≥ 1 + 2^(1 − m), if 4^m is about d: as far as they can be from both ends. With
 u = 1/(q − ρ), which is as steep as they are,
 
     1/(1 − κρ) = u·2q(q − 1) / (c_0 + c_1·y),    c_0 = 2q − 1 − κq,    c_1 = 1 − κq,
@@ -73,12 +73,13 @@ class Ties:
         degree = _degree(octaves, int(events.max()))
         different, which = np.unique(events, return_inverse=True)
         found = [_series(d, octaves, degree) for d in different.tolist()]
-        return cls(events, octaves, np.stack([one for one, _ in found])[which], np.array([constant for _, constant in found])[which])
+        coefficients, constants = (np.array(part)[which] for part in zip(*found, strict=True))
+        return cls(events, octaves, coefficients, constants)
 
     @property
     def degree(self) -> int:
         """Highest degree of the series."""
-        return self.coefficients.shape[2] - 1
+        return int(self.coefficients.shape[2]) - 1
 
     @property
     def largest(self) -> int:
@@ -122,7 +123,9 @@ def _series(d: int, octaves: int, degree: int) -> tuple[Array, float]:
         inverse = _powers(-e / (1 + s), n) * 2
         inverse[:, 0] = 1.0
         inverse *= (slope / (c * s))[:, np.newaxis]
-        squares = inverse * (slope / (c * (s * s)))[:, np.newaxis] * (1 + s[:, np.newaxis] * np.arange(degree + 1))
+        squares = (
+            inverse * (slope / (c * (s * s)))[:, np.newaxis] * (1 + s[:, np.newaxis] * np.arange(degree + 1))
+        )
         weights = np.ones(len(kappa))
         for j in range(3):
             if j < 2:
