@@ -6,6 +6,10 @@ every risk set, and of the events that are tied in it, are shared, with the weig
 likelihood are sums of products. Those go as long numbers into a secret system of equations, and Newton's step
 alone is opened.
 
+Most of what is shared is Σwzz'. Where sites as strata are near the pooled rows, as they are if rows were
+dealt to them at random, their information does for the first step: it leaves a thousandth of the error, and
+takes Σw and Σwz alone. Whether it does is seen from the steps, which all know.
+
 Covariates are measured so that |z| ≤ 1. Then means and mean squares are 1 at most, whatever the weights are.
 """
 

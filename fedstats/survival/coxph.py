@@ -68,8 +68,8 @@ _RESULT = {
     **_EVENTS,
     **_PREDICTORS,
     "extents": "how many sites have the largest magnitude of each covariate within each power of two",
-    "steps": "each step towards the estimates, the first as if every site were a stratum, and whether the "
-    "information is near to that at the step before",
+    "steps": "each step towards the estimates, the first as if every site were a stratum, the second with "
+    "the information of the first, and whether the information is near to that at the step before",
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
@@ -187,8 +187,9 @@ def coxph(
     **Leakage.** Every site learns, of the rows of all sites together, how many there are, how many were left
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
     unit and centre of each covariate, how many sites have its largest magnitude within each power of two, the
-    sequence of estimates, of which the first is that of sites as strata, whether the information is near to
-    that at the estimates before, their variances, and two likelihoods; sums over risk sets stay shared.
+    sequence of estimates, of which the first is that of sites as strata and the second is made with the
+    information of the first, whether the information is near to that at the estimates before, their
+    variances, and two likelihoods; sums over risk sets stay shared.
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
@@ -200,9 +201,9 @@ def coxph(
     at most; so do robust errors on shares with clusters, or with late entry, of the number of these.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 160 rounds and 85 a step, and some 80·(1 + p)·(2 + p)/2 bytes a step
-    for each time with an event, twice that if it is tied, and 2 kB for a tied event, or for 30 of hundreds.
-    There are 4 or 5 steps as a rule. A baseline hazard takes 90 rounds more, concordance what
+    and p covariates; with ``"result"`` 215 rounds and 65 a step after the second, and some 24·p·(p + 5) bytes
+    a step for each time with an event, twice that if events are tied there, and 3 kB more. There are 3 to 5
+    steps as a rule. A baseline hazard takes 90 rounds more, concordance what
     `fs.concordance` does. Robust errors on shares take 60 rounds, and 1.5·(1 + p)² kB for each time with an
     event; with clusters or late entry 200·(2 + p) bytes for each of these times and each cluster, and beyond
     4 million numbers they are refused.
