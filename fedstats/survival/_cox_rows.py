@@ -94,6 +94,22 @@ class Rows:
         died = np.flatnonzero(times.cause)
         return cls(z, cells, first, last, died, last[died] - 1)
 
+    def every(self, step: int) -> Rows:
+        """Return one of so many rows, with the cells in which some of these have an event."""
+        size = len(self.cells)
+        ends = np.full(len(self.z), _NOWHERE)
+        ends[self.died] = self.where
+        ends = ends[::step]
+        died = np.flatnonzero(ends != _NOWHERE)
+        events = np.bincount(ends[died], minlength=size)
+        some = events > 0
+        number = np.concatenate([[0], np.cumsum(some)])
+        cells = Cells(
+            self.cells.stratum[some], self.cells.position[some], events[some], number[self.cells.edges]
+        )
+        first, last = number[self.first[::step]], number[self.last[::step]]
+        return Rows(self.z[::step], cells, first, last, died, number[ends[died]])
+
     def at_risk(self, values: Array) -> Array:
         """Return Σ over the rows at risk in each cell, of values of shape ``(quantities, rows)``."""
         total = self._by_cell(values, np.where(self.last > self.first, self.last - 1, _NOWHERE))

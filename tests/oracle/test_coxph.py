@@ -15,6 +15,7 @@ import statsmodels.formula.api as smf
 from stat_helpers import pooled, split
 
 import fedstats as fs
+from fedstats.survival import _cox_start
 from fedstats.survival._ties import Ties
 
 #: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
@@ -298,6 +299,12 @@ def test_a_start_that_is_far_or_none() -> None:
     found, _ = in_both_modes("karno + ward", parts, duration="time", event="status")
     expected = smf.phreg("time ~ karno + ward", pd.concat(parts), status=pd.concat(parts)["status"]).fit()
     np.testing.assert_allclose(found.params, expected.params, rtol=0.05)  # Breslow's ties
+
+
+def test_a_start_from_some_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cox_start, "_MANY", 40)
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}
+    in_both_modes("treat + age", cgd(3), **options)
 
 
 def test_series_stand_for_many_ties() -> None:
