@@ -3,18 +3,19 @@
 python -m pytest benchmarks/bench_policy.py
 
 The ratio of the two drowns in the machine's noise, so what rules and records take is timed by itself too:
-`policy_share`, CPU seconds of the seconds of the analysis, at the site where it is most. The log's way to the
-disk is not in it: it happens while the sites agree, which takes as long as the network does.
+`policy_share`, CPU seconds of the seconds of the analysis, at the site where it is most. What brings the log
+to the disk is in it; waiting for the disk is not, as that happens while the sites agree, which takes as long
+as the network does. The rule `min_difference` looks at every row, and is measured apart.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from benchmarks.compare import compare
 from benchmarks.on_shares import over_wide_area
 from benchmarks.processes import NAMES
 from fedstats._rules import Rules
+from fedstats.audit import Audit
 from fedstats.policy import SitePolicy
 from fedstats.records import Records, Script
 from fedstats.site import create_site
@@ -61,39 +63,65 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Records]:
 
 
 @contextmanager
-def timed(spent: dict[int, float]) -> Iterator[None]:
-    """Add the CPU seconds of rules and records to `spent`, by the thread of each site."""
+def timed(spent: dict[str, float]) -> Iterator[None]:
+    """Add the CPU seconds of rules and records to `spent`, by site."""
+    site_of: dict[type, Callable[[Any], str]] = {
+        Records: lambda its: its.site.name,
+        Audit: lambda its: its.identity.name,
+        Rules: lambda its: its._federation.site,
+    }
     methods: list[tuple[type, str, Callable[..., Any]]] = [
         (owner, name, getattr(owner, name))
         for owner, names in (
-            (Records, ("note", "log", "check_approval")),
+            (Records, ("note", "check_approval")),
+            (Audit, ("sync",)),
             (Rules, ("__init__", "check_call", "check_input", "to_tell", "agreed", "check_complete")),
         )
         for name in names
     ]
 
+    @contextmanager
+    def counted(its: Any) -> Iterator[None]:
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            spent[site_of[type(its)](its)] += time.thread_time() - start
+
     def watched(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
-        def run(*arguments: Any, **named: Any) -> Any:
-            start = time.thread_time()
-            try:
-                return method(*arguments, **named)
-            finally:
-                spent[threading.get_ident()] += time.thread_time() - start
+        def run(its: Any, *arguments: Any, **named: Any) -> Any:
+            with counted(its):
+                return method(its, *arguments, **named)
 
         return run
 
+    @contextmanager
+    def syncing(its: Records) -> Iterator[None]:
+        with ExitStack() as stack:
+            with counted(its):
+                stack.enter_context(whole(its))
+            yield
+            with counted(its):
+                stack.close()
+
+    whole = Records.syncing
     for owner, name, method in methods:
         setattr(owner, name, watched(method))
+    Records.syncing = syncing  # type: ignore[method-assign]
     try:
         yield
     finally:
+        Records.syncing = whole  # type: ignore[method-assign]
         for owner, name, method in methods:
             setattr(owner, name, method)
 
 
+@pytest.mark.parametrize("min_difference", [1, 20])
 @pytest.mark.parametrize("what", ["describe", "ols"])
-def test_rules_and_records(benchmark: Any, records: dict[str, Records], what: str) -> None:
+def test_rules_and_records(
+    benchmark: Any, records: dict[str, Records], what: str, min_difference: int
+) -> None:
     random = np.random.default_rng(0)
     table = pd.DataFrame(random.normal(size=(ROWS, COLUMNS)), columns=[f"x{k}" for k in range(COLUMNS)])
     parts = dict(zip(NAMES, np.array_split(np.arange(ROWS), 3), strict=True))
@@ -111,11 +139,11 @@ def test_rules_and_records(benchmark: Any, records: dict[str, Records], what: st
 
     def with_rules(federation: fs.Federation, site: str) -> float:
         federation.records = records[site]
-        federation.policy = RULES
+        federation.policy = replace(RULES, min_difference=min_difference)
         return program(federation, site)
 
     def governed() -> None:
-        spent: dict[int, float] = defaultdict(float)
+        spent: dict[str, float] = defaultdict(float)
         with timed(spent):
             seconds = fs.simulate(with_rules, list(NAMES), names=list(NAMES))
         shares.append(max(spent.values()) / max(seconds))

@@ -6,12 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 #: Whole numbers up to here are exact in every implementation of JSON.
 _LARGEST = 2**53
-#: Made once: `json.dumps` would make it anew for every text.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def canonical(value: Any) -> bytes:
@@ -49,8 +48,12 @@ def parse(data: bytes) -> Any:
 
 def _text(value: Any) -> str:
     match value:
-        case None | bool() | str():
-            return _encode(value)
+        case str():
+            return encode_basestring(value)
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
         case int():
             if abs(value) > _LARGEST:
                 raise ValueError("whole numbers beyond 2^53 have no canonical JSON")
@@ -60,11 +63,19 @@ def _text(value: Any) -> str:
         case list() | tuple():
             return f"[{','.join(map(_text, value))}]"
         case Mapping():
-            if not all(isinstance(key, str) for key in value):
-                raise TypeError("the keys of canonical JSON are texts")
-            keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
-            return "{" + ",".join(f"{_text(key)}:{_text(value[key])}" for key in keys) + "}"
+            texts = [f"{encode_basestring(key)}:{_text(value[key])}" for key in _sorted(value)]
+            return f"{{{','.join(texts)}}}"
     raise TypeError(f"{type(value).__name__} has no canonical JSON")
+
+
+def _sorted(keys: Mapping[Any, Any]) -> list[str]:
+    """Return keys in the order of their UTF-16 code units, which of ASCII is that of Python."""
+    texts = [key for key in keys if isinstance(key, str)]
+    if len(texts) < len(keys):
+        raise TypeError("the keys of canonical JSON are texts")
+    if all(map(str.isascii, texts)):
+        return sorted(texts)
+    return sorted(texts, key=lambda key: key.encode("utf-16-be"))
 
 
 def _float(x: float) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedstats.errors import PolicyError
 from fedstats.expressions import Array
 from fedstats.policy import Demands, Use
-from fedstats.rowsets import RowSet
+from fedstats.rowsets import RowSet, by_id
 
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
@@ -52,6 +52,7 @@ class Rules:
         self._linked: Sequence[bytes] | None = None
         federation.asked_columns.clear()
         federation.asked_widths.clear()
+        self._use = self._look()
 
     def takes(self, cohort: Cohort, positions: NDArray[np.intp]) -> None:
         """Note which rows take part; all of the cohorts that are asked for anything, if it is not called."""
@@ -85,21 +86,21 @@ class Rules:
         if self._federation.records is not None:
             self._federation.records.check_approval()
         policy, shared = self._federation.policy, self._federation.shared_policy
-        use = self._use()
-        policy.check_call(use)
-        shared.check_call(use)
-        policy.check_shared(use, shared)
+        policy.check_call(self._use)
+        shared.check_call(self._use)
+        policy.check_shared(self._use, shared)
 
     def check_input(self, label: str) -> None:
         """Raise PolicyError if a rule forbids the columns or rows that were asked for by a step."""
         self.columns = tuple(sorted(self._asked()))
-        self._federation.policy.check_input(self._use())
-        self._federation.shared_policy.check_input(self._use())
+        self._use = self._look()
+        self._federation.policy.check_input(self._use)
+        self._federation.shared_policy.check_input(self._use)
         self._check_difference(label)
 
     def to_tell(self) -> dict[str, Any]:
         """Return what the other sites must act on too, as told to them; nothing where there is noise."""
-        if not self._use().counts_rows:
+        if not self._use.counts_rows:
             return {}
         both = (self._federation.policy, self._federation.shared_policy)
         return Demands.strictest(its.demands for its in both).to_wire()
@@ -107,7 +108,7 @@ class Rules:
     def agreed(self, told: Mapping[str, Demands]) -> None:
         """Take up what the sites demand, by site; and remember which rows are about to be analysed."""
         self._told = told
-        if self._use().counts_rows:
+        if self._use.counts_rows:
             self.demands = Demands.strictest(told.values())
         for row_set in self._row_sets:
             self._federation.row_sets.remember(row_set)
@@ -120,13 +121,14 @@ class Rules:
 
     def check_complete(self, label: str) -> None:
         """Refuse to open anything of columns that no rule has looked at."""
-        if late := self._asked() - {*self.columns}:
+        if late := self._asked() - self._use.columns:
             raise RuntimeError(
                 f"{self._analysis} opens {label!r}, and used {', '.join(map(repr, sorted(late)))} after the "
                 "sites had agreed: ask for every column in what is given to `agree`"
             )
 
-    def _use(self) -> Use:
+    def _look(self) -> Use:
+        """Return what rules look at, as far as it is known by now."""
         sites = len(self._federation.sites)
         return Use(
             self._analysis,
@@ -145,21 +147,22 @@ class Rules:
         """Raise PolicyError if nearly the same rows of this site were analysed before, at the same step."""
         policy = self._federation.policy
         self._row_sets = []
-        if not self._use().counts_rows or policy.min_difference < 2:
+        if not self._use.counts_rows or policy.min_difference < 2:
             return
         if self._linked is not None:
-            self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", (), self._linked))
+            keys = by_id(self._linked, np.zeros((len(self._linked), 0), np.bool_))
+            self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", (), keys))
         for cohort, columns in self._federation.asked_columns.items():
             rows = cohort.identities(sorted(columns))
             if self._members is not None and self._members[0] is cohort:
-                rows = [rows[position] for position in self._members[1]]
+                rows = rows[self._members[1]]
             self._check_near(self._federation.row_sets.hashed(f"{self._analysis}.{label}", columns, rows))
 
     def _check_near(self, row_set: RowSet) -> None:
         policy = self._federation.policy
         if time := self._federation.row_sets.near(row_set, policy.min_difference):
             raise policy.refusal(
-                self._use(),
+                self._use,
                 "min_difference",
                 f"forbids it, as rows that differ from these by fewer were analysed on {time}: use the same "
                 "rows as then, or others",

@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
 from math import prod
@@ -84,6 +85,7 @@ class Analysis:
         self.declaration = declaration
         self.disclose = disclose
         self._label = label
+        self._named = {"analysis": declaration.name, "call": label, "disclose": disclose}
         self._reveals: list[Reveal] = []
         self._agreed = False
         self._call: str | None = None
@@ -98,7 +100,7 @@ class Analysis:
         self._traffic = self.federation.traffic.copy()
         self._declared = {} if self.disclose is None else dict(self.declaration.opened(self.disclose))
         self._rules = Rules(self.federation, self.declaration.name, self.disclose)
-        self.federation.log("analysis.start", **self._named, disclose=self.disclose)
+        self._began = datetime.now(UTC)
         return self
 
     def __exit__(
@@ -111,11 +113,8 @@ class Analysis:
             why = str(error) if isinstance(error, PolicyError) else None
             self.federation.log("refusal", **self._named, error=type(error).__name__, message=why)
         outcome = "done" if kind is None else kind.__name__
-        self.federation.log("analysis.end", **self._named, outcome=outcome)
-
-    @property
-    def _named(self) -> dict[str, Any]:
-        return {"analysis": self.declaration.name, "call": self._label}
+        began = self._began.isoformat(timespec="milliseconds")
+        self.federation.log("analysis.end", **self._named, began=began, outcome=outcome)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -179,7 +178,7 @@ class Analysis:
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
             # What may be opened is in the log before all have agreed, which comes before any opening.
-            with self.federation.log_syncing(), translated():
+            with self.federation.log_syncing() if self._declared else nullcontext(), translated():
                 replies: Mapping[str, Any] = publish(
                     self.federation.party, self.step(label), message, max_bytes=max_bytes
                 )
@@ -321,7 +320,7 @@ class Analysis:
         return self._rules.rows or 0
 
     def _is_due(self, rule: str) -> bool:
-        return rule in self._rules.demands.to_wire() and rule not in self._decided
+        return rule not in self._decided and self._rules.demands.holds(rule)
 
     def _decide(self, rule: str, decision: Callable[[Engine], SecretArray]) -> NDArray[Any]:
         """Compute on shares whether a rule is broken, and open that alone."""

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fedstats._canonical import canonical, parse
 from fedstats.errors import DataError, PolicyError, ProtocolError, translated
@@ -39,6 +39,8 @@ _ENTRY = b"fedstats/audit/entry/1"
 _HEAD = b"fedstats/audit/head/1"
 _WITNESS = b"fedstats/audit/witness/1"
 _NOTHING = "0" * 64
+#: How the file is opened: by system calls alone, as there are entries of every step of an analysis.
+_APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _KEYS = {"number", "time", "event", "body", "previous", "signature"}
 #: Longest message with heads that is accepted from a site.
 _MAX_BYTES = 1 << 20
@@ -105,17 +107,19 @@ class Audit:
 
     def note(self, event: str, **body: Any) -> Head:
         """Write an entry, which outlives this process, but not yet a machine that stops; see `sync`."""
-        with self._reporting(), self._locked() as file:
-            if file.seek(0, os.SEEK_END) != self._size:
-                self._catch_up(file)
+        with self._reporting(), self._locked() as (file, size):
+            if size != self._size:
+                self._catch_up(file, size)
             if not self._head.number:
                 self._write(file, "log.begin", self._opening())
+                if os.name == "posix":
+                    _synced(self.path.parent)
             return self._write(file, event, body)
 
     def sync(self) -> None:
         """Return when all entries are on the disk."""
-        with self._reporting(), self.path.open("rb") as file:
-            os.fsync(file.fileno())
+        with self._reporting():
+            _synced(self.path)
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -137,33 +141,30 @@ class Audit:
         return {"format": _FORMAT, "site": self.identity.name, "key": self.identity.public.hex()}
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[IO[bytes]]:
-        """Open the file, alone among the processes of this site."""
-        new = not self.path.exists()
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+    def _locked(self) -> Iterator[tuple[int, int]]:
+        """Open the file, alone among the processes of this site; give its descriptor and its size."""
+        file = os.open(self.path, _APPENDING, 0o600)
+        try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
-        if new and os.name == "posix":
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            yield file, os.fstat(file).st_size
+        finally:
+            os.close(file)
 
-    def _catch_up(self, file: IO[bytes]) -> None:
+    def _catch_up(self, file: int, size: int) -> None:
         """Find the head, as another process or an earlier session has left it.
 
         An entry of which only a part is there was never acted on: the machine stopped. It is removed.
         """
-        size = file.seek(0, os.SEEK_END)
         tail, reach = b"", 1 << 12
-        while tail.count(b"\n") < 2 and len(tail) < size:
-            reach *= 2
-            file.seek(max(0, size - reach))
-            tail = file.read()
+        with os.fdopen(file, "rb", closefd=False) as reader:
+            while tail.count(b"\n") < 2 and len(tail) < size:
+                reach *= 2
+                reader.seek(max(0, size - reach))
+                tail = reader.read()
         torn = len(tail) - (tail.rfind(b"\n") + 1)
         if torn:
-            file.truncate(size - torn)
-            file.seek(0, os.SEEK_END)
+            os.ftruncate(file, size - torn)
         lines = tail[: len(tail) - torn].splitlines()
         self._size = size - torn
         self._head = Head()
@@ -176,7 +177,7 @@ class Audit:
                 )
             self._head = entry.head
 
-    def _write(self, file: IO[bytes], event: str, body: Mapping[str, Any]) -> Head:
+    def _write(self, file: int, event: str, body: Mapping[str, Any]) -> Head:
         entry: dict[str, Any] = {
             "number": self._head.number + 1,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -189,12 +190,21 @@ class Audit:
         # In canonical JSON the signature stands before the time, the last of the keys.
         before, after = signed.rsplit(b',"time":', 1)
         line = before + f',"signature":"{signature}","time":'.encode() + after
-        file.seek(0, os.SEEK_END)
-        file.write(line + b"\n")
-        file.flush()
-        self._size = file.tell()
+        left = line + b"\n"
+        while left:
+            left = left[os.write(file, left) :]
+        self._size += len(line) + 1
         self._head = Head(entry["number"], hashlib.sha256(line).hexdigest())
         return self._head
+
+
+def _synced(path: Path) -> None:
+    """Return when a file, or which files a folder has, is on the disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 # --- Reading -----------------------------------------------------------------------------------------

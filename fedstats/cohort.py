@@ -19,6 +19,7 @@ from fedstats import schema as schemas
 from fedstats._read import check_names, read_table
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError
+from fedstats.rowsets import by_id, by_value
 from fedstats.schema import Kind, Schema
 
 if TYPE_CHECKING:
@@ -194,19 +195,13 @@ class Cohort:
         moments = pd.to_datetime(self._frame[name], errors="coerce", utc=True)
         return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), np.float64)
 
-    def identities(self, names: Sequence[str]) -> list[bytes]:
+    def identities(self, names: Sequence[str]) -> NDArray[np.uint64]:
         """Return what tells this site's rows apart in an analysis of some columns, see `fedstats.rowsets`.
 
         With ids, the id and which of the columns are missing; else the values, and which of equal rows.
         """
         frame = self._frame[list(names)]
-        if self.ids is not None:
-            gaps = np.packbits(frame.isna().to_numpy(dtype=bool), axis=1)
-            return [f"{id}\0".encode() + its.tobytes() for id, its in zip(self.ids, gaps, strict=True)]  # noqa: A001
-        alike = frame.apply(lambda its: its.astype(float) if pd.api.types.is_numeric_dtype(its) else its)
-        hashes = pd.util.hash_pandas_object(alike, index=False)
-        pairs = np.column_stack([hashes, hashes.groupby(hashes).cumcount()]).astype("<u8")
-        return [pair.tobytes() for pair in pairs]
+        return by_value(frame) if self.ids is None else by_id(self.ids, frame.isna().to_numpy(dtype=bool))
 
     def categories(self, name: str) -> list[str] | None:
         """Return the categories of a column in the order of its dtype, if it has that dtype."""

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from fedstats import disclosure
@@ -134,9 +136,13 @@ class Demands:
         """Bits of a mantissa of so many decimal digits."""
         return math.ceil(self.max_digits * math.log2(10))
 
+    def holds(self, rule: str) -> bool:
+        """Tell whether a rule demands anything."""
+        return bool(getattr(self, rule) != getattr(Demands, rule))
+
     def to_wire(self) -> dict[str, Any]:
         """Return what differs from no demand at all, to be told to the others."""
-        return {key: value for key, value in asdict(self).items() if value != getattr(Demands, key)}
+        return {rule: value for rule, value in vars(self).items() if self.holds(rule)}
 
     @classmethod
     def from_wire(cls, table: Any) -> Demands | None:
@@ -226,8 +232,8 @@ class _Rules:
                 "max_digits",
                 "rounds what is opened, and disclose='aggregate' opens exact sums: use another mode",
             )
-        pooled = self._decided_on_shares() if use.counts_rows else None
-        if use.sites == 2 and not use.full and pooled:
+        alone = use.sites == 2 and not use.full and use.counts_rows
+        if alone and (pooled := self._decided_on_shares()):
             raise self.refusal(
                 use, pooled, "is decided on shares, which hide nothing between two sites: invite a third"
             )
@@ -518,10 +524,15 @@ def _unfit(rule: str, value: object, kind: type) -> str:
     return ""
 
 
-def _matches(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
+def _matches(patterns: Sequence[str], names: Iterable[str]) -> list[str]:
     """Return which names match one of the patterns, sorted."""
-    several = list(patterns)
-    return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in several))
+    return sorted(filter(_matcher(tuple(patterns)), names)) if patterns else []
+
+
+@lru_cache
+def _matcher(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """Return what matches names that one of the patterns does; made once, as every analysis asks for it."""
+    return re.compile("|".join(map(translate, patterns))).match
 
 
 def _names(names: Iterable[str]) -> str:

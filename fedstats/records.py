@@ -61,6 +61,7 @@ class Records:
         self.spec = Spec(script.sha256.hex(), version("fedstats"), manifest.names, manifest.hash.hex())
         self._keys = {card.name: card.identity for card in manifest.peers}
         self._approvals = Approvals(site.approvals, identity)
+        self._worker = ThreadPoolExecutor(1, "fedstats-audit")  # its thread begins when it is needed
         self._session = ""
         self._ended = False
 
@@ -83,9 +84,11 @@ class Records:
     @contextmanager
     def syncing(self) -> Iterator[None]:
         """Bring the audit log to the disk while a block runs, which ends when both are done."""
-        with ThreadPoolExecutor(1, "fedstats-audit") as worker:
-            synced = worker.submit(self.audit.sync)
+        synced = self._worker.submit(self.audit.sync)
+        try:
             yield
+        finally:
+            synced.exception()  # waits; what the block raises comes first
         synced.result()
 
     def check_approval(self, *, today: date | None = None) -> None:

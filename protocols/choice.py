@@ -23,7 +23,8 @@ the order is that of the exact noise unless two of the k + 1 largest are within 
 Poisson processes at times exp(−s_i − N_i), the (j + 1)th largest follows the jth one so closely with
 probability j·2^−53 at most. And no noise goes beyond 64 times its strength, where exact noise would once in
 2^92. So the choices differ from those of exact noise in a statistical distance of k(k + 1)/2 · 2^−53 or so,
-which is below 2^−40 for k ≤ `MOST`: no more than what the masks of each secret number have (`Engine`).
+which is below `DISTANCE` for k ≤ `MOST`: no more than what the masks of each secret number have (`Engine`).
+It counts towards δ, (1 + e^ε) times; masks, which only sites see, do not.
 
 References
 ----------
@@ -53,6 +54,8 @@ from protocols.sort import top_k
 
 #: Largest k.
 MOST: Final = 100
+#: Statistical distance of choices from those of exact noise, at most.
+DISTANCE: Final = 2.0**-40
 #: Sums count up to so many times the strength of the noise: far beyond, noise changes no choice.
 REACH: Final = 1 << 19
 

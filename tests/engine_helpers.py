@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from protocols import field
@@ -21,6 +22,8 @@ from protocols.wide import Round
 from transport.base import Traffic
 
 NAMES = "abcdefghij"
+#: Numbers of parties for protocols that take long: ten are left to `make test-all`.
+SIZES = [3, 4, 5, 7, pytest.param(10, marks=pytest.mark.slow)]
 EDGES = [0, 1, 2, P - 1, P - 2, P >> 1, (P >> 1) + 1, 2**63, 2**64 - 1, 2**64, 2**126, 2**126 - 1]
 
 #: Residues, the awkward ones often.

@@ -35,15 +35,16 @@ PUBLISHED: Mapping[str, str] = {"call": "the text of the call"}
 
 @dataclass(frozen=True)
 class Loss:
-    """What a call may cost, as its caller gave it: ρ, or ε and δ."""
+    """What a call may cost, as its caller gave it: ρ, or ε and δ; and its distance, see `epsilon_for`."""
 
     rho: Number | None
     epsilon: Number | None
     delta: Number | None
+    distance: float = 0.0
 
     def value(self) -> Fraction:
         """Return it as ρ, or raise DataError."""
-        return loss(self.rho, self.epsilon, self.delta)
+        return loss(self.rho, self.epsilon, self.delta, self.distance)
 
 
 def agree_call(

@@ -232,6 +232,11 @@ class PrivateModel(PrivateResult):
     converged: bool = True
 
     @property
+    def reliable(self) -> bool:
+        """Whether intervals hold as often as they say: the fit converged, and noise drowned no direction."""
+        return self.converged and not self.ridge
+
+    @property
     def tvalues(self) -> pd.Series[float]:
         """Estimates divided by their standard errors."""
         return (self.params / self.bse).rename("z")
@@ -266,7 +271,8 @@ class PrivateModel(PrivateResult):
         if self.ridge:
             lines += [
                 "",
-                "Noise drowns some direction: estimates are drawn towards 0, and intervals are too short",
+                "Do not rely on the intervals: noise drowns some direction, and estimates are drawn towards",
+                "0; spend more, or use more rows",
             ]
         if not self.converged:
             lines += ["", "Not converged: estimates are still on their way; take more iterations"]

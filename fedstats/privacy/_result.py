@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import ClassVar
 
 import pandas as pd
 from scipy import stats
@@ -28,9 +29,12 @@ class PrivateResult(Result):
     rho: Fraction
     level: float = 0.95
 
+    #: How far what was opened may be from what is ρ-zCDP, see `epsilon_for`.
+    _distance: ClassVar[float] = 0.0
+
     def epsilon(self, delta: float = 1e-6) -> float:
         """Return ε for a δ, by which the same loss is called (ε, δ)-differential privacy."""
-        return epsilon_for(self.rho, delta)
+        return epsilon_for(self.rho, delta, self._distance)
 
     def _closing(self) -> list[str]:
         """Return the last lines of the summary."""

@@ -43,9 +43,16 @@ _UNIT = Fraction(1, 1 << 60)
 _MOST_EPSILON = Fraction(10**300)
 #: What rounding in floating point may take away from a bound.
 _SLACK = 1e-9
+#: Steps to an ε with a distance: more are taken only where there is next to none.
+_MOST_STEPS = 30
 
 
-def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number | None = None) -> Fraction:
+def loss(
+    rho: Number | None = None,
+    epsilon: Number | None = None,
+    delta: Number | None = None,
+    distance: float = 0.0,
+) -> Fraction:
     """Return what a call may cost as ρ, from what its caller has given.
 
     Parameters
@@ -55,6 +62,8 @@ def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number
         as.
     epsilon, delta
         Instead of ρ: the largest ρ that implies (ε, δ)-differential privacy.
+    distance
+        See `epsilon_for`.
 
     Raises
     ------
@@ -70,21 +79,45 @@ def loss(rho: Number | None = None, epsilon: Number | None = None, delta: Number
     else:
         assert epsilon is not None  # noqa: S101  (for the type checker)
         assert delta is not None  # noqa: S101
-        found = rho_for(float(min(_positive(epsilon, "epsilon"), _MOST_EPSILON)), _probability(delta))
+        least = float(min(_positive(epsilon, "epsilon"), _MOST_EPSILON))
+        found = rho_for(least, _probability(delta), distance)
     if found < LEAST_RHO:
         raise DataError("rho is 2^−40 at least, also by epsilon and delta: with less, there is only noise")
     return found
 
 
-def epsilon_for(rho: Fraction | float, delta: float) -> float:
+def epsilon_for(rho: Fraction | float, delta: float, distance: float = 0.0) -> float:
     """Return the least ε for which ρ-zCDP is known to imply (ε, δ)-differential privacy.
+
+    Parameters
+    ----------
+    rho, delta
+        ρ and δ.
+    distance
+        How far, in statistical distance, what is released may be from something that is ρ-zCDP: of each of
+        two neighbours, so that δ grows by (1 + e^ε) times that. Infinite where that alone is beyond δ.
 
     Raises
     ------
     DataError
         δ is not between 0 and 1.
     """
-    bound, its = _probability(delta), float(rho)
+    found = _least_epsilon(float(rho), _probability(delta))
+    if not distance:
+        return found
+    for _ in range(_MOST_STEPS):  # ε grows until what the distance adds to its δ fits
+        left = delta - (1 + math.exp(min(found, 700.0))) * distance
+        if left <= 0:
+            break
+        needed = _least_epsilon(float(rho), left)
+        if needed <= found:
+            return found
+        found = needed * (1 + _SLACK)
+    return math.inf
+
+
+def _least_epsilon(its: float, bound: float) -> float:
+    """Return the least ε of ρ-zCDP for a δ."""
     if its <= 0:
         return 0.0
 
@@ -117,8 +150,10 @@ def delta_for(rho: Fraction | float, epsilon: float) -> float:
     return min(1.0, math.exp(min(logarithm, 0.0)) * (1 + _SLACK))
 
 
-def rho_for(epsilon: float, delta: float) -> Fraction:
+def rho_for(epsilon: float, delta: float, distance: float = 0.0) -> Fraction:
     """Return the largest ρ, a multiple of 2^−60, for which ρ-zCDP is known to imply (ε, δ).
+
+    `distance` is that of `epsilon_for`.
 
     Raises
     ------
@@ -126,11 +161,11 @@ def rho_for(epsilon: float, delta: float) -> Fraction:
         There is none, or δ is not between 0 and 1.
     """
     low, high = 0, int(MOST_RHO / _UNIT)
-    if epsilon_for(high * _UNIT, delta) <= epsilon:
+    if epsilon_for(high * _UNIT, delta, distance) <= epsilon:
         return Fraction(MOST_RHO)
     while high - low > max(1, low >> 40):
         middle = (low + high) // 2
-        if epsilon_for(middle * _UNIT, delta) <= epsilon:
+        if epsilon_for(middle * _UNIT, delta, distance) <= epsilon:
             low = middle
         else:
             high = middle

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import sqrt
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -145,7 +145,8 @@ def gwas_top(
     **Leakage.** Every site learns each site's list of variants; number and sum of the trait with noise; the
     winners in their order; and their effects, if wanted, by cross-products with noise: ρ-zCDP for adding or
     removing a person, also for a coalition of t sites that knows its own rows and noise. Choices differ from
-    those of exact noise with probability 2^−40 at most; masks on shares have as much (`protocols.choice`).
+    those of exact noise with probability 2^−40 at most, which ε and δ account for. To such a coalition, masks
+    on shares tell as little, each (`protocols.choice`).
 
     **Cost.** One or two rounds for the variants and two for the trait, and two more for effects; on shares
     about 40 rounds for few variants, 70 for 10,000 and 110 for 100,000, and 640 bytes a variant from each of
@@ -155,7 +156,7 @@ def gwas_top(
     --------
     >>> fs.privacy.gwas_top(geno, cohort, trait="ldl", bounds=(30, 300), k=5, rho=1)  # doctest: +SKIP
     """
-    asked = _call.Loss(rho, epsilon, delta)
+    asked = _call.Loss(rho, epsilon, delta, choice.DISTANCE)
     with cohort.federation.analysis(DECLARATION, "noised") as run:
         taken: list[tuple[Integers, NDArray[np.bool_]]] = []
 
@@ -328,6 +329,8 @@ class PrivateTop(PrivateResult):
     variants: int
     nobs: float
     noise: float
+
+    _distance: ClassVar[float] = choice.DISTANCE
 
     def to_frame(self) -> pd.DataFrame:
         """Return the table."""

@@ -107,7 +107,7 @@ def logit(
         Of each numeric column on the right. Known beforehand, not from these rows; values beyond are clipped.
     iterations
         How many; decided beforehand, as convergence would tell of rows. `PrivateModel.converged` says whether
-        there were enough, by what was opened.
+        there were enough, by what was opened, and `PrivateModel.reliable` whether intervals can be trusted.
     rho, epsilon, delta
         What it may cost: ρ, or ε with δ. See `fedstats.privacy`.
     level

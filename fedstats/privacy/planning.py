@@ -19,6 +19,7 @@ from fedstats.privacy._model import UNIT
 from fedstats.privacy._result import quantile_of
 from fedstats.privacy.accounting import Number, epsilon_for, loss
 from fedstats.privacy.frequencies import FOR_CALLS
+from protocols import choice
 
 #: Named errors of what an analysis reports: standard deviations that are due to noise.
 Errors = dict[str, float]
@@ -134,7 +135,7 @@ class Plan:
 
     def epsilon(self, delta: float = 1e-6) -> float:
         """Return ε for a δ, by which the same loss is called (ε, δ)-differential privacy."""
-        return epsilon_for(self.rho, delta)
+        return epsilon_for(self.rho, delta, _distance(self.analysis))
 
     def to_frame(self) -> pd.DataFrame:
         """Return ``noise``, the standard deviation, and ``margin``, how far intervals reach for it alone."""
@@ -228,7 +229,7 @@ def plan(
     if not 1 <= against < sites or min(sizes) <= 0 or not 1 <= depth <= quantiles.MAX_DEPTH:
         raise DataError("rows, columns and other sizes are positive, and colluders fewer than sites")
     asked = _Asked(
-        loss(rho, epsilon, delta),
+        loss(rho, epsilon, delta, _distance(analysis)),
         sites / (sites - against),
         rows,
         bounds,
@@ -243,3 +244,7 @@ def plan(
     )
     errors = {name: float(np.float64(its)) for name, its in _ERRORS[analysis](asked).items()}
     return Plan(analysis, asked.rho, level, errors)
+
+
+def _distance(analysis: str) -> float:
+    return choice.DISTANCE if analysis == "gwas_top" else 0.0

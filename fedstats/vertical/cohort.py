@@ -19,6 +19,7 @@ from fedstats.disclosure import Declaration
 from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.levels import canonical
+from fedstats.rowsets import by_id
 from fedstats.schema import Kind, Schema
 from fedstats.vertical.keys import link_keys
 from protocols.psi.intersection import Sizes, Universe
@@ -172,11 +173,10 @@ class VerticalCohort:
             return None
         return [canonical(value) for value in dtype.categories]
 
-    def identities(self, names: Sequence[str]) -> list[bytes]:
+    def identities(self, names: Sequence[str]) -> NDArray[np.uint64]:
         """Return what tells this site's rows apart in an analysis, see `fedstats.rowsets`."""
         mine = [name for name in names if self.is_mine(name)]
-        gaps = np.packbits(self._frame[mine].isna().to_numpy(dtype=bool), axis=1)
-        return [key + b"\0" + its.tobytes() for key, its in zip(self._keys, gaps, strict=True)]
+        return by_id(self._keys, self._frame[mine].isna().to_numpy(dtype=bool))
 
 
 def _load(

@@ -53,7 +53,7 @@ def views(
 ) -> Views:
     """Invert or factor a matrix many times, and return what was opened: numbers by place."""
     seen: Views = defaultdict(list)
-    # Each party is a thread. All see the same: what one of them sees counts once, or samples are not independent.
+    # Each party is a thread, and all see the same. Only one is listened to: samples must be independent.
     observer: list[int] = []
 
     def see(place: str, value: float) -> None:

@@ -374,6 +374,39 @@ def test_a_fit_that_has_not_converged_says_so(found: dict[str, Any]) -> None:
     assert "Not converged" not in found["logit"].summary()
     stopped = replace(found["logit"], converged=False)
     assert "Not converged" in stopped.summary()
+    drowned = replace(found["logit"], ridge=1.0)
+    assert "Do not rely on the intervals" in drowned.summary()
+    assert [its.reliable for its in (found["ols"], found["logit"], stopped, drowned)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(("rho", "reliable"), [("0.01", 0.0), ("1", 1.0)])
+def test_log_odds_whose_intervals_do_not_hold_are_told_by_their_ridge(rho: str, reliable: float) -> None:
+    """A steep slope leaves little information, which noise drowns at a small loss."""
+    variance = 1.5 * logistic.squared_sensitivity(2) / _model.UNIT**4 / 2
+    true = np.array([0.0, 6.0])
+    told = []
+
+    def hits(random: np.random.Generator) -> np.ndarray:
+        x = random.uniform(-1, 1, 3000)
+        whole = np.rint(np.column_stack([np.ones(len(x)), x]) * _model.UNIT).astype(np.int64)
+        events = (random.random(len(x)) < 1 / (1 + np.exp(-6 * x))).astype(float)
+        beta = np.zeros(2)
+        for part in logistic.losses(Fraction(rho), 6):
+            sums = logistic.contributions(whole, events, beta) / _model.UNIT**2
+            noisy = sums + random.normal(0, (variance / float(part)) ** 0.5, sums.size)
+            step, covariance, added = logistic.newton(noisy, variance / float(part), 2)
+            beta = beta + np.clip(step, -logistic.LONGEST, logistic.LONGEST)
+        told.append(not added)
+        return np.abs(beta - true) < 1.96 * np.sqrt(np.diag(covariance))
+
+    rates = covered(hits, 150)
+    assert np.mean(told) == pytest.approx(reliable, abs=0.1)
+    assert (rates[1] > 0.9) == bool(reliable)
 
 
 def test_intervals_of_curves_hold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -59,6 +60,30 @@ def test_epsilon_lies_between_dp_accountings_bounds(sigma: float, queries: int) 
 )
 def test_losses_are_the_fractions_that_are_written(given: Any, meant: Fraction) -> None:
     assert loss(rho=given) == meant
+
+
+@pytest.mark.parametrize("rho", [0.01, 0.5, 2.0])
+def test_a_distance_from_zcdp_counts_towards_delta(rho: float) -> None:
+    tau, delta = 2.0**-40, 1e-6
+    found = epsilon_for(rho, delta, tau)
+    assert delta_for(rho, found) + (1 + math.exp(found)) * tau == pytest.approx(delta, rel=1e-6)
+    assert delta_for(rho, found) + (1 + math.exp(found)) * tau <= delta
+    back = rho_for(found, delta, tau)
+    assert float(back) == pytest.approx(rho, rel=1e-6)
+    assert epsilon_for(back, delta, tau) <= found
+    # Where neighbours may differ so rarely that δ is not met, there is no ε; a smaller loss is taken then.
+    assert epsilon_for(rho, tau, tau) == math.inf
+    assert rho_for(1e3, delta, tau) == rho_for(1e6, delta, tau) < 5
+    with pytest.raises(fs.DataError, match="leaves room for no answer"):
+        rho_for(1.0, tau, tau)
+
+
+def test_choices_count_their_grid_towards_delta() -> None:
+    top = fs.privacy.plan("gwas_top", 1000, bounds=(0, 1), rho=2)
+    assert top.epsilon() == epsilon_for(Fraction(2), 1e-6, 2.0**-40) > epsilon_for(Fraction(2), 1e-6)
+    asked = fs.privacy.plan("gwas_top", 1000, bounds=(0, 1), epsilon=12, delta=1e-6)
+    assert asked.epsilon() <= 12
+    assert asked.rho < fs.privacy.plan("mean", 1000, bounds=(0, 1), epsilon=12, delta=1e-6).rho
 
 
 def test_losses_add_up_without_error() -> None:

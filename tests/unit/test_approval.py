@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -147,6 +148,26 @@ def test_revoking_stops_what_runs(sites: dict[str, Site], tmp_path: Path) -> Non
         return type(caught.value).__name__
 
     assert session(sites, run, script=SCRIPT) == ["RemoteError", "PolicyError", "RemoteError"]
+
+
+def test_an_approval_that_ends_stops_what_runs(sites: dict[str, Site], tmp_path: Path) -> None:
+    script = tmp_path / "analysis.py"
+    script.write_bytes(SCRIPT)
+    assert command("approve", script, "--until", "2999-01-01", "--site", sites["b"].path) == 0
+
+    def run(federation: fs.Federation, site: str) -> str:
+        describe(federation, site)
+        records = federation.records
+        assert records is not None
+        later = partial(records.check_approval, today=date(2999, 1, 2))
+        records.check_approval = later  # type: ignore[method-assign]
+        with pytest.raises((fs.PolicyError, fs.RemoteError)) as caught:
+            describe(federation, site)
+        return str(caught.value)
+
+    told = session(sites, run, script=SCRIPT)
+    assert "the approval of analysis.py ended on 2999-01-01" in told[1]
+    assert all("refused by site b (policy error)" in its for its in (told[0], told[2]))
 
 
 def test_deny_lets_nothing_run(sites: dict[str, Site]) -> None:

@@ -174,9 +174,9 @@ def test_a_session_is_logged_without_a_value(tmp_path: Path) -> None:
         events = entries(site)
         assert [event for event, _ in events] == [
             *("log.begin", "session.start", "session.heads"),
-            *("analysis.start", "agree", "analysis.end"),
-            *("analysis.start", "agree", "reveal", "reveal", "reveal", "analysis.end"),
-            *("analysis.start", "refusal", "analysis.end"),
+            *("agree", "analysis.end"),
+            *("agree", "reveal", "reveal", "reveal", "analysis.end"),
+            *("refusal", "analysis.end"),
             *("session.end", "session.heads"),
         ]
         reveals = [body for event, body in events if event == "reveal"]
@@ -186,8 +186,13 @@ def test_a_session_is_logged_without_a_value(tmp_path: Path) -> None:
             ("central powers", "pooled", 4),
         ]
         assert {its["call"] for its in reveals} == {"describe#2"}
-        agreed = next(body for event, body in events[6:] if event == "agree")
+        agreed = next(body for event, body in events[5:] if event == "agree")
         assert agreed["columns"] == ["x"]
+        ended = [body for event, body in events if event == "analysis.end"]
+        assert [its["outcome"] for its in ended] == ["done", "done", "DataError"]
+        for its in (agreed, *reveals, events[-4][1], *ended[1:]):
+            assert its["disclose"] == "aggregate"
+        assert min(its["began"] for its in ended) > json.loads(site.audit.read_text().splitlines()[1])["time"]
         assert set(agreed["may_open"]) >= {its["label"] for its in reveals}
         start = events[1][1]
         assert start["roster"] == ["a", "b", "c"]

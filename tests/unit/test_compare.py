@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_helpers import NAMES, compute_alike, secret_of, spent
+from engine_helpers import NAMES, SIZES, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,6 @@ from protocols.reveal import reveal
 from protocols.secret import SecretArray, select
 from protocols.testing import run_parties
 
-SIZES = [3, 4, 5, 7, 10]
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "comparison.json").read_text())
 
 

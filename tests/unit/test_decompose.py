@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_helpers import compute_alike, secret_of, spent
+from engine_helpers import SIZES, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +17,6 @@ from protocols.field import HALF
 from protocols.fixed import Format
 from protocols.reveal import reveal
 from protocols.secret import SecretArray
-
-SIZES = [3, 4, 5, 7, 10]
 
 
 def found_for(n: int, x: Any, bound: int) -> Any:

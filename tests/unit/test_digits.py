@@ -68,7 +68,9 @@ def test_noise_counts_as_zero():
     assert all(abs(mantissa[:4]) < Fraction(1, 1 << 60))
 
 
-@pytest.mark.parametrize(("n", "digits"), [(3, 1), (3, 10), (3, 30), (5, 52), (10, 24)])
+@pytest.mark.parametrize(
+    ("n", "digits"), [(3, 1), (3, 10), (3, 30), (5, 52), pytest.param(10, 24, marks=pytest.mark.slow)]
+)
 def test_rounding_is_exact(n, digits):
     rng = np.random.default_rng(digits)
     drawn = [int(x) for x in rng.integers(-(1 << 62), 1 << 62, 20)]

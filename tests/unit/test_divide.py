@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_helpers import compute_alike, secret_of, spent
+from engine_helpers import SIZES, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ def spread(bits: int, count: int = 60, seed: int = 0) -> list[int]:
     return sorted({value for value in values if 0 < value <= 2**bits - 1} | {2**bits - 1})
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, pytest.param(7, marks=pytest.mark.slow), 10])
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(
     ("bits", "fraction"), [(20, 20), (60, 20), pytest.param(40, 0, marks=pytest.mark.slow), (12, 30)]
 )

@@ -82,7 +82,7 @@ def test_operations_keep_a_relative_error(n):
             assert_close(found[name], formula(X, Y))
 
 
-@pytest.mark.parametrize("n", [4, 10])
+@pytest.mark.parametrize("n", [4, pytest.param(10, marks=pytest.mark.slow)])
 def test_sums_have_an_error_relative_to_the_larger_operand(n):
     found = computed(n, {"difference": lambda x, y: x - y, "quotient": lambda x, y: x / y}, X, Y)
     assert_close(found["difference"], X - Y, np.maximum(np.abs(X), np.abs(Y)))

@@ -92,6 +92,7 @@ def test_the_manifest_cannot_hold_a_sites_rules() -> None:
 # What happens in a session
 
 AGGREGATE = {"disclose": "aggregate"}
+MODES = Declaration("modes", result={"one": "1"}, gated={"one": "1"}, published={"question": "nothing"})
 
 
 def rows(seed: int, many: int) -> pd.DataFrame:
@@ -146,9 +147,29 @@ def ols(formula: str) -> Callable[[Cohort], object]:
     return lambda cohort: fs.ols(formula, cohort, **AGGREGATE)
 
 
+def one(disclose: str) -> Callable[[Cohort], object]:
+    def program(cohort: Cohort) -> None:
+        with cohort.federation.analysis(MODES, disclose) as run:
+            run.agree("question", dict)
+            run.reveal({"one": sum_shares(run.engine, np.array([1]), bound=9)})
+
+    return program
+
+
+def noisy(column: str) -> Callable[[Cohort], object]:
+    return lambda cohort: fs.privacy.mean(cohort, column, bounds=(-9, 9), rho=1)
+
+
 @pytest.mark.parametrize(
     ("policy", "passing", "refused", "message"),
     [
+        ({"allow_gated": False}, one("result"), one("gated"), "allow_gated = false forbids disclose='gated'"),
+        (
+            {"allow_noised": False},
+            describe("a"),
+            noisy("a"),
+            "allow_noised = false forbids disclose='noised'",
+        ),
         ({"functions": ("describe",)}, describe("a"), ols("y ~ a"), r'functions = \["describe"\]'),
         ({"deny_functions": ("o*",)}, describe("a"), ols("y ~ a"), r'deny_functions = \["o\*"\]'),
         ({"columns": ("y", "a")}, ols("y ~ a"), ols("y ~ a + b"), r"columns = .* does not list 'b'"),

@@ -15,6 +15,7 @@ from fedstats.federation import Federation
 def test_ctrl_c_stops_every_site() -> None:
     main = threading.main_thread().ident
     assert main is not None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 
     def program(federation: Federation, first: bool) -> None:
         if first:
@@ -23,8 +24,11 @@ def test_ctrl_c_stops_every_site() -> None:
             federation.party.recv(next(iter(federation.party.peers)), "never sent")
 
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        fs.simulate(program, [True, False, False], timeout=20.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fs.simulate(program, [True, False, False], timeout=20.0)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 5
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("peer ")]
 
