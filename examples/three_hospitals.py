@@ -2,7 +2,8 @@
 
     python examples/three_hospitals.py
 
-At real sites the body of `analysis` stands in a script of its own, below ``with fs.join() as federation:``.
+README.md shows what it prints. At real sites the body of `analysis` stands in a script of its own, below
+``with fs.join() as federation:``.
 """
 
 import pandas as pd

@@ -81,7 +81,14 @@ from fedstats.intervals import IntervalResult, mean_ci, var_ci  # noqa: E402
 from fedstats.meta import CombinedPvalues, MetaResult, combine_pvalues, meta_analysis  # noqa: E402
 from fedstats.missing import MissingPatternResult, missing_pattern  # noqa: E402
 from fedstats.mixed import GLMMResult, LMMResult, glmm, lmm  # noqa: E402
-from fedstats.multivariate import KMeansResult, PCAResult, kmeans, pca  # noqa: E402
+from fedstats.multivariate import (  # noqa: E402
+    FactorAnalysisResult,
+    KMeansResult,
+    PCAResult,
+    factor_analysis,
+    kmeans,
+    pca,
+)
 from fedstats.quantiles import QuantileResult, iqr, median, quantile  # noqa: E402
 from fedstats.regression import (  # noqa: E402
     GEEResult,
@@ -151,6 +158,7 @@ __all__ = [
     "DisclosureError",
     "EstimationError",
     "FTestResult",
+    "FactorAnalysisResult",
     "FedStatsError",
     "Federation",
     "GEEResult",
@@ -208,6 +216,7 @@ __all__ = [
     "describe",
     "elastic_net",
     "f_oneway",
+    "factor_analysis",
     "fisher_exact",
     "gee",
     "glm",

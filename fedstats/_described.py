@@ -22,6 +22,7 @@ from fedstats.errors import DataError
 from fedstats.quantiles import find_quantiles, ordered
 from fedstats.schema import Kind, Schema
 from fedstats.tables import ALL
+from protocols.secret import concatenate, stack
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -149,21 +150,34 @@ def ranked(
     rows = np.logical_or.reduce(list(groups.values()))
     lengths = ranks.agree_lengths(run, int(rows.sum()))
     group = np.select(list(groups.values()), np.arange(len(groups)), -1)
-    found = {}
-    for part, name in enumerate(plan.ranked):
-        n = numeric["count"][name].to_numpy(np.float64)[:-1]
-        if np.isnan(n).any():
-            continue
-        x = chosen.numbers[name]
-        used = rows & ~np.isnan(x)
-        members = [(group[used] == number).astype(np.int64) for number in range(len(groups) - 1)]
+    n = pd.DataFrame({name: numeric["count"][name].loc[list(groups)] for name in plan.ranked}).T
+    n = n.dropna().astype(np.int64)
+    sums, ties = [], []
+    for part in ranks.at_a_time(len(n), sum(lengths)):
+        lists, counts = [], n.iloc[part].sum(axis=1).tolist()
+        for name in n.index[part]:
+            x = chosen.numbers[name]
+            used = rows & ~np.isnan(x)
+            members = group[used] == np.arange(len(groups) - 1)[:, np.newaxis]
+            lists.append(np.concatenate([ranks.keys(x[used])[np.newaxis], members.astype(np.int64)]))
         with run.on_shares() as engine:
-            shared = ranks.share(engine, lengths, ranks.keys(x[used]), members)
-            ranking = ranks.rank(shared.key, *shared.columns, count=int(n.sum()))
-            sums, ties = ranking.sums(*ranking.columns)
-        opened = run.reveal({"rank sums": sums, "ties": ties}, part=part)
-        found[name] = _balance.kruskal_wallis(n, opened["rank sums"] / 2, float(opened["ties"].item()))
-    return found
+            shared = ranks.share_lists(engine, lengths, lists)
+            sizes = [sum(lengths)] * len(lists)
+            ranking = ranks.rank_lists(shared.key, *shared.columns, sizes=sizes, counts=counts)
+            *its, cubes = ranking.products(
+                *((member, ranking.doubled) for member in ranking.columns), (ranking.block, ranking.block)
+            )
+            sums.append(stack(its, axis=1))
+            ties.append(cubes - np.array(counts))
+    if not sums:
+        return {}
+    opened = run.reveal({"rank sums": concatenate(sums), "ties": concatenate(ties)})
+    return {
+        name: _balance.kruskal_wallis(its, rank_sums / 2, float(tied))
+        for name, its, rank_sums, tied in zip(
+            n.index, n.to_numpy(np.float64), opened["rank sums"], opened["ties"], strict=True
+        )
+    }
 
 
 def compared(

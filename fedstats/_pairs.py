@@ -9,12 +9,16 @@ list is shuffled before these positions are opened.
 A method brings whatever is tied in either key into the same order by both, so that it is no inversion:
 `place_bits` are sorted along, and what stood at a place has its rank in bits wherever it goes.
 
+Many lists, which stand one after the other, take the same rounds as the longest one.
+
 References
 ----------
 .. [1] R. Grossi, A. Gupta and J. S. Vitter, "High-Order Entropy-Compressed Text Indexes", SODA 2003.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,14 +29,16 @@ from protocols.secret import SecretArray, inner, multiply, stack
 from protocols.shuffle import shuffle
 
 
-def place_bits(engine: Engine, size: int) -> list[SecretArray]:
-    """Return the bits of the places of a list of `size` rows, counted from 0; the highest bit first."""
-    digits = max(1, (size - 1).bit_length())
-    places = np.arange(size) >> np.arange(digits)[::-1, np.newaxis] & 1
+def place_bits(engine: Engine, *sizes: int) -> list[SecretArray]:
+    """Return the bits of the places of the rows in lists of some sizes, from 0; the highest bit first."""
+    digits = max(1, (max(sizes) - 1).bit_length())
+    places = np.concatenate([np.arange(size) for size in sizes]) >> np.arange(digits)[::-1, np.newaxis] & 1
     return [SecretArray(engine, field.from_ints(digit), BIT) for digit in places]
 
 
-def inversions(earlier: SecretArray, later: SecretArray, rank: list[SecretArray]) -> SecretArray:
+def inversions(
+    earlier: SecretArray, later: SecretArray, rank: list[SecretArray], sizes: Sequence[int] | None = None
+) -> SecretArray:
     """Return for each row the inversions that it is in.
 
     Parameters
@@ -42,23 +48,29 @@ def inversions(earlier: SecretArray, later: SecretArray, rank: list[SecretArray]
         product. Of magnitude 1 at most.
     rank
         Bits of the rows' ranks, the highest first; the ranks are those of a permutation.
+    sizes
+        Public: lengths of lists that stand one after the other, within which pairs are counted and rows are
+        ranked. All rows are one list by default.
 
     Returns
     -------
     SecretArray
-        In the order of ranks; each pair counts at both of its rows.
+        In the order of ranks, list by list; each pair counts at both of its rows.
 
     Notes
     -----
     **Leakage.** Nothing; see `in_order`. **Cost.** For each bit a shuffle and three rounds.
     """
-    size, place = earlier.size, np.arange(earlier.size)
-    total = SecretArray(earlier.engine, field.zeros((size,)), earlier.format)
+    sizes = [earlier.size] if sizes is None else sizes
+    place, size = np.arange(earlier.size), max(sizes)
+    last = np.repeat(np.cumsum(sizes), sizes)  # where the row's list ends
+    first = last - np.repeat(sizes, sizes)
+    total = SecretArray(earlier.engine, field.zeros(place.shape), earlier.format)
     while rank:
         width = 1 << len(rank)
         high, *rank = rank
-        start = place // width * width
-        end = np.minimum(start + width, size)
+        start = first + (place - first) // width * width
+        end = np.minimum(start + width, last)
         ones = scan.running_sum(high) - high
         ones = ones - ones[start]
         # Zeros go to the first half of a stretch, ones to the second.

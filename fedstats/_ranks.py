@@ -18,11 +18,14 @@ values and is cut off once the number of true rows is public, which methods open
 
 Two variables, for Spearman's correlation: rank by x with y's keys beside; then rank by these, with x's
 doubled midranks beside. Both are then in the same order of rows (`tests/unit/test_ranks.py` shows it).
+
+Many lists of rows, such as a matrix of correlations has one of for each pair of columns, stand one after the
+other and are ranked in the same rounds, each by itself: `share_lists`, `rank_lists`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +50,8 @@ PUBLISHED: Mapping[str, str] = {"rows": "its number of rows, rounded up by an ei
 LARGEST_KEY = (1 << 63) - 1
 #: Sites tell their numbers of rows as multiples of an eighth of a power of two, and within these limits.
 FEWEST_ROWS, MOST_ROWS = 16, 1 << 24
+#: Rows of many lists that are ranked at a time: some 2 kB of memory each.
+AT_A_TIME = 1 << 18
 
 
 def padded(rows: int) -> int:
@@ -145,41 +150,96 @@ def share(
     return Rows(shared[:, 0], tuple(shared[:, 1 + column] for column in range(len(columns))))
 
 
+def share_lists(engine: Engine, lengths: Sequence[int], lists: Sequence[NDArray[np.int64]]) -> Rows:
+    """Share many lists of rows with all.
+
+    Parameters
+    ----------
+    engine, lengths
+        As for `share`.
+    lists
+        For each list this site's rows: their keys, and numbers beside them; shape ``(1 + columns, rows)``.
+
+    Returns
+    -------
+    Rows
+        ``sum(lengths)`` rows of each list, padding included, one list after the other.
+
+    Notes
+    -----
+    **Leakage.** Nothing. **Cost.** One round; see `inputs.share_rows`.
+    """
+    rows = np.zeros((lengths[engine.party.index], len(lists), len(lists[0])), np.int64)
+    rows[:, :, 0] = LARGEST_KEY
+    for number, own in enumerate(lists):
+        rows[: own.shape[1], number] = own.T
+    shared = inputs.share_rows(engine, rows, lengths, bound=LARGEST_KEY)
+    key, *columns = (shared[:, :, column].T.reshape(-1) for column in range(len(lists[0])))
+    return Rows(key, tuple(columns))
+
+
+def at_a_time(lists: int, rows: int) -> Iterator[slice]:
+    """Divide a number of lists, each of so many rows, into as many as are ranked at a time."""
+    together = max(1, AT_A_TIME // rows)
+    return (slice(start, start + together) for start in range(0, lists, together))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Ranking:
     """Rows of all sites in the order of their keys, all secret but their number.
 
     Attributes
     ----------
-    count
-        Number of rows, without what was added.
+    counts
+        Number of rows of each list, without what was added.
     columns
         What stood beside the keys, in the new order.
     last_of_block
         1 where a key differs from the next one's: at the last of each block of equal keys.
     doubled
-        Twice the midrank of each row, counted from 1: a whole number.
+        Twice the midrank of each row in its list, counted from 1: a whole number.
     block
-        How many rows have the same key.
+        How many rows of the list have the same key.
     """
 
-    count: int
+    counts: tuple[int, ...]
     columns: tuple[SecretArray, ...]
     last_of_block: SecretArray
     doubled: SecretArray
     block: SecretArray
 
+    @property
+    def count(self) -> int:
+        """Number of rows of all lists."""
+        return sum(self.counts)
+
     def sums(self, *columns: SecretArray) -> tuple[SecretArray, SecretArray]:
         """Return for columns of bits twice the sum of the ranks of rows that have a 1, and Σ(t³ − t).
 
         The latter is over blocks of t equal values: the correction for ties. One round, however many columns.
+        All rows are one list.
         """
-        n = self.count
+        (n,) = self.counts
         left = stack([*columns, self.block])
         right = stack([self.doubled] * len(columns) + [self.block])
         found = inner(left, right)
         rank_sums, cubes = found[:-1], found[-1:]  # Σ t² over rows is Σ t³ over blocks
         return rank_sums.assume(n * (n + 1)), (cubes - n).assume(n**3)
+
+    def products(self, *pairs: tuple[SecretArray, SecretArray]) -> list[SecretArray]:
+        """Return for pairs of columns the sums of their products within each list. One round."""
+        most = max(self.counts)
+        cells = np.cumsum([0, *self.counts[:-1]])[:, np.newaxis] + np.arange(most)
+        cells = np.where(np.arange(most) < np.array(self.counts)[:, np.newaxis], cells, self.count)
+        left, right = (stack([_with_zero(pair[side]) for pair in pairs])[:, cells] for side in (0, 1))
+        found = inner(left, right)
+        return [found[pair] for pair in range(len(pairs))]
+
+    def by_list(self, x: SecretArray) -> SecretArray:
+        """Return the sums of a column within each list. Local."""
+        ends = np.cumsum(self.counts)
+        running = _with_zero(scan.running_sum(x))
+        return running[ends - 1] - running[np.append(self.count, ends[:-1] - 1)]
 
 
 def rank(key: SecretArray, *columns: SecretArray, count: int) -> Ranking:
@@ -199,26 +259,49 @@ def rank(key: SecretArray, *columns: SecretArray, count: int) -> Ranking:
     **Cost.** `sort.sort_by`, which takes most of it; 9 rounds for three parties to compare neighbours, and
     2⌊log2 n⌋ + 1 for the scans.
     """
-    engine = key.engine
-    ordered, *beside = (column[:count] for column in sort_by(key, *columns))
+    return rank_lists(key, *columns, sizes=[key.size], counts=[count])
+
+
+def rank_lists(
+    key: SecretArray, *columns: SecretArray, sizes: Sequence[int], counts: Sequence[int]
+) -> Ranking:
+    """Rank the rows of many lists, which stand one after the other, each by itself; see `rank`.
+
+    Parameters
+    ----------
+    key, columns
+        Of the same length.
+    sizes, counts
+        Public: the length of each list, and how many of its rows, one at least, are no padding.
+    """
+    engine, starts = key.engine, np.cumsum([0, *sizes[:-1]])
+    true = np.concatenate([start + np.arange(count) for start, count in zip(starts, counts, strict=True)])
+    ordered, *beside = sort_by(key, *columns, ranks=true, lists=sizes)
     joined = ordered[1:] == ordered[:-1]
-    places = np.arange(count)
-    edge = np.zeros((1, 2), np.uint64)
+    places = np.concatenate([np.arange(count) for count in counts])
+    last = np.cumsum(counts) - 1
     # Whether a row has its predecessor's key, and its successor's; of these the scan goes the other way.
-    as_before = _bits(engine, np.concatenate([edge, joined.shares]))
-    as_after = _bits(engine, np.concatenate([joined.shares, edge]))
+    edge = np.zeros((1, 2), np.uint64)
+    before, after = np.concatenate([edge, joined.shares]), np.concatenate([joined.shares, edge])
+    before[last[:-1] + 1] = after[last[:-1]] = 0  # of different lists
+    as_before, as_after = _bits(engine, before), _bits(engine, after)
     go_on = stack([as_before, as_after[::-1]])
     own = (1 - go_on) * np.stack([places, places[::-1]])
-    found = scan.segmented(go_on, own, bound=count)
-    first, last = found[0], found[1, ::-1]
+    found = scan.segmented(go_on, own, bound=max(counts))
+    first, final = found[0], found[1, ::-1]
     return Ranking(
-        count,
+        tuple(counts),
         tuple(beside),
         _bits(engine, (1 - as_after).shares),
-        (first + last + 2).assume(2 * count),
-        (last - first + 1).assume(count),
+        (first + final + 2).assume(2 * max(counts)),
+        (final - first + 1).assume(max(counts)),
     )
 
 
 def _bits(engine: Engine, shares: Elements) -> SecretArray:
     return SecretArray(engine, shares, BIT)
+
+
+def _with_zero(x: SecretArray) -> SecretArray:
+    """Append a 0."""
+    return SecretArray(x.engine, np.concatenate([x.shares, np.zeros((1, 2), np.uint64)]), x.format)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fedstats import _cells, _described, _means, _table
+from fedstats import _cells, _described, _means, _plot, _table
 from fedstats import _ranks as ranks
 from fedstats._cells import Counts
 from fedstats._counts import open_counts
@@ -31,6 +31,8 @@ from fedstats.schema import Schema
 from fedstats.tables import ALL, nullable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from fedstats.cohort import Cohort
 
 _SIZES = "number of rows of each group"
@@ -106,7 +108,7 @@ def table1(
     hidden it learns that it is small, or needed to hide what is. Of each site it learns which levels its
     columns have. A coalition of t sites learns the same, and can subtract its own rows.
 
-    Cost: some 90 rounds for three sites, 180 to 290 more with `nonnormal`, and some 100 for each column of
+    Cost: some 90 rounds for three sites, 180 to 290 more with `nonnormal`, and some 100 with
     `ranked`; 12 in aggregate mode.
 
     Examples
@@ -265,6 +267,30 @@ class Table1Result(Result):
         notes += [f"P: {', '.join(used)}; SMD: the largest between two groups"] if used else []
         notes += [f"Skipped: {reason}" for reason in self.skipped.values()]
         return "\n".join([*lines, *([""] if notes else []), *notes, "", f"Cost: {self.cost}"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how far the groups are apart in each column, in standard deviations; 0.1 counts as little.
+
+        Columns of which this is hidden have no point.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        ValueError
+            There are no groups.
+        """
+        if len(self.sizes) < 2:
+            raise ValueError("there are no groups to compare: give by= to table1")
+        apart = self.tests["smd"].iloc[::-1]
+        target = _plot.axes(ax, (6.4, 0.3 * len(apart) + 1.2))
+        place = np.arange(len(apart))
+        target.plot(apart.to_numpy(float), place, "o", color="#1d3f66")
+        target.axvline(0.1, color="#6b7280", linewidth=0.9, linestyle=(0, (5, 4)))
+        target.set_xlim(left=0)
+        target.set_yticks(place, [str(name) for name in apart.index])
+        target.set_xlabel("standardised mean difference, the largest between two groups")
+        return target
 
 
 _DASH = "–"

@@ -12,6 +12,8 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ from protocols.shamir import lagrange
 from protocols.switches import permute
 
 
-def shuffle(engine: Engine, rows: Elements) -> Elements:
+def shuffle(engine: Engine, rows: Elements, *, lists: Sequence[int] | None = None) -> Elements:
     """Return fresh shares of rows in a random order.
 
     Parameters
@@ -34,6 +36,9 @@ def shuffle(engine: Engine, rows: Elements) -> Elements:
         The computation.
     rows
         Shape ``(size, columns, 2)``: our shares, of degree t.
+    lists
+        Public: lengths of lists of rows that stand one after the other. Each is shuffled within itself, in an
+        order of its own. All rows are one list by default.
 
     Notes
     -----
@@ -49,18 +54,18 @@ def shuffle(engine: Engine, rows: Elements) -> Elements:
     """
     party, label = engine.party, engine.step("shuffle")
     streams = {held.subset: stream for held, stream in engine.prss.streams(label)}
-    size = len(rows)
+    lists = [len(rows)] if lists is None else lists
     if engine.full:
         for point, name in enumerate(party.roster, start=1):
             own = streams.get((point,))
-            rows = permute(engine, rows, name, None if own is None else random_order(own, size))
+            rows = permute(engine, rows, name, None if own is None else random_order(own, lists))
         return rows
     for subset in subsets(engine.n, engine.t):
         dealing = subset[: engine.t + 1]
         summand = None
         if engine.point in dealing:
             weight = lagrange(dealing)[dealing.index(engine.point)]
-            permuted = rows[random_order(streams[subset], size)].reshape(-1, 2)
+            permuted = rows[random_order(streams[subset], lists)].reshape(-1, 2)
             summand = field.mul(permuted, field.from_ints(np.array(weight, object)))
         dealers = [point - 1 for point in dealing]
         dealt = deal(engine, engine.step("shuffle"), dealers, summand, rows.size // 2)()
@@ -69,11 +74,12 @@ def shuffle(engine: Engine, rows: Elements) -> Elements:
     return rows
 
 
-def random_order(stream: Stream, size: int) -> NDArray[np.intp]:
-    """Return a random permutation: how so many numbers of 128 bits rank.
+def random_order(stream: Stream, lists: Sequence[int]) -> NDArray[np.intp]:
+    """Return random permutations of lists that stand one after the other: how numbers of 128 bits rank.
 
-    Two are alike with a probability of less than size²·2^−129, which is the distance from uniform.
+    Two of m in a list are alike with a probability of less than m²·2^−129: so far is that from uniform.
     """
-    words = np.empty((2, size), np.uint64)
+    words = np.empty((2, sum(lists)), np.uint64)
     stream.fill(words)
-    return np.lexsort((words[0], words[1]))
+    which = [np.repeat(np.arange(len(lists)), lists)] if len(lists) > 1 else []
+    return np.lexsort((words[0], words[1], *which))

@@ -53,6 +53,7 @@ def sort_by(
     *columns: SecretArray,
     descending: bool = False,
     ranks: Sequence[int] | Indices | None = None,
+    lists: Sequence[int] | None = None,
 ) -> tuple[SecretArray, ...]:
     """Return a key in ascending order, and columns in the order of the key.
 
@@ -66,6 +67,9 @@ def sort_by(
         Largest first. Rows with the same key keep their order either way.
     ranks
         Public: which places of the sorted rows are wanted, from 0; all by default. Few cost less.
+    lists
+        Public: lengths of lists that stand one after the other, of which each is sorted by itself; all in the
+        same rounds. All rows are one list by default.
 
     Returns
     -------
@@ -90,18 +94,21 @@ def sort_by(
     engine, size = key.engine, key.size
     if any(column.shape != (size,) for column in (key, *columns)):
         raise ValueError("a key and its columns are vectors of the same length")
+    lists = [size] if lists is None else lists
+    if sum(lists) != size:
+        raise ValueError("the lists' lengths add up to another number of rows")
     wanted = np.arange(size) if ranks is None else np.arange(size)[np.asarray(ranks, np.intp)]
-    digits = _unique(key, descending)
+    digits = _unique(key, descending, lists)
     lengths = [length_of(engine, digit.format) for digit in digits]
     rows = np.stack([column.shares for column in (*digits, key, *columns)], axis=1)
     if size > 1 and wanted.size:
-        rows = shuffle(engine, rows)
+        rows = shuffle(engine, rows, lists=lists)
         planes = [
             biased(engine, np.ascontiguousarray(rows[:, position]), length)
             for position, length in enumerate(lengths)
         ]
         numbers, length = _side_up(join_planes(planes), size), sum(lengths)
-        rows = rows[arrange(size, wanted, lambda i, j: _disclosed_order(engine, numbers, length, i, j))]
+        rows = rows[arrange(lists, wanted, lambda i, j: _disclosed_order(engine, numbers, length, i, j))]
     else:
         rows = rows[wanted]
     return tuple(
@@ -191,15 +198,16 @@ def quantiles(x: SecretArray, q: Sequence[float | Fraction]) -> SecretArray:
 # --- Order in public ---------------------------------------------------------------------------------
 
 
-def arrange(size: int, wanted: Indices, smaller: Comparison) -> Indices:
-    """Return which rows have the wanted ranks, by quicksort with many pivots [1]_.
+def arrange(lists: Sequence[int], wanted: Indices, smaller: Comparison) -> Indices:
+    """Return which rows have the wanted places in sorted lists, by quicksort with many pivots [1]_.
 
     Parameters
     ----------
-    size
-        How many rows; they are in random order, and no two are alike.
+    lists
+        Lengths of the lists, which stand one after the other; their rows are in random order, and no two of a
+        list are alike.
     wanted
-        Ranks, from 0.
+        Places, from 0.
     smaller
         Answers for many pairs at a time; it is called once a level.
 
@@ -209,8 +217,11 @@ def arrange(size: int, wanted: Indices, smaller: Comparison) -> Indices:
        Journal of the ACM 17, 1970.
     """
     sought = np.unique(wanted)
-    found = np.empty(size, np.intp)
-    segments = [(0, np.arange(size))]
+    found = np.arange(sum(lists))
+    ends = np.cumsum(lists)
+    segments = [
+        (end - size, np.arange(end - size, end)) for end, size in zip(ends, lists, strict=True) if size > 1
+    ]
     while segments:
         split = [len(rows) if len(rows) <= SHORT else PIVOTS for _, rows in segments]
         pairs = [_pairs(count, len(rows)) for count, (_, rows) in zip(split, segments, strict=True)]
@@ -262,13 +273,13 @@ def _split(
 # --- Keys --------------------------------------------------------------------------------------------
 
 
-def _unique(key: SecretArray, descending: bool) -> list[SecretArray]:
-    """Return integers in the order of the keys, and of the rows where keys are equal, last digit first.
+def _unique(key: SecretArray, descending: bool, lists: Sequence[int]) -> list[SecretArray]:
+    """Return integers in the order of the keys, and of a list's rows where keys are equal, last digit first.
 
     One integer, key and row number together, if it can be masked; otherwise the two of them.
     """
-    bits = max(key.size - 1, 0).bit_length()
-    row = public(key.engine, np.arange(key.size))
+    bits = max([size - 1 for size in lists if size], default=0).bit_length()
+    row = public(key.engine, np.concatenate([np.arange(0), *map(np.arange, lists)]))
     signed = SecretArray(key.engine, (-key if descending else key).shares, Format(0, key.format.bound))
     bound = None if signed.format.bound is None else ((signed.format.bound + 1) << bits) - 1
     if bound is not None and bound.bit_length() >= key.engine.room:

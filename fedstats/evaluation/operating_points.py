@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from fedstats import _cells, _table
+from fedstats import _cells, _plot, _table
 from fedstats._cells import Line
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
@@ -25,6 +25,8 @@ from fedstats.expressions import Array
 from fedstats.results import Result
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from fedstats.cohort import Cohort
 
 DECLARATION = Declaration(
@@ -194,6 +196,25 @@ class OperatingPointsResult(Result):
         table = self.to_frame()
         table.index = table.index.map("{:g}".format)
         return "\n".join([*head, *_table.frame_lines(table), "", f"Cost: {self.cost}"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the rates by threshold with their 95 % intervals.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        target = _plot.axes(ax)
+        table = self.to_frame()
+        for number, rate in enumerate(RATES):
+            ends = self.conf_int(rate)
+            target.plot(table.index, table[rate], "o-", color=f"C{number}", markersize=4, label=rate)
+            target.vlines(table.index, ends["low"], ends["high"], color=f"C{number}", alpha=0.4)
+        target.set_ylim(0, 1.02)
+        target.set_xlabel(f"threshold of the score for {self.outcome}")
+        target.legend(frameon=False)
+        return target
 
     def _of(self, rate: str) -> tuple[pd.Series[float], pd.Series[float]]:
         counted, among = RATES[rate]

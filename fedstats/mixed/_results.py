@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from fedstats import _table
+from fedstats import _plot, _table
 from fedstats._normal_tests import NormalTests
 from fedstats.errors import DisclosureError
 from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -79,6 +83,16 @@ class MixedResult(NormalTests, Result):
         """Return the fixed effects: estimate, standard error, statistic, p-value, 95 % interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
         return pd.concat([self.params, self.bse, self.zvalues, self.pvalues, interval], axis=1)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the coefficients of terms but the constant with their 95 % intervals.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        return _plot.coefficients(ax, self.params, self.conf_int())
 
     def _lines(self, title: str, pairs: list[tuple[str, object]]) -> str:
         lines = [

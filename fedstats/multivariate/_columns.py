@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _frames
@@ -15,6 +16,7 @@ from fedstats.cohort import largest
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
+from fedstats.regression._cholesky import symmetric
 from fedstats.regression._equations import shared
 from protocols.floating import floating
 from protocols.long import LongArray, multiply, stack
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 PUBLISHED: Mapping[str, str] = {"columns": "the text of the call"}
 LOCATIONS: Mapping[str, str] = {"locations": "the mean and the variance of every column"}
+COVARIANCES: Mapping[str, str] = {"covariances": "Σz and Σzz' of the framed columns z"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,6 +95,20 @@ def agree_columns(
     return Columns(names, frame.apply(x), frame, n, n_missing, rows)
 
 
+def own_values(frame: pd.DataFrame, names: pd.Index[str]) -> Array:
+    """Return the columns of a table of this site, to which a result is applied.
+
+    Raises
+    ------
+    DataError
+        A column is absent.
+    """
+    absent = [name for name in names if name not in frame]
+    if absent:
+        raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
+    return frame[list(names)].to_numpy(float)
+
+
 def shared_covariance(run: Analysis, part: Columns) -> tuple[LongArray, LongArray]:
     """Return the secret means and covariances, denominator n − 1, in the frame. Three rounds."""
     with run.on_shares() as engine:
@@ -99,6 +116,15 @@ def shared_covariance(run: Analysis, part: Columns) -> tuple[LongArray, LongArra
         means = totals * (1 / part.n)
         outer = multiply(totals.reshape(-1, 1), means)
         return means, (products - outer) * (1 / (part.n - 1))
+
+
+def open_covariance(run: Analysis, part: Columns) -> tuple[Array, Array]:
+    """Return means and covariances, denominator n − 1, in the frame; opens `COVARIANCES`."""
+    p = len(part.names)
+    upper = np.triu_indices(p)
+    opened = run.sum("covariances", np.concatenate([part.z.sum(axis=0), (part.z.T @ part.z)[upper]]))
+    mean = opened[:p] / part.n
+    return mean, (symmetric(opened[p:], p) - part.n * np.outer(mean, mean)) / (part.n - 1)
 
 
 def open_locations(

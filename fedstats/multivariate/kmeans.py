@@ -21,18 +21,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedstats import _frames, _table
+from fedstats import _frames, _plot, _table
 from fedstats._counts import HIDDEN, MOST, is_few
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.multivariate._columns import LOCATIONS, PUBLISHED, agree_columns, pooled_locations
+from fedstats.multivariate._columns import (
+    LOCATIONS,
+    PUBLISHED,
+    agree_columns,
+    own_values,
+    pooled_locations,
+)
 from fedstats.regression._equations import scalars
 from fedstats.results import Result
 from protocols.inputs import sum_shares
 from protocols.secret import select
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
@@ -276,10 +284,7 @@ class KMeansResult(Result):
         DataError
             A column is absent.
         """
-        absent = [name for name in self.unit.index if name not in frame]
-        if absent:
-            raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
-        x = frame[list(self.unit.index)].to_numpy(float) / self.unit.to_numpy()
+        x = own_values(frame, self.unit.index) / self.unit.to_numpy()
         complete = ~np.isnan(x).any(axis=1)
         nearest = _distances(x[complete], self.centers.to_numpy() / self.unit.to_numpy()).argmin(axis=1)
         clusters = pd.Series(pd.NA, index=frame.index, name="cluster", dtype="Int64")
@@ -301,3 +306,18 @@ class KMeansResult(Result):
         lines = [f"{len(self.sizes)} clusters by k-means over {len(self.sites)} sites", ""]
         lines += [*_table.pair_lines(pairs, digits=5), "", *_table.frame_lines(self.to_frame(), digits=5)]
         return "\n".join([*lines, "", f"Cost: {self.cost}"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how far each cluster's centre lies from the mean of all rows, in the units that were used.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        mean = self.centers.mul(self.sizes, axis=0).sum() / self.sizes.sum()
+        away = ((self.centers - mean) / self.unit).T
+        target = _plot.axes(ax, (0.6 * away.shape[1] + 2.6, 0.3 * len(away) + 1.6))
+        _plot.matrix(target, away, float(np.abs(away.to_numpy()).max()))
+        target.set_xlabel("cluster")
+        return target

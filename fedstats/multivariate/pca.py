@@ -23,14 +23,16 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.expressions import Array
 from fedstats.multivariate._columns import (
+    COVARIANCES,
     LOCATIONS,
     PUBLISHED,
     Columns,
     agree_columns,
+    open_covariance,
     open_locations,
+    own_values,
     shared_covariance,
 )
-from fedstats.regression._cholesky import symmetric
 from fedstats.results import Result
 from protocols.divide import divide, sqrt
 from protocols.fixed import Format
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 DECLARATION = Declaration(
     "pca",
-    aggregate={**_frames.AGGREGATE, "covariances": "Σz and Σzz' of the framed columns z"},
+    aggregate={**_frames.AGGREGATE, **COVARIANCES},
     result={
         **_frames.RESULT,
         **LOCATIONS,
@@ -155,11 +157,7 @@ def _open_components(
     run: Analysis, part: Columns, count: int, scale: bool
 ) -> tuple[Array, Array, float, Array, Array]:
     """Return loadings, variances, the total variance, means and standard deviations of opened covariances."""
-    p = len(part.names)
-    upper = np.triu_indices(p)
-    opened = run.sum("covariances", np.concatenate([part.z.sum(axis=0), (part.z.T @ part.z)[upper]]))
-    mean = opened[:p] / part.n
-    covariance = (symmetric(opened[p:], p) - part.n * np.outer(mean, mean)) / (part.n - 1)
+    mean, covariance = open_covariance(run, part)
     spread = np.sqrt(np.diag(covariance))
     std = part.frame.unit * spread
     # In the units of the columns, or of their standard deviations.
@@ -276,10 +274,7 @@ class PCAResult(Result):
         DataError
             A column is absent.
         """
-        absent = [name for name in self.mean.index if name not in frame]
-        if absent:
-            raise DataError(f"the data frame has no column {', '.join(map(repr, absent))}")
-        centred = frame[list(self.mean.index)].to_numpy(float) - self.mean.to_numpy()
+        centred = own_values(frame, self.mean.index) - self.mean.to_numpy()
         if self.scale:
             centred = centred / self.std.to_numpy()
         scores = centred @ self.components.to_numpy().T

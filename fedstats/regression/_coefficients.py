@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedstats import _table, design
+from fedstats import _plot, _table, design
 from fedstats._moments import Frame
 from fedstats.expressions import Array
 from fedstats.formula import Coding
 from fedstats.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def to_terms(columns: Frame, unit: float) -> Array:
@@ -138,3 +142,13 @@ class CoefficientResult(LinearResult):
         """Return the coefficients: estimate, standard error, statistic, p-value, 95 % interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
         return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the coefficients of terms but the constant with their 95 % intervals.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        return _plot.coefficients(ax, self.params, self.conf_int())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedstats import _table
+from fedstats import _plot, _table
 from fedstats.errors import DisclosureError
 from fedstats.expressions import Array
 from fedstats.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -85,6 +88,20 @@ class Estimates(Result):
         """Return the estimates: estimate, standard error, statistic, p-value, 95 % interval."""
         interval = self.conf_int().set_axis(["[0.025", "0.975]"], axis=1)
         return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the coefficients of terms but the constant with their 95 % intervals.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        return _plot.coefficients(ax, self._of_terms(), self.conf_int())
+
+    def _of_terms(self) -> pd.Series[float]:
+        """Return the estimates that are coefficients of terms."""
+        return self.params
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

@@ -150,6 +150,9 @@ class NegativeBinomialResult(MaximumLikelihoodResult):
         """The dispersion α."""
         return float(self.params[ALPHA])
 
+    def _of_terms(self) -> pd.Series[float]:
+        return self.params.drop(ALPHA)
+
     def ratios(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return rate ratios, the exponentials of the estimates, with confidence intervals.
 

@@ -177,6 +177,9 @@ class OrdinalResult(MaximumLikelihoodResult):
         """The thresholds alone."""
         return self.params.iloc[self.df_model :]
 
+    def _of_terms(self) -> pd.Series[float]:
+        return self.params.iloc[: self.df_model]
+
     def ratios(self, alpha: float = 0.05) -> pd.DataFrame:
         """Return odds ratios of a higher level, with confidence intervals of level 1 − alpha.
 

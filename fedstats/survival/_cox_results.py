@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedstats import _table, design
+from fedstats import _plot, _table, design
 from fedstats._normal_tests import NormalTests
 from fedstats.expressions import Array
 from fedstats.formula import Coding
@@ -211,16 +211,4 @@ class CoxResult(NormalTests, Result):
         ImportError
             matplotlib is not installed.
         """
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots()
-        ratios = self.hazard_ratios().iloc[::-1]
-        place = np.arange(len(ratios))
-        ax.hlines(place, ratios["lower"], ratios["upper"], color="C0")
-        ax.plot(ratios["hazard_ratio"], place, "s", color="C0")
-        ax.axvline(1.0, color="0.6", linewidth=1)
-        ax.set_xscale("log")
-        ax.set_yticks(place, [str(name) for name in ratios.index])
-        ax.set_xlabel("hazard ratio")
-        return ax
+        return _plot.intervals(ax, self.hazard_ratios(), "hazard ratio", nothing=1.0, log=True)

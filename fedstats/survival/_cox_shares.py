@@ -31,6 +31,7 @@ from fedstats.regression._equations import (
     inverted,
     shared,
 )
+from fedstats.survival._cox_km import secretly_weighted
 from fedstats.survival._cox_open import Estimates
 from fedstats.survival._cox_rows import Rows
 from fedstats.survival._prefix import ONE
@@ -282,29 +283,37 @@ class SharedModel:
         drop = once.format.fraction + divisor.y.format.fraction - fraction
         return known_product(once, divisor.y, Format.of(bound, fraction), drop=drop)
 
-    def _derivatives(self, risk: RiskMeans, g: Array) -> tuple[LongArray, LongArray | None]:
+    def _derivatives(self, risk: RiskMeans, g: Array | SecretArray) -> tuple[LongArray, LongArray | None]:
         """Return Σ g·(z − m) over events, and Σ g·V if there are squares, for g given at each cell."""
-        engine, bound, size = self._engine, float(self._events), len(self.rows.cells)
-        own = (g[self.rows.where][:, np.newaxis] * self.rows.z[self.rows.died]).sum(axis=0)
-        all_g = np.concatenate([g, g[self._tied]])
-        means = risk.means
-        score = sum_shares(engine, own, bound=bound, fraction=means.format.fraction)
-        score = (score - inner(means, _weighted(risk.once, all_g), bound=bound)).assume(2 * bound)
+        bound, size, means = float(self._events), len(self.rows.cells), risk.means
+        all_g = g[np.concatenate([np.arange(size), self._tied])]
+        expected = inner(means, _weighted(risk.once, all_g), bound=bound)
+        score = (self._sum_over_events(g) - expected).assume(2 * bound)
         if risk.squares is None or risk.counted is None:
             return lengthen(score), None
         second = inner(risk.squares, self._short(_weighted(risk.counted, all_g)), bound=bound)
-        single = self.rows.cells.events[self._single] * g[self._single]
-        left, right = _weighted(means[:, self._single], single, bound), means[:, self._single]
+        single = g[self._single] * self.rows.cells.events[self._single]
+        left, right = self._short(_weighted(means[:, self._single], single, bound)), means[:, self._single]
         if risk.twice is not None:
             of_sets, of_events = means[:, self._tied], means[:, size:]
             factors = self._outer_factors(of_sets, of_events, _weighted(risk.twice, g[self._tied]))
             left = concatenate([left, factors], axis=-1)
             right = concatenate([right, of_sets, of_events], axis=-1)
         outer = matmul(left, right.T, bound=bound)
-        p = len(own)
+        p = len(self.names)
         information = (second - outer[np.triu_indices(p)]).assume(2 * bound)
         both = lengthen(concatenate([score, information]))
         return both[:p], full(both[p:], p)
+
+    def _sum_over_events(self, g: Array | SecretArray) -> SecretArray:
+        """Return Σ g·z over events."""
+        rows, bound, fraction = self.rows, float(self._events), self._factor_fraction
+        if isinstance(g, SecretArray):
+            own, most = rows.dying(rows.z.T), float(rows.cells.events.max())
+            sums = sum_shares(self._engine, own, bound=most, fraction=fraction).assume(most)
+            return secretly_weighted(sums, g, most).sum(axis=-1).assume(bound)
+        own = (g[rows.where][:, np.newaxis] * rows.z[rows.died]).sum(axis=0)
+        return sum_shares(self._engine, own, bound=bound, fraction=fraction)
 
     def _outer_factors(self, of_sets: SecretArray, of_events: SecretArray, twice: SecretArray) -> SecretArray:
         """Return Σ v·e and −Σ κ·v·e over the events of each cell, v = 1/(1 − κρ), e the mean of what is left.
@@ -379,12 +388,12 @@ class SharedModel:
         null, loglik = opened["log-likelihood"].tolist()
         return Estimates(opened["variances"], None, null, loglik, None)
 
-    def proportionality(self, transform: Array) -> Array:
+    def proportionality(self, transform: Array | SecretArray) -> Array:
         """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""
         diagonal = np.arange(len(self.names))
         with self.run.on_shares():
             score, *informations = self._derivatives(self._found.risk, transform)
-            informations += self._derivatives(self._found.risk, transform**2)[1:]
+            informations += self._derivatives(self._found.risk, transform * transform)[1:]
             first, second = cast("list[LongArray]", informations)
             rest = second - long_matmul(first, self._inverse.times(first))
             each = floating(multiply(score, score)) / floating(rest[diagonal, diagonal])
@@ -395,11 +404,13 @@ class SharedModel:
         return self.run.reveal({"proportionality": statistics})["proportionality"]
 
 
-def _weighted(x: SecretArray, weights: Array, bound: float | None = None) -> SecretArray:
-    """Return x times public weights along the last axis; exact if they are whole numbers.
+def _weighted(x: SecretArray, weights: Array | SecretArray, bound: float | None = None) -> SecretArray:
+    """Return x times weights along the last axis; exact if they are public whole numbers.
 
     The products are within a bound, by default that of x.
     """
+    if isinstance(weights, SecretArray):
+        return secretly_weighted(x, weights, bound)
     digits = 0 if (weights == np.rint(weights)).all() else WEIGHTS
     whole = x * np.rint(np.ldexp(weights, digits)).astype(np.int64)
     if not digits:

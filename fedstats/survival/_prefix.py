@@ -93,6 +93,11 @@ def sums_of_products(x: Numbers, y: Numbers, at: Codes, *, bound: float) -> Any:
     """
     if not isinstance(x, SecretArray):
         return np.cumsum(x * y, axis=-1)[..., at]
+    return lengthen(shared_sums_of_products(x, y, at, bound=bound))
+
+
+def shared_sums_of_products(x: SecretArray, y: SecretArray, at: Codes, *, bound: float) -> SecretArray:
+    """Return `sums_of_products` of shares with all their fractional bits. One round."""
     edges = np.concatenate([[0], at + 1])
     longest = int(np.diff(edges).max())
     cells = edges[:-1, np.newaxis] + np.arange(longest)
@@ -102,7 +107,7 @@ def sums_of_products(x: Numbers, y: Numbers, at: Codes, *, bound: float) -> Any:
     # As integers: the products are exact, and need no mask.
     left, right = (SecretArray(z.engine, _with_zero(z).shares) for z in (x, y))
     stretches = cumulative_sum(inner(left[..., cells], right[..., cells]))
-    return lengthen(SecretArray(x.engine, stretches.shares, Format.of(bound, fraction)))
+    return SecretArray(x.engine, stretches.shares, Format.of(bound, fraction))
 
 
 def before(x: Numbers, first: int) -> Numbers:

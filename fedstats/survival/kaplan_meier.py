@@ -3,16 +3,22 @@
 The estimate is a function of the pooled numbers at risk and of events at every time, both sums over rows. In
 the aggregate mode they are opened at the times of events. In the result mode they stay shared: quotients and
 running products are computed on shares, over the whole grid whose extent alone is known, and the
-curve is opened at the declared times where enough are at risk.
+curve is opened at the declared times where enough are at risk. Quantiles, and the limits of their intervals,
+are the times at which the curve and its own limits first reach a level [1]_; of each the first is found on
+shares, and is all that is opened.
 
 References
 ----------
+.. [1] R. Brookmeyer and J. Crowley, "A Confidence Interval for the Median Survival Time", Biometrics 38,
+   1982.
+
 E. L. Kaplan and P. Meier, "Nonparametric Estimation from Incomplete Observations", JASA 53, 1958;
 J. D. Kalbfleisch and R. L. Prentice, "The Statistical Analysis of Failure Time Data", 2002, section 1.4.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,16 +27,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from fedstats import _table
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times, log_log_interval
-from fedstats.survival._prefix import Numbers, before, cumulative_product, sums_of_products
+from fedstats.survival._prefix import (
+    Numbers,
+    before,
+    cumulative_product,
+    shared_sums_of_products,
+    sums_of_products,
+)
 from fedstats.survival._results import DEFAULT_TIMES, Curves, at_risk_table, check_alpha, stacked
 from fedstats.survival._risk import AGGREGATE, RiskTable, opened_counts
 from fedstats.survival._times import GROUPS, GROUPS_ON_SHARES, PUBLISHED, ROWS, Codes, Times, agree_times
-from protocols.secret import SecretArray
+from protocols.compare import is_zero, negative
+from protocols.fixed import Format
+from protocols.functions import log
+from protocols.scan import running_sum
+from protocols.secret import SecretArray, concatenate, select, stack
 
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
@@ -42,14 +59,16 @@ DECLARATION = Declaration(
         **ROWS,
         **GROUPS_ON_SHARES,
         **CURVES,
-        "quantiles": "the time at which each group's survival reaches each of the levels, if it does while "
-        "at least min_cell rows are at risk",
+        "quantiles": "the times at which each group's survival, and the limits of its interval, reach each "
+        "of the levels, if they do while at least min_cell rows are at risk",
     },
     published=PUBLISHED,
 )
 
 #: Survival that misses a level by less than this has reached it: rounding must not move a quantile.
 TOLERANCE = 2.0**-30
+#: On shares, intervals of quantiles begin where survival has fallen by this much.
+FALLEN = 2.0**-20
 
 
 def kaplan_meier(
@@ -95,7 +114,8 @@ def kaplan_meier(
     Returns
     -------
     KaplanMeierResult
-        Survival, Greenwood's standard error, log-log interval, by group; quantiles; numbers at risk.
+        Survival, Greenwood's standard error, log-log interval, by group; quantiles and their intervals;
+        numbers at risk.
 
     Raises
     ------
@@ -112,14 +132,15 @@ def kaplan_meier(
     **Leakage.** Every site learns pooled numbers of rows and events, and, to a power of two, how many sites'
     latest times are how large; of each group its number of rows unless it is small. ``"result"`` adds
     survival, Greenwood's sum and the number at risk at `times`, but where fewer than the federation's
-    ``min_cell`` rows are at risk, and the times of `quantiles`. Each is some row's event time, as a median
-    is. Close `times` let counts between them be worked out. ``"aggregate"`` adds numbers of events at every
-    time, single ones included, and numbers at risk at these times and at `times`. Groups of fewer than
-    ``min_cell`` rows have no estimates. A coalition of t sites learns nothing more with ``"result"``; with
-    ``"aggregate"`` it learns the same counts over the other sites.
+    ``min_cell`` rows are at risk, and the times of `quantiles` and of the limits of their intervals. Each is
+    some row's event time, as a median is. Close `times` let counts between them be worked out.
+    ``"aggregate"`` adds numbers of events at every time, single ones included, and numbers at risk at these
+    times and at `times`. Groups of fewer than ``min_cell`` rows have no estimates. A coalition of t sites
+    learns nothing more with ``"result"``; with ``"aggregate"`` it learns the same counts over the other
+    sites.
 
     Cost: 10 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
-    125 to 145 rounds, and 2 kB for every time of the grid and group.
+    195 to 220 rounds, and 4 kB for every time of the grid and group, 2 kB more for each further quantile.
 
     Examples
     --------
@@ -154,7 +175,7 @@ def kaplan_meier(
             frames = [_frame(curve, alpha) for curve in curves]
             found = _public_quantiles(frames, quantiles)
         else:
-            more = partial(_shared_quantiles, levels=quantiles, enough=enough)
+            more = partial(_shared_quantiles, levels=quantiles, alpha=alpha, enough=enough)
             curves, at_risk, opened = at_times(run, local, kept, at, enough, 1, estimate, more)
             frames = [_frame(curve, alpha) for curve in curves]
             found = _opened_quantiles(opened, local, kept, quantiles)
@@ -217,23 +238,76 @@ def _public_quantiles(frames: list[pd.DataFrame], levels: Sequence[float]) -> li
 
 
 def _shared_quantiles(
-    table: RiskTable[SecretArray], levels: Sequence[float], enough: int
+    table: RiskTable[SecretArray], levels: Sequence[float], alpha: float, enough: int
 ) -> dict[str, SecretArray]:
-    """Return 1 more than the position where survival falls to each level, 0 if too few are at risk then."""
-    above = survival(table) > np.array([1 - p + TOLERANCE for p in levels])[:, np.newaxis, np.newaxis]
-    falls = (before(above, 1) - above) * (1 - (table.n < enough))
+    """Return 1 more than the position where a curve falls to each level, 0 if too few are at risk then.
+
+    The curves are survival, and the lower and the upper limits; shape ``(3, levels, groups)``.
+    """
+    S = survival(table)
+    limits = np.array([*(1 - p + TOLERANCE for p in levels), TOLERANCE, 1 - FALLEN])
+    signs = negative(
+        concatenate([-S + limits[:, np.newaxis, np.newaxis], (table.n - enough).reshape(1, *S.shape)])
+    )
+    above, left, whole, few = signs[:-3], signs[-3], signs[-2], signs[-1]
+    passed = _limits_passed(table, S, above, (left - whole).assume(1), levels, alpha)
+    not_yet = is_zero(running_sum(passed))
+    not_yet = concatenate([above.reshape(1, *above.shape), not_yet])
+    falls = (before(not_yet, 1) - not_yet) * (1 - few)
     return {"quantiles": (falls * np.arange(1, falls.shape[-1] + 1)).sum(axis=-1)}
+
+
+def _limits_passed(
+    table: RiskTable[SecretArray],
+    S: SecretArray,
+    above: SecretArray,
+    inside: SecretArray,
+    levels: Sequence[float],
+    alpha: float,
+) -> SecretArray:
+    """Return bits that say where the lower and the upper limit are not above each level.
+
+    With L = −log S, V the variance of log S and c = −log of the level, the level lies within the limits where
+    (L·log(L/c))² < z²·V.
+
+    Parameters
+    ----------
+    table, S
+        Of all times of the grid; survival.
+    above
+        Bits that say where S is above each level, shape ``(levels, groups, size)``.
+    inside
+        Bits that say where S has limits.
+    levels, alpha
+        Levels p of quantiles; the limits have level 1 − alpha.
+    """
+    engine, z = S.engine, float(stats.norm.isf(alpha / 2))
+    log_c = np.log(-np.log1p(-np.array(levels)))[:, np.newaxis, np.newaxis]
+    # Where S has limits, L is from 2^−20 to 20.8.
+    most = (64 + 21 * np.abs(log_c).max()) / min(z, 1.0)
+    octaves = math.ceil(math.log2(most))
+    digits = (engine.room - 8 - octaves) // 2
+    L = (-log(select(inside, S, 0.5))).assume(21).rescale(digits)
+    own = (L * log(L).assume(21).rescale(digits)).assume(64)
+    distance = ((own - L * log_c) * (1 / z)).assume(most)
+    distance = distance.rescale(min(digits, (engine.room - 4) // 2 - octaves))
+    whole = SecretArray(engine, distance.shares)
+    square = SecretArray(engine, (whole * whole).shares, Format.of(most**2, 2 * distance.format.fraction))
+    V = shared_sums_of_products(table.all_hazard, table.per_survivor, np.arange(S.shape[-1]), bound=3)
+    outside = 1 - negative(square - V.rescale(square.format.fraction))
+    higher = above * outside
+    return (stack([1 - higher, outside - higher]) * inside).assume(1)
 
 
 def _opened_quantiles(
     opened: dict[str, NDArray[Any]], times: Times, kept: NDArray[np.bool_], levels: Sequence[float]
 ) -> list[pd.DataFrame]:
-    """Return quantiles, without limits."""
-    places = np.zeros((len(kept), len(levels)), np.int64)
+    """Return quantiles with their limits, of their positions on the grid."""
+    places = np.zeros((len(kept), len(levels), 3), np.int64)
     if opened:
         places[kept] = opened["quantiles"].T
     time = np.where(places > 0, times.grid.times(np.maximum(places - 1, 0)), np.nan)
-    return [_quantile_frame([[one, np.nan, np.nan] for one in row], levels) for row in time]
+    return [_quantile_frame(rows.tolist(), levels) for rows in time]
 
 
 def _quantile_frame(rows: list[list[float]], levels: Sequence[float]) -> pd.DataFrame:
@@ -254,7 +328,8 @@ class KaplanMeierResult(Curves):
         By group and time: ``survival``; ``std_err`` (Greenwood); ``lower, upper`` (log-log); ``at_risk``; in
         the aggregate mode, where the times are those of events, also ``events``.
     quantiles
-        By group and level: ``time``, missing if not reached; ``lower, upper`` in the aggregate mode.
+        By group and level: ``time``, and ``lower, upper``, its log-log interval; missing if not reached, or
+        in the result mode with too few at risk.
     """
 
     quantiles: pd.DataFrame = field(repr=False)

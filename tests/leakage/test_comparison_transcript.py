@@ -28,6 +28,7 @@ from protocols.prg import Stream
 from protocols.prss import Prss
 from protocols.secret import SecretArray
 from protocols.shamir import interpolate
+from protocols.shuffle import shuffle
 from protocols.testing import Message, record_parties
 from transport.memory import memory_meshes
 
@@ -213,15 +214,15 @@ ORDERS = list(itertools.permutations(range(3)))
 RUNS = 120
 
 
-def disclosed_orders(values: list[int]) -> np.ndarray:
-    """Return how often each order of three shuffled rows was opened."""
+def disclosed_orders(values: list[int], lists: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return how often each order of three shuffled rows was opened; of each of several lists, jointly."""
     found: list[tuple[int, ...]] = []
 
     def program(party: Party) -> None:
         engine = engine_of(party)
         x = SecretArray(engine, elements(values), READING)
         for _ in range(RUNS):
-            sort.sort(x)
+            sort.sort_by(x, lists=lists)
 
     arrange = sort.arrange
 
@@ -233,7 +234,10 @@ def disclosed_orders(values: list[int]) -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sort, "arrange", note)
         record_parties("abc", program, secret=SECRET)
-    return np.array([found.count(order) for order in ORDERS])
+    if lists is None:
+        return np.array([found.count(order) for order in ORDERS])
+    each = [(order[:3], tuple(np.array(order[3:]) - 3)) for order in found]
+    return np.array([[each.count((one, other)) for other in ORDERS] for one in ORDERS])
 
 
 @pytest.mark.parametrize("values", [[1, 2, 3], [3, 2, 1], [5, 5, 5]])
@@ -241,13 +245,32 @@ def test_every_order_of_the_shuffled_rows_is_as_likely(values):
     assert stats.chisquare(disclosed_orders(values) / 3).pvalue > ALPHA
 
 
+def test_every_order_of_a_list_is_as_likely_whatever_that_of_another():
+    orders = disclosed_orders([1, 2, 3, 3, 2, 1], (3, 3))
+    assert orders.sum() == 3 * RUNS
+    assert stats.chisquare(orders.ravel() / 3).pvalue > ALPHA
+
+
+def test_lists_in_one_order_are_noticed(monkeypatch):
+    def together(engine, rows, lists):
+        pairs = np.stack([rows[:3], rows[3:]], axis=1).reshape(3, -1, 2)
+        apart = shuffle(engine, pairs).reshape(3, 2, -1, 2)
+        return np.concatenate([apart[:, 0], apart[:, 1]])
+
+    monkeypatch.setattr(sort, "shuffle", together)
+    orders = disclosed_orders([1, 2, 3, 3, 2, 1], (3, 3))
+    assert stats.chisquare(orders.ravel() / 3).pvalue < ALPHA
+
+
 def test_equal_keys_without_row_numbers_are_noticed(monkeypatch):
     monkeypatch.setattr(
-        sort, "_unique", lambda key, down: [SecretArray(key.engine, key.shares, Format(0, key.format.bound))]
+        sort,
+        "_unique",
+        lambda key, *_: [SecretArray(key.engine, key.shares, Format(0, key.format.bound))],
     )
     assert stats.chisquare(disclosed_orders([5, 5, 5]) / 3).pvalue < ALPHA
 
 
 def test_rows_that_are_not_shuffled_are_noticed(monkeypatch):
-    monkeypatch.setattr(sort, "shuffle", lambda engine, rows: rows)
+    monkeypatch.setattr(sort, "shuffle", lambda engine, rows, **_: rows)
     assert stats.chisquare(disclosed_orders([1, 2, 3]) / 3).pvalue < ALPHA

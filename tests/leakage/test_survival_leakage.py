@@ -67,6 +67,8 @@ def test_recorded_reveals_are_the_declared_ones(function, options, declared: Dec
     [
         ("result", {}),
         ("result", {"ph_test": "rank"}),
+        ("result", {"ph_test": "km"}),
+        ("aggregate", {"ph_test": "km"}),
         ("result", {"concordance": True, "times": [5, 10, 15]}),
         ("result", {"robust": True}),
         ("result", {"cluster": "patient", "robust": True}),
@@ -81,6 +83,7 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
     declared = declaration(
         robust="robust" in options,
         tested="ph_test" in options,
+        by_km=options.get("ph_test") == "km",
         concordance="concordance" in options,
         baseline="times" in options,
         clusters="cluster" in options,
@@ -93,6 +96,7 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
         assert sizes["steps"] == 2 * first.steps
         assert (sizes["variances"], sizes["log-likelihood"]) == (2, 2)
         assert "risk sets" not in sizes
+        assert ("at risk" in sizes) == ("times" in options)
         if "times" in options:
             assert (sizes["baseline"], sizes["at risk"]) == (3, 3)
     if "concordance" in options:
@@ -119,4 +123,4 @@ def test_rounds() -> None:
 
 
 #: Kaplan–Meier and log-rank, aggregate and result mode; those on shares grow with the logarithm of the grid.
-ROUNDS = [10, 124, 10, 80]
+ROUNDS = [10, 196, 10, 80]

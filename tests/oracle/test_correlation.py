@@ -10,7 +10,8 @@ from scipy import stats
 from stat_helpers import pooled, refused, split
 
 import fedstats as fs
-from fedstats.correlation import CORR, COV, SPEARMAN
+from fedstats import _ranks
+from fedstats.correlation import CORR, COV, OF_RANKS
 
 MODES = {"result": 5e-9, "aggregate": 1e-9}
 ROUNDS = {"result": (148, 115), "aggregate": (8, 8)}
@@ -85,28 +86,75 @@ def test_columns_without_values_enough() -> None:
     assert "fewer than 5 rows" in result.summary()
 
 
-def test_ranks() -> None:
-    """With ties, gaps, a pair of few rows, and a column that does not vary."""
+@pytest.fixture(scope="module", params=OF_RANKS)
+def of_ranks(request: pytest.FixtureRequest) -> fs.CorrelationResult:
+    """With ties, gaps, a pair of few rows, and a column that does not vary; more pairs than fit at a time."""
     frame = pbc()[["chol", "few", "same"]].assign(ties=pbc().age.round(-1))
-    parts = split(frame, [3, 100, 200])
-    result = pooled(lambda c: fs.corr(c, method="spearman"), parts)
+    parts = split(frame, {"spearman": [3, 100, 200], "kendall": [1, 9, 60, 150]}[request.param])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ranks, "AT_A_TIME", 2000)
+        return pooled(lambda c: fs.corr(c, method=request.param), parts)
+
+
+def test_ranks(of_ranks: fs.CorrelationResult) -> None:
+    frame = pbc()[["chol", "few", "same"]].assign(ties=pbc().age.round(-1))
     varying = ["chol", "few", "ties"]
-    expected = frame[varying].corr("spearman", min_periods=5)
-    np.testing.assert_allclose(result.to_frame().loc[varying, varying], expected, rtol=5e-9)
-    assert result.to_frame().loc["same", varying].isna().all()
-    assert pd.isna(result.to_frame().loc["few", "chol"])
-    assert result.leakage.labels == {*SPEARMAN.result, *SPEARMAN.published}
-    by_scipy = stats.spearmanr(frame.chol, frame.ties, nan_policy="omit")
-    assert result.pvalues().loc["chol", "ties"] == pytest.approx(by_scipy.pvalue, rel=1e-6)
+    expected = frame[varying].corr(of_ranks.method, min_periods=5)
+    np.testing.assert_allclose(of_ranks.to_frame().loc[varying, varying], expected, rtol=5e-9)
+    assert of_ranks.to_frame().loc["same", varying].isna().all()
+    assert pd.isna(of_ranks.to_frame().loc["few", "chol"])
+    declared = OF_RANKS[of_ranks.method]
+    assert of_ranks.leakage.labels == {*declared.result, *declared.published}
+    sizes = {reveal.label: reveal.size for reveal in of_ranks.leakage if reveal.kind == "result"}
+    assert sizes["rank correlations"] == sizes.get("test statistics", 5) == 5  # of six pairs one has few rows
+    assert of_ranks.method in of_ranks.summary().lower()
+
+
+def test_tests_and_intervals_of_ranks(of_ranks: fs.CorrelationResult) -> None:
+    chol, ties = pbc().chol, pbc().age.round(-1)
+    if of_ranks.method == "kendall":
+        by_scipy = stats.kendalltau(chol, ties, nan_policy="omit", method="asymptotic")
+        # Fieller, Hartley and Pearson's variance of atanh(tau).
+        width = stats.norm.isf(0.05) * np.sqrt(0.437 / (chol.notna().sum() - 4))
+    else:
+        by_scipy = stats.spearmanr(chol, ties, nan_policy="omit")
+        width = stats.norm.isf(0.05) / np.sqrt(chol.notna().sum() - 3)
+    p = of_ranks.pvalues()
+    assert p.loc["chol", "ties"] == p.loc["ties", "chol"] == pytest.approx(by_scipy.pvalue, rel=1e-6)
+    ends = [end.loc["chol", "ties"] for end in of_ranks.conf_int(0.9)]
+    assert ends == pytest.approx(
+        np.tanh(np.arctanh(by_scipy.statistic) + np.array([-width, width])), rel=1e-7
+    )
+
+
+@pytest.mark.parametrize("method", OF_RANKS)
+def test_rounds_of_ranks_do_not_depend_on_the_number_of_columns(method: str) -> None:
+    frame = pbc()[["age", "bili", "albumin"]].iloc[:60]
+    run = lambda fed, rows: [  # noqa: E731
+        fs.corr(fed.cohort(rows), names, method=method).cost.rounds for names in (["age", "bili"], None)
+    ]
+    for one, three in fs.simulate(run, split(frame, [5, 20])):
+        # They depend a little on the random order of the rows that are sorted.
+        assert abs(one - three) < 40
+        assert max(one, three) < {"spearman": 220, "kendall": 320}[method]
 
 
 def test_methods_that_are_none() -> None:
     for options, message in (
-        ({"method": "kendall"}, "method must be 'pearson' or 'spearman'"),
+        ({"method": "tau"}, "method must be one of pearson, spearman, kendall, not 'tau'"),
         ({"method": "spearman", "disclose": "aggregate"}, "knows no disclosure mode 'aggregate'"),
     ):
         for error in refused(lambda c, options=options: fs.corr(c, **options), split(pbc(), [100, 100])):
             assert message in str(error)
+
+
+def test_ranks_of_columns_without_values_enough() -> None:
+    frame = pbc()[["age"]].assign(blank=np.nan, rare=[1.0, 2.0, 3.0] + [np.nan] * 415)
+    parts = split(frame, [0, 100])
+    for method in OF_RANKS:
+        result = pooled(lambda c, method=method: fs.corr(c, method=method), parts)
+        assert result.to_frame().notna().to_numpy().sum() == 1  # age with itself
+        assert not {"rank correlations", "test statistics"} & result.leakage.labels
 
 
 def test_plot(both: tuple[str, fs.CorrelationResult, fs.CovarianceResult]) -> None:
@@ -125,9 +173,10 @@ def test_plot(both: tuple[str, fs.CorrelationResult, fs.CovarianceResult]) -> No
         (["age", "wild"], "infinite"),
     ],
 )
-def test_bad_input(columns: object, message: str) -> None:
+@pytest.mark.parametrize("method", ["pearson", "kendall"])
+def test_bad_input(columns: object, message: str, method: fs.correlation.Method) -> None:
     parts = split(pbc().assign(wild=1.0), [100, 100])
     parts[1] = parts[1].assign(wild=np.inf)
-    errors = refused(lambda c: fs.corr(c, columns), parts)
+    errors = refused(lambda c: fs.corr(c, columns, method=method), parts)
     assert isinstance(errors[1], fs.DataError)
     assert message in str(errors[1])

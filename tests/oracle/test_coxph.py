@@ -125,6 +125,29 @@ def test_intervals_strata_and_tests_of_proportionality(sites: int) -> None:
     assert logarithm.loc["GLOBAL", ["df", "pvalue"]].tolist() == pytest.approx([2, 0.353475311208], rel=1e-8)
 
 
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_proportionality_by_survival(ties: str) -> None:
+    # f <- coxph(Surv(time, status) ~ age + sex + ph.ecog, lung, ties = ties); cox.zph(f, "km")$table
+    expected = {
+        "efron": [0.187987673652, 2.305437227405, 2.054248774054, 4.463657588759],
+        "breslow": [0.188085661154, 2.297197354934, 2.051708611740, 4.451012333769],
+    }[ties]
+    options = {"duration": "time", "event": "status", "ties": ties, "ph_test": "km"}
+    found, _ = in_both_modes("age + sex + ecog", split(cancer(), [2, 90]), **options)
+    assert found.ph_test["statistic"].tolist() == pytest.approx(expected, rel=1e-7)
+
+
+def test_proportionality_by_survival_with_late_entry_and_strata() -> None:
+    # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex), cgd); cox.zph(f, "km")$table
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex", "ph_test": "km"}
+    found, _ = in_both_modes("treat + age", cgd(3), **options)
+    figures = [0.2399136182897, 0.0445887025129, 0.3051937427688]
+    assert found.ph_test["statistic"].tolist() == pytest.approx(figures, rel=1e-7)
+    # Heavy ties: up to dozens of events at a time.
+    coarse = cancer().dropna().assign(time=lambda f: np.ceil(f.time / 90))
+    in_both_modes("age", split(coarse, [9, 60]), duration="time", event="status", ph_test="km")
+
+
 def test_robust_errors_by_cluster() -> None:
     # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex) + cluster(id), cgd); summary(f)$coef
     options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}

@@ -165,6 +165,11 @@ def test_operating_points(disclose: str) -> None:
     assert "0.3 " in found.summary()
     with pytest.raises(ValueError, match="rate must be one of"):
         found.conf_int("accuracy")
+    pytest.importorskip("matplotlib").use("Agg")
+    axes = found.plot()
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["sensitivity", "specificity", "ppv", "npv"]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), found.to_frame()["sensitivity"])
 
 
 def test_small_counts_do_not_follow_from_thresholds() -> None:

@@ -99,6 +99,12 @@ def test_quantiles(curves: SimpleNamespace) -> None:
     for sex, figures in expected.items():
         found = curves.km.aggregate.quantiles.loc[sex].loc[[0.25, 0.5]].to_numpy()
         assert found.ravel().tolist() == figures
+    # On shares, quantiles and limits are the same times, where at least five are at risk.
+    at_risk = curves.km.aggregate.to_frame()["at_risk"]
+    for (sex, p), row in curves.km.aggregate.quantiles.iterrows():
+        shown = [time if at_risk.get((sex, time), 0) >= 5 else np.nan for time in row]
+        np.testing.assert_array_equal(curves.km.result.quantiles.loc[(sex, p)], shown)
+    assert curves.km.result.quantiles.notna().to_numpy().sum() == 14
     assert curves.km.result.median.to_dict() == curves.km.aggregate.median.to_dict() == {"1": 270, "2": 426}
     # Survival of women stays above 5 %; that of men reaches it when fewer than five are at risk.
     assert curves.km.aggregate.quantiles["time"].isna().tolist() == [False] * 5 + [True]

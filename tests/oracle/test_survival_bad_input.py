@@ -90,7 +90,7 @@ test.__test__ = False
             "'x' is used as a category and holds measurements|'x' has .* levels",
         ),
         (cox("x", ties="exact"), fs.DataError, "ties must be one of efron, breslow"),
-        (cox("x", ph_test="km"), fs.DataError, "ph_test must be one of rank, identity, log"),
+        (cox("x", ph_test="sqrt"), fs.DataError, "ph_test must be one of rank, identity, log, km"),
         (cox("x", cluster="blank"), fs.EstimationError, "no site has a row without missing values"),
         (cox("x", cluster="absent", disclose="result"), fs.DataError, "'absent'"),
         (cox("x", times=[3, 1]), fs.DataError, "times is a list of times"),

@@ -38,3 +38,26 @@ def test_inversions(n: int, size: int) -> None:
     expected = np.zeros(size, int)
     expected[rank] = pairs.sum(axis=0) + pairs.sum(axis=1)
     np.testing.assert_array_equal(found["inversions"], expected)
+
+
+def test_inversions_of_many_lists() -> None:
+    sizes = [5, 1, 64, 37]
+    chance = np.random.default_rng(0)
+    ranks = [chance.permutation(size) for size in sizes]
+    places = np.concatenate(
+        [start + rank for start, rank in zip(np.cumsum([0, *sizes]), ranks, strict=False)]
+    )
+
+    def program(engine: Engine) -> Any:
+        bits = _pairs.place_bits(engine, *sizes)
+        digits = [secret_of(engine, bit[places], BIT) for bit in stack(bits).reveal("places")]
+        once = secret_of(engine, np.ones(sum(sizes), int), Format(0, 1))
+        cost, found = spent(engine, lambda: _pairs.inversions(once, once, digits, sizes))
+        assert cost.rounds == 6 * (3 + 3)
+        return found.reveal("inversions")
+
+    expected = []
+    for rank in ranks:
+        pairs = np.triu(rank[:, None] > rank, 1)
+        expected.append((pairs.sum(axis=0) + pairs.sum(axis=1))[np.argsort(rank)])
+    np.testing.assert_array_equal(compute_alike(3, program), np.concatenate(expected))

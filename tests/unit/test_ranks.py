@@ -114,6 +114,37 @@ def test_two_variables_are_ranked_in_the_same_order_of_rows():
     assert compute_alike(3, program)["products"] == expected
 
 
+def test_many_lists_are_ranked_each_by_itself():
+    """Of padded pairs of values, each list with a number of rows of its own."""
+    chance = np.random.default_rng(4)
+    sizes = np.array([[3, 9], [0, 16], [5, 1]])  # of each party, in each of two lists
+    values = [[chance.integers(0, 4, (2, size)).astype(float) for size in row] for row in sizes]
+    counts = sizes.sum(axis=0)
+
+    def program(engine: Engine) -> Any:
+        own = [ranks.keys(x) for x in values[engine.party.index]]
+        rows = ranks.share_lists(engine, [16, 16, 16], own)
+        first = ranks.rank_lists(rows.key, *rows.columns, sizes=[48, 48], counts=counts.tolist())
+        lists = {"sizes": counts.tolist(), "counts": counts.tolist()}
+        second = ranks.rank_lists(first.columns[0], first.doubled, **lists)
+        assert second.count == counts.sum()
+        joint, cubes = second.products((second.columns[0], second.doubled), (second.block, second.block))
+        sums = {"joint": joint, "cubes": cubes, "squares": second.by_list(second.block)}
+        return reveal(engine, {**sums, "doubled": second.doubled})
+
+    found = compute_alike(3, program)
+    doubled = []
+    for number, (joint, cubes, squares) in enumerate(
+        zip(found["joint"], found["cubes"], found["squares"], strict=True)
+    ):
+        x, y = np.concatenate([row[number] for row in values], axis=1)
+        doubled.append(np.sort(2 * stats.rankdata(y)))
+        assert joint == 4 * stats.rankdata(x) @ stats.rankdata(y)
+        ties = np.unique(y, return_counts=True)[1]
+        assert (cubes, squares) == ((ties**3).sum(), (ties**2).sum())
+    np.testing.assert_array_equal(found["doubled"], np.concatenate(doubled))
+
+
 def test_parties_share_rows_of_their_own_number():
     lengths = [3, 0, 2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,39 @@ def test_orders(n, size):
     np.testing.assert_equal(
         found, {"key": x[up], "beside": beside[up], "down": x[down], "beside down": beside[down]}
     )
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_lists_are_sorted_each_by_itself(n):
+    lists = [0, 1, 40, 7, 0, 33]
+    x = np.random.default_rng(1).integers(-9, 9, sum(lists)) * 2**57
+    bounds = np.cumsum([0, *lists])
+    order = np.concatenate(
+        [start + np.argsort(x[start:end], kind="stable") for start, end in pairwise(bounds)]
+    )
+
+    def program(engine: Engine) -> Any:
+        key, column = vector(engine, x), public(engine, np.arange(len(x)))
+        every = sort.sort_by(key, column, lists=lists)
+        some = sort.sort_by(key, column, lists=lists, ranks=[0, 3, 41])
+        with pytest.raises(ValueError, match="another number of rows"):
+            sort.sort_by(key, lists=[80])
+        return reveal(engine, {"key": every[0], "beside": every[1], "some": some[1]})
+
+    found = compute_alike(n, program)
+    np.testing.assert_equal(found, {"key": x[order], "beside": order, "some": order[[0, 3, 41]]})
+
+
+def test_lists_take_the_rounds_of_the_longest_one():
+    x = np.random.default_rng(2).integers(-9, 9, 300)
+
+    def program(engine: Engine) -> Any:
+        one = spent(engine, lambda: sort.sort_by(vector(engine, x[:30])))[0]
+        many = spent(engine, lambda: sort.sort_by(vector(engine, x), lists=[30] * 10))[0]
+        assert many.rounds == one.rounds
+        return many.rounds
+
+    compute_alike(3, program)
 
 
 @settings(max_examples=10)
@@ -208,12 +242,12 @@ def test_arranging_takes_few_comparisons():
         asked.append(len(i))
         return order[i] < order[j]
 
-    found = sort.arrange(len(order), np.arange(len(order)), smaller)
+    found = sort.arrange([len(order)], np.arange(len(order)), smaller)
     np.testing.assert_equal(order[found], np.arange(len(order)))
     assert len(asked) <= 8
     assert sum(asked) < 350_000
     asked.clear()
-    assert order[sort.arrange(len(order), np.array([5_000]), smaller)].tolist() == [5_000]
+    assert order[sort.arrange([len(order)], np.array([5_000]), smaller)].tolist() == [5_000]
     assert sum(asked) < 120_000
 
 
