@@ -51,9 +51,9 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
 
     **Cost.** One round. Each party sends n − 1 − t peers one element an entry: one for three parties.
     """
-    array = np.asarray(x)
+    array, format_ = np.asarray(x), Format.of(bound, fraction)
     shares = np.stack(list(_dealt(engine, array, bound, fraction)))
-    return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), Format.of(bound, fraction))
+    return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
 
 
 def sum_shares(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -> SecretArray:
@@ -61,11 +61,10 @@ def sum_shares(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int =
 
     Parameters, errors, leakage and cost are those of `share`; the sum is local.
     """
-    array = np.asarray(x)
+    array, format_ = np.asarray(x), Format.of(bound, fraction)
     total = field.zeros(array.size)
     for shares in _dealt(engine, array, bound, fraction):
         mersenne.add(total, total, shares)
-    format_ = Format.of(bound, fraction)
     whole = Format(fraction, engine.n * (format_.bound or 0))
     return SecretArray(engine, total.reshape(*array.shape, 2), whole)
 
