@@ -1,4 +1,5 @@
-"""Two parties alone: products under Paillier's encryption beside plain phe, triples by both sources, and OLS.
+"""Two parties alone: products under Paillier's encryption beside plain phe, triples by both sources, and OLS
+over rows and over linked columns.
 
 Parties are threads of one process: seconds are of both together, bytes of one.
 
@@ -16,13 +17,20 @@ import pandas as pd
 import pytest
 
 import fedstats as fs
+from benchmarks.on_shares import over_wide_area
 from fedstats.policy import FederationPolicy, SitePolicy
+from protocols import field
+from protocols.crossed import Held, inner_products
+from protocols.engine import Engine
+from protocols.fixed import Format
 from protocols.oblivious.crossing import Crossing
 from protocols.oblivious.numbers import FIELD, Shape
 from protocols.paillier import keys, product
 from protocols.paillier.ciphering import Ciphering
 from protocols.paillier.library import phe
 from protocols.party import Party
+from protocols.reveal import reveal
+from protocols.secret import SecretArray
 from protocols.testing import run_parties
 from protocols.triples.pool import Triples
 
@@ -130,6 +138,90 @@ def test_triples_of_bits(benchmark: Any) -> None:
         "bytes": sent,
         "triples_a_second": round(64 * size / seconds),
         "bytes_a_triple": round(sent / size / 64, 2),
+    }
+
+
+#: A laboratory's columns and a hospital's, of whom 10,000 patients are common.
+PATIENTS, COLUMNS = 10_000, 10
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("source", SOURCES)
+def test_cross_products(benchmark: Any, source: str) -> None:
+    """All products of ten columns of one party with ten of another, of 36 bits, summed over 10,000 rows."""
+    make, _ = SOURCES[source]
+    bits = 35
+    columns = np.random.default_rng(0).integers(1 - (1 << bits), 1 << bits, (2, COLUMNS, PATIENTS))
+    found: list[tuple[float, float, int]] = []
+
+    def program(party: Party) -> tuple[float, float, int]:
+        engine = Engine(party, triples=Triples(make(party)))
+        one, other = (
+            Held(
+                name,
+                COLUMNS,
+                PATIENTS,
+                1 << bits,
+                values=field.from_ints(columns[place]) if place == party.index else None,
+            )
+            for place, name in enumerate("ab")
+        )
+        engine.confirm()
+        before, start = party.mesh.traffic.copy(), time.perf_counter()
+        sums = SecretArray(engine, inner_products(engine, one, other), Format(0, PATIENTS << 2 * bits))
+        seconds, sent = time.perf_counter() - start, (party.mesh.traffic - before).bytes_sent
+        opened = reveal(engine, {"sums": sums})["sums"]
+        assert (opened == columns[0].astype(object) @ columns[1].T.astype(object)).all()
+        return seconds, sent, 2
+
+    def run() -> None:
+        parties = run_parties("ab", program, timeout=300).values()
+        found.append(tuple(max(its) for its in zip(*parties, strict=True)))
+
+    benchmark.pedantic(run, rounds=1, warmup_rounds=0)
+    seconds, sent, rounds = found[0]
+    benchmark.extra_info |= {
+        "rounds": rounds,
+        "bytes": sent,
+        "seconds": round(seconds, 2),
+        "wide_area": over_wide_area(seconds, rounds, sent),
+    }
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("megabits", [0, 100], ids=list(SOURCES))
+def test_vertical_ols(benchmark: Any, megabits: int) -> None:
+    """10,000 patients, ten columns at a laboratory and ten, with the response, at a hospital; and linking."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(PATIENTS, 2 * COLUMNS))
+    frame = pd.DataFrame(X, columns=[f"x{k}" for k in range(2 * COLUMNS)])
+    frame["y"] = 1 + X @ rng.normal(size=2 * COLUMNS) + rng.normal(size=PATIENTS)
+    names = list(frame.columns)
+    frame["patient"] = [f"patient {number}" for number in range(PATIENTS)]
+    tables = [frame[["patient", *names[:COLUMNS]]], frame[["patient", *names[COLUMNS:]]].sample(frac=1.0)]
+    formula = "y ~ " + " + ".join(names[:-1])
+    shared = FederationPolicy(security="dishonest-majority", link_megabits=megabits)
+    found: list[Any] = []
+
+    def program(federation: fs.Federation, rows: pd.DataFrame) -> Any:
+        cohort = federation.cohort(rows, partition="vertical", on="patient")
+        start = time.perf_counter()
+        fit = fs.ols(formula, cohort)
+        return fit, time.perf_counter() - start
+
+    def run() -> None:
+        found[:] = fs.simulate(program, tables, shared=shared, policy=SitePolicy(allow_two_site_sums=True))
+
+    benchmark.pedantic(run, rounds=1, warmup_rounds=0)
+    fits = [fit for fit, _ in found]
+    expected = np.linalg.lstsq(np.column_stack([np.ones(PATIENTS), X]), frame["y"], rcond=None)[0]
+    np.testing.assert_allclose(fits[0].params.to_numpy(), expected, rtol=1e-6)
+    rounds, sent = fits[0].cost.rounds, max(fit.cost.bytes_sent for fit in fits)
+    benchmark.extra_info |= {
+        "rounds": rounds,
+        "bytes": sent,
+        "seconds_without_linking": round(found[0][1], 2),
+        "wide_area": over_wide_area(found[0][1], rounds, sent),
     }
 
 

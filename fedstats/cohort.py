@@ -216,7 +216,7 @@ def require_rows(cohort: object) -> None:
     if not isinstance(cohort, Cohort):
         raise DataError(
             "this analysis needs whole rows at each site; of linked columns there are describe, corr, cov, "
-            "ttest_ind, crosstab, ols, logit, glm, gwas.linear and gwas.logistic"
+            "ttest_ind, crosstab, ols, logit, glm, coxph, gwas.linear and gwas.logistic"
         )
 
 

@@ -16,14 +16,18 @@ import pandas as pd
 from fedstats.analysis import Analysis
 from fedstats.consent import Consent
 from fedstats.disclosure import Declaration, Leakage, Reveal
-from fedstats.errors import DataError, FedStatsError
+from fedstats.errors import DataError, FedStatsError, PolicyError
 from fedstats.ledger import Ledger
 from fedstats.policy import FederationPolicy, SitePolicy
 from fedstats.results import Cost
 from fedstats.rowsets import RowSets
 from protocols.oblivious.crossing import Crossing
+from protocols.paillier import library
+from protocols.paillier.ciphering import Ciphering
 from protocols.party import Party
+from protocols.triples.cheaper import Cheaper
 from protocols.triples.pool import Triples
+from protocols.triples.source import Source
 from transport.base import Mesh, Traffic
 from transport.errors import AbortCode
 
@@ -280,8 +284,25 @@ class Federation:
     def triples(self) -> Triples | None:
         """What products on shares are made of if the federation fears a dishonest majority; made once."""
         if self._triples is None and self.shared_policy.full:
-            self._triples = Triples(Crossing(self.party, "transfers"))
+            self._triples = Triples(self._source())
         return self._triples
+
+    def _source(self) -> Source:
+        megabits = self.shared_policy.link_megabits
+        if not megabits:
+            return Crossing(self.party, "transfers")
+        try:
+            library.require()
+        except ImportError as error:
+            raise PolicyError(
+                f"the federation's rule link_megabits = {megabits} asks for Paillier's encryption: "
+                "pip install 'fedstats[he]' at this site"
+            ) from error
+        return Cheaper(
+            Crossing(self.party, "transfers"),
+            lambda: Ciphering(self.party, "encryption"),
+            bytes_a_second=megabits * 1e6 / 8,
+        )
 
     @property
     def row_sets(self) -> RowSets:

@@ -44,6 +44,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "min_cell": (1, 1 << 40),
     "max_quasi_identifiers": (0, 1000),
     "min_difference": (1, 1 << 40),
+    "link_megabits": (0, 1_000_000),
 }
 _WORDS = {
     bool: "true or false",
@@ -299,12 +300,17 @@ class FederationPolicy(_Rules):
         What results are computed on: ``"honest-majority"``, shares that hide from fewer than half of the
         sites; or ``"dishonest-majority"``, shares that hide from all others together, for two sites too, at
         some ten to a hundred times the traffic.
+    link_megabits
+        How much the links between the sites carry, in megabits a second, where that is little; 0 if it does
+        not matter. With a dishonest majority, products that would take longer to send over such links by
+        oblivious transfer are then made by Paillier's encryption, which takes ``fedstats[he]`` at every site.
     """
 
     min_sites: int = 2
     colluders: int = 0
     min_cell: int = 5
     security: str = SECURITIES[0]
+    link_megabits: int = 0
 
     _whose: ClassVar[str] = "the federation's"
     _remedy: ClassVar[str] = "let all sites sign an epoch with another value in [policy] of federation.toml"

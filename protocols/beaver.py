@@ -69,7 +69,8 @@ def inner(engine: Engine, x: Elements, y: Elements) -> Elements:
 
     As `multiply`, of all the products.
     """
-    left, right = (np.ascontiguousarray(z) for z in np.broadcast_arrays(x, y))
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    left, right = (np.ascontiguousarray(np.broadcast_to(z, shape)) for z in (x, y))
     terms = multiply(engine, left.reshape(-1, 2), right.reshape(-1, 2)).reshape(left.shape)
     total: Elements = field.sum(terms, terms.ndim - 2)
     return total

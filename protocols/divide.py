@@ -141,42 +141,75 @@ def divide(
         return divide(
             known_product(a, side.broadcast_to(a.shape)), b, bound=bound, fraction=fraction, least=least
         )
-    engine = b.engine
-    top, octaves = _range(b, least)
-    octaves = max(1, octaves)
-    before = a.format.fraction + top - b.format.fraction
-    _require_quotients(engine, bound, fraction, _inverse_digits(engine, octaves) + octaves)
-    _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
-    return Divisor.of(b, least=least).quotients(a, bound=bound, fraction=fraction)
+    return Divisor(b, least=least).into(a, bound=bound, fraction=fraction)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Divisor:
-    """Positive numbers that are normalised and inverted, to divide others.
+    """Positive numbers, normalised and inverted once, by which several arrays are divided.
+
+    Parameters
+    ----------
+    b, least
+        As for `divide`.
+    inverted
+        `normal` and `y`, where they are known.
 
     Attributes
     ----------
     normal
-        The numbers b = d·2^(top − s).
+        b = d·2^(top − s); see `Normal`.
     y
         1/d.
-
-    Notes
-    -----
-    **Leakage.** Nothing, within the stated ranges; see `reciprocal`.
     """
 
-    normal: Normal
-    y: SecretArray
+    def __init__(
+        self,
+        b: SecretArray,
+        *,
+        least: float | None = None,
+        inverted: tuple[Normal, SecretArray] | None = None,
+    ) -> None:
+        self._b, self._least = b, least
+        self._top, octaves = _range(b, least)
+        self._octaves = max(1, octaves)
+        self._inverted = inverted
 
-    @classmethod
-    def of(cls, b: SecretArray, *, least: float | None = None) -> Divisor:
-        """Normalise and invert positive numbers; `least` and cost as for `reciprocal`, but for a round."""
-        normal = normalized(b, least)
-        return cls(normal, _inverse(normal))
+    @property
+    def normal(self) -> Normal:
+        """See the class."""
+        return self._invert()[0]
+
+    @property
+    def y(self) -> SecretArray:
+        """See the class."""
+        return self._invert()[1]
 
     def __getitem__(self, index: Any) -> Divisor:
-        return Divisor(self.normal[index], self.y[index])
+        inverted = self.normal[index], self.y[index]
+        return Divisor(self._b[index], least=self._least, inverted=inverted)
+
+    def into(self, a: SecretArray, *, bound: float, fraction: int, digits: int | None = None) -> SecretArray:
+        """Return a/b; see `divide`.
+
+        Parameters
+        ----------
+        a, bound, fraction
+            As for `divide`.
+        digits
+            Fractional bits of 1/b, brought between 1 and 2: as many as it has, or fewer, which makes the
+            relative error (C + 1)·2^−digits and leaves room for larger quotients.
+        """
+        engine = self._b.engine
+        # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
+        most = _inverse_digits(engine, self._octaves)
+        kept = most if digits is None else min(digits, most)
+        before = a.format.fraction + self._top - self._b.format.fraction
+        after = _require_quotients(engine, bound, fraction, kept + self._octaves)
+        _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
+        y = self.y.rescale(kept)
+        a = self.scaled(a, bound=bound, fraction=after)
+        drop = a.format.fraction + y.format.fraction - fraction
+        return known_product(a, y.broadcast_to(a.shape), Format.of(bound, fraction), drop=drop)
 
     def scaled(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
         """Return a·2^(s − top) = d·a/b, no more than a/b, with so many fractional bits or all that there are.
@@ -192,24 +225,22 @@ class Divisor:
 
         Notes
         -----
-        **Cost.** One round.
+        **Leakage.** Nothing, within the stated ranges. **Cost.** One round.
         """
-        before = a.format.fraction + self.normal.top
+        before, power = a.format.fraction + self._top - self._b.format.fraction, self.normal.power
         shorter, drop = Format.of(bound, min(before, fraction)), max(0, before - fraction)
-        power = self.normal.power
         if power is not None:
             return known_product(a, power.broadcast_to(a.shape), shorter, drop=drop)
         if drop:
             return truncate(SecretArray(a.engine, a.shares, Format.of(bound, before)), drop)
         return SecretArray(a.engine, a.shares, shorter)
 
-    def quotients(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
-        """Return a/b as `divide` does. Two rounds."""
-        # The factor d·a/b is no larger than the quotient: it gets what bits y leaves.
-        after = _require_quotients(a.engine, bound, fraction, self.y.format.fraction + self.normal.octaves)
-        a = self.scaled(a, bound=bound, fraction=after)
-        drop = a.format.fraction + self.y.format.fraction - fraction
-        return known_product(a, self.y.broadcast_to(a.shape), Format.of(bound, fraction), drop=drop)
+    def _invert(self) -> tuple[Normal, SecretArray]:
+        """Normalise and invert, the first time that this is asked for; the cost is that of `reciprocal`."""
+        if self._inverted is None:
+            normal = normalized(self._b, self._least)
+            self._inverted = normal, _inverse(normal)
+        return self._inverted
 
 
 def quotient(a: SecretArray, b: SecretArray) -> SecretArray:

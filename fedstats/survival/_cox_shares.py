@@ -178,13 +178,13 @@ class SharedModel:
         if self._null is None:  # the same without covariates, where weights are 1
             sets.append(self._shared_sums(rows.at_risk(np.ones((1, len(rows.z)))))[0].assume(self.nobs))
             fractions.append(self._variable(sets[1][tied], rows.cells.events[tied]))
-        divisor = Divisor.of(concatenate([W, *(below for _, below in fractions), *sets[1:]]))
+        divisor = Divisor(concatenate([W, *(below for _, below in fractions), *sets[1:]]))
 
         both = np.concatenate([np.arange(size), tied])
         of_both = divisor[both]
-        means = of_both.quotients(sums[1 : p + 1], bound=1, fraction=self._factor_fraction).assume(ONE)
+        means = of_both.into(sums[1 : p + 1], bound=1, fraction=self._factor_fraction).assume(ONE)
         above = concatenate([above for above, _ in fractions])
-        y = divisor[size : size + len(above)].quotients(above, bound=1, fraction=(self._engine.room - 8) // 2)
+        y = divisor[size : size + len(above)].into(above, bound=1, fraction=(self._engine.room - 8) // 2)
         once, twice, gone = self._tied_sums(y)
         if self._null is None:
             self._null = divisor[len(divisor.y) - size :].normal, gone[-1]

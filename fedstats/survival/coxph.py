@@ -36,6 +36,9 @@ from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
 from fedstats.survival._cox_start import own_expansion
 from fedstats.survival._times import PUBLISHED, ROWS, Codes, Times, agree_times
+from fedstats.vertical import survival as linked
+from fedstats.vertical.cohort import VerticalCohort
+from fedstats.vertical.timeline import Columns
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -112,7 +115,7 @@ def declaration(
 
 def coxph(
     formula: str,
-    cohort: Cohort,
+    cohort: Cohort | VerticalCohort,
     *,
     duration: str,
     event: str,
@@ -136,7 +139,8 @@ def coxph(
     formula
         Covariates, such as ``"age + C(sex)"``, as for `ols`; without a response, and without intercept.
     cohort
-        The rows, see `Federation.cohort`.
+        The rows, see `Federation.cohort`. Of linked columns those of times, events and strata are at one
+        site, and covariates at any.
     duration, event
         Columns: the time at which a row's observation ends, and whether that is an event (1) or censoring
         (0).
@@ -163,7 +167,7 @@ def coxph(
     missing
         As for `ols`; of all columns that are named.
     unit, grid
-        The grid of times, as for `kaplan_meier`.
+        The grid of times, as for `kaplan_meier`. Linked columns need none: their times may be any.
     disclose
         ``"result"``: estimates, with each step on the way to them, and their variances are opened.
         ``"aggregate"``: sums over risk sets are.
@@ -211,11 +215,28 @@ def coxph(
     1.5·(1 + p)² kB for each time with an event; with clusters or late entry 200·(2 + p) bytes for each of
     these times and each cluster, and beyond 4 million numbers they are refused.
 
+    Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
+    `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
+
     Examples
     --------
     >>> fs.coxph("age + C(sex)", cohort, duration="time", event="status").hazard_ratios()  # doctest: +SKIP
     """
     robust = robust or cluster is not None
+    if isinstance(cohort, VerticalCohort):
+        columns = Columns(duration, event, entry, strata, unit, None if grid is None else tuple(grid))
+
+        def check_options() -> None:
+            _check_ties(ties)
+            _refuse_for_linked(
+                robust=robust,
+                ph_test=ph_test is not None,
+                concordance=concordance,
+                times=times is not None,
+                missing=missing != "drop",
+            )
+
+        return linked.coxph(formula, cohort, columns, ties, check_options, disclose)
     declared = declaration(
         robust=robust,
         tested=ph_test is not None,
@@ -227,8 +248,7 @@ def coxph(
     with cohort.federation.analysis(declared, disclose) as run:
 
         def check() -> NDArray[np.bool_]:
-            if ties not in get_args(Ties):
-                raise DataError(f"ties must be one of {', '.join(get_args(Ties))}, not {ties!r}")
+            _check_ties(ties)
             if ph_test is not None and ph_test not in get_args(Transform):
                 raise DataError(f"ph_test must be one of {', '.join(get_args(Transform))}, not {ph_test!r}")
             if cluster is not None:
@@ -331,6 +351,18 @@ def coxph(
             reference=pd.Series(frame.centre, index=list(names), name="reference"),
             coding=part.coding,
         )
+
+
+def _check_ties(ties: Ties) -> None:
+    if ties not in get_args(Ties):
+        raise DataError(f"ties must be one of {', '.join(get_args(Ties))}, not {ties!r}")
+
+
+def _refuse_for_linked(**asked: bool) -> None:
+    """Refuse options that linked columns do not have."""
+    given = [name for name, is_given in asked.items() if is_given]
+    if given:
+        raise DataError(f"models of linked columns have no {', '.join(given)}: leave it out")
 
 
 def _within_one(run: Analysis, frame: Frame, X: Array) -> tuple[Frame, Array]:

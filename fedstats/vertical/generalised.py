@@ -172,7 +172,8 @@ def glm(
     **Leakage.** The coefficients at each iteration, and what the result holds. A coalition of t < n/2 sites
     learns nothing more.
 
-    **Cost.** Some 150 rounds for three parties and each iteration, and 4 kB for each patient.
+    **Cost.** Some 150 rounds for three parties and each iteration, and 4 kB for each patient; where all other
+    sites may collude, as for two alone, some 180 kB.
     """
     if family not in FAMILIES or link not in (None, link_of(family_of(family), None).name):
         raise DataError(
@@ -280,7 +281,9 @@ def _share(
 ) -> Data:
     variables = part.variables
     last = len(variables.names) - 1
-    fraction = joined.fraction_of_products(engine, cohort)
+    # As many bits as are left for weights, in the sums over patients of products of terms and these.
+    even = (_room(engine, cohort, family) - math.ceil(math.log2(LARGEST))) // 2
+    fraction = min(joined.fraction_of_products(engine, cohort), even)
     values = joined.spread(engine, cohort, variables[range(last)], bound=LARGEST, fraction=fraction)
     counting = joined.counting(engine, cohort, variables, [range(last + 1)], among)
     response = variables[[last]]
@@ -295,6 +298,12 @@ def _share(
     return Data(
         model.with_intercept(counting, kept), y[0], counting[0], (of_response * counting).assume(bound)
     )
+
+
+def _room(engine: Engine, cohort: VerticalCohort, family: Family) -> int:
+    """Return the fractional bits of products of terms and residuals, or variances, summed over patients."""
+    largest = LARGEST * 1.01 * max(family.response, 2) * max(cohort.size, 1)
+    return engine.room - 2 - math.ceil(math.log2(largest))
 
 
 def _predictors(
@@ -330,8 +339,7 @@ def _maximise(
             eta, _ = _predictors(engine, cohort, part, family, beta)
             mu = family.means(eta)
             # What is left for a factor beside the terms, and beside products of two, in sums over patients.
-            largest = 1.01 * max(family.response, 2) * max(cohort.size, 1)
-            left = engine.room - 2 - data.Z.format.fraction - math.ceil(math.log2(LARGEST * largest))
+            left = _room(engine, cohort, family) - data.Z.format.fraction
             digits = left - math.ceil(math.log2(LARGEST))
             short = mu.rescale(min(left, mu.format.fraction)).assume(1.01 * family.response)
             residuals = ((data.y - short) * data.member).assume(1.01 * family.response)

@@ -44,7 +44,8 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
     **Leakage.** How many patients count, and what the result holds; of each column, by the site that has it,
     the coarse frame. A coalition of t < n/2 sites learns nothing more.
 
-    **Cost.** Some 125 rounds for three parties; each sends about 20 bytes for each patient and column.
+    **Cost.** Some 125 rounds for three parties; each sends about 20 bytes for each patient and column. Two
+    sites alone, of a and b columns: some 195 rounds, and of each patient 576·a·b bytes, or 770 by encryption.
     """
     if cov_type != "nonrobust":
         raise DataError("robust covariances need residuals, which no site has of linked columns")
@@ -54,9 +55,7 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
         part = model.agree_model(run, cohort, formula, f"{cov_type=}, {missing=}")
         p = len(part.names)
         with run.on_shares() as engine:
-            terms = model.terms_on_shares(engine, cohort, part)
-            products = model.products_of(terms)
-            patients = terms.member.sum()
+            products, patients = model.gram(engine, cohort, part)
         n = joined.open_number(run, patients, p)
         if n <= p:
             raise EstimationError(f"{n} patients cannot determine {p} terms: use fewer terms")

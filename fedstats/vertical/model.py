@@ -17,7 +17,7 @@ from fedstats.errors import DataError
 from fedstats.expressions import Array, Expression, Inputs
 from fedstats.formula import INTERCEPT, Coding, ModelFormula, Rows, is_categorical, used_as
 from fedstats.schema import Kind
-from fedstats.vertical import joined
+from fedstats.vertical import halves, joined
 from fedstats.vertical.joined import LARGEST, PUBLISHED, Group, Variables
 from protocols.secret import SecretArray, concatenate, stack
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Name of the response's group.
 RESPONSE = "response ~"
-__all__ = ["PUBLISHED", "Model", "Terms", "agree_model", "terms_on_shares"]
+__all__ = ["PUBLISHED", "Model", "Terms", "agree_model", "gram", "terms_on_shares"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,9 +40,9 @@ class Model:
     formula
         As parsed.
     names
-        Of the terms, the intercept first.
+        Of the terms, the intercept first; without a response, of the terms but the intercept.
     variables
-        The terms but the intercept, in the order of `names`, and the response at the end.
+        The terms but the intercept, in the order of `names`, and the response, if there is one, at the end.
     coding
         How rows are coded where a site has all columns; for predictions.
     """
@@ -79,6 +79,8 @@ def agree_model(
     check_response: Callable[[Array], None] | None = None,
     *,
     frame_response: bool = True,
+    needs_response: bool = True,
+    check: Callable[[], object] = lambda: None,
 ) -> Model:
     """Agree with the other sites on a model, each of whose terms is of columns of one site.
 
@@ -89,13 +91,17 @@ def agree_model(
     cohort
         The linked columns.
     formula
-        ``"response ~ terms"``, with an intercept.
+        ``"response ~ terms"``, with an intercept; or ``"terms"``, which takes none.
     call
         Every option that all sites must give alike, as text.
     check_response
         Checks the response at the site that has it. May raise DataError.
     frame_response
         Whether the response is measured in a unit.
+    needs_response
+        Whether the formula must have a response, or must have none.
+    check
+        Checks whatever else the analysis needs of this site. May raise DataError.
 
     Raises
     ------
@@ -107,26 +113,33 @@ def agree_model(
     parsed: list[ModelFormula] = []
     coded: list[_Coded] = []
 
-    def check() -> list[str]:
+    def check_all() -> list[str]:
         model = formulas.parse(formula)
-        if model.response is None:
+        if needs_response and model.response is None:
             raise DataError(f"formula {formula!r} has no response: write response ~ terms")
+        if not needs_response and model.response is not None:
+            raise DataError(f"formula {formula!r} must have no response: write the terms alone")
         if any(expression.pooled for expression in model.expressions):
             raise DataError(f"formula {formula!r}: center and scale are not there for linked columns")
         for name in model.columns:
             if cohort.schema.require(name) is Kind.EMPTY:
                 raise DataError(f"column {name!r} has no value: leave it out of {formula!r}")
-        if model.response.contrast is not None or is_categorical(model.response, cohort.schema.kinds):
-            raise DataError(f"the response {model.response.text!r} is categorical, a number is needed")
+        response = model.response
+        if response and (response.contrast is not None or is_categorical(response, cohort.schema.kinds)):
+            raise DataError(f"the response {response.text!r} is categorical, a number is needed")
         terms = [str(term) for term in model.terms]
         if "1" not in terms:
             raise DataError(f"formula {formula!r} has no intercept, which models of linked columns need")
+        if not needs_response and len(terms) == 1:
+            raise DataError(f"formula {formula!r} has no covariates")
         for term in model.terms:
             if str(term) != "1":
                 _owner(cohort, model, term)
-        _owner_of(cohort, model.response.columns, model.response.text)
+        if response:
+            _owner_of(cohort, response.columns, response.text)
+        check()
         parsed.append(model)
-        return [*(term for term in terms if term != "1"), RESPONSE]
+        return [*(term for term in terms if term != "1"), *([RESPONSE] if response else [])]
 
     def owner(name: str) -> str:
         [model] = parsed
@@ -143,9 +156,9 @@ def agree_model(
             coded.append(_code(cohort, model))
         return coded[0].group(name)
 
-    variables = joined.agree(run, f"{formula!r}, {call}", check, owner, part)
+    variables = joined.agree(run, f"{formula!r}, {call}", check_all, owner, part)
     [model] = parsed
-    names = (INTERCEPT, *variables.names[:-1])
+    names = (INTERCEPT, *variables.names[:-1]) if needs_response else variables.names
     return Model(model, names, variables, Coding(model, cohort.schema.kinds, variables.levels, {}))
 
 
@@ -299,6 +312,17 @@ def terms_on_shares(
 def with_intercept(member: SecretArray, kept: SecretArray) -> SecretArray:
     """Return the model matrix: the intercept, which is 1 for patients that count, and the other terms."""
     return concatenate([member.rescale(kept.format.fraction).assume(LARGEST), kept])
+
+
+def gram(engine: Engine, cohort: VerticalCohort, model: Model) -> tuple[SecretArray, SecretArray]:
+    """Return the matrix of products of the terms and the response, and how many patients count.
+
+    **Cost.** Five rounds for three parties, two with tables; six for two parties, see `halves.gram`.
+    """
+    if halves.are_there(engine, cohort):
+        return halves.gram(engine, cohort, model.variables)
+    terms = terms_on_shares(engine, cohort, model)
+    return products_of(terms), terms.member.sum()
 
 
 def products_of(terms: Terms) -> SecretArray:

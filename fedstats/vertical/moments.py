@@ -14,7 +14,7 @@ from fedstats._moments import Frame, moments_of_ratios, secret_ratios
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.expressions import Array
-from fedstats.vertical import joined
+from fedstats.vertical import halves, joined
 from fedstats.vertical.joined import LARGEST, PUBLISHED, Variables
 from protocols.long import LongArray, lengthen, stack
 from protocols.secret import SecretArray, select
@@ -73,8 +73,24 @@ def power_sums(
 
     Notes
     -----
-    **Cost.** Five rounds for three parties, eight with groups.
+    **Cost.** Five rounds for three parties, eight with groups; four for two, see `halves.power_sums`.
     """
+    sums_of = halves.power_sums if halves.are_there(engine, cohort) else _power_sums
+    patients, sums = sums_of(engine, cohort, variables, numeric, by, order)
+    counts = patients[:, 1:]
+    scale = np.array([LARGEST ** (power - 1) for power in range(1, order + 1)])
+    return counts, patients[:, :1] - counts, lengthen(sums) * scale.reshape(order, 1, 1)
+
+
+def _power_sums(
+    engine: Engine,
+    cohort: VerticalCohort,
+    variables: Variables,
+    numeric: Sequence[int],
+    by: Sequence[int],
+    order: int,
+) -> tuple[SecretArray, SecretArray]:
+    """Return `halves.power_sums` of columns of any number of sites."""
     chosen = variables[[place for _ in range(order) for place in numeric]]
     k = len(numeric)
     # Each power is at most `LARGEST` again.
@@ -86,17 +102,11 @@ def power_sums(
     )
     counting = joined.counting(engine, cohort, variables, sets)
     each = (values.reshape(order, k, cohort.size) * counting[1:]).assume(LARGEST)
-    if by:
-        member = joined.spread(engine, cohort, variables[by], bound=1, fraction=0)
-        sums = joined.products(member, each.reshape(order * k, cohort.size))
-        sums = sums.reshape(len(by), order, k).transpose(1, 0, 2)
-        patients = joined.products(member, counting)
-    else:
-        sums = each.sum(axis=2).reshape(order, 1, k)
-        patients = counting.sum(axis=1).reshape(1, -1)
-    counts = patients[:, 1:]
-    scale = np.array([LARGEST ** (power - 1) for power in range(1, order + 1)])
-    return counts, patients[:, :1] - counts, lengthen(sums) * scale.reshape(order, 1, 1)
+    if not by:
+        return counting.sum(axis=1).reshape(1, -1), each.sum(axis=2).reshape(order, 1, k)
+    member = joined.spread(engine, cohort, variables[by], bound=1, fraction=0)
+    sums = joined.products(member, each.reshape(order * k, cohort.size))
+    return joined.products(member, counting), sums.reshape(len(by), order, k).transpose(1, 0, 2)
 
 
 def describe(

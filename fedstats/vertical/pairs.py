@@ -11,14 +11,15 @@ import pandas as pd
 from fedstats._counts import open_counts
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
-from fedstats.vertical import joined
-from fedstats.vertical.joined import LARGEST, PUBLISHED
+from fedstats.vertical import halves, joined
+from fedstats.vertical.joined import LARGEST, PUBLISHED, Variables
 from protocols.fixed import Format
 from protocols.long import concatenate, lengthen
 from protocols.secret import SecretArray, stack
 
 if TYPE_CHECKING:
     from fedstats.vertical.cohort import VerticalCohort
+    from protocols.engine import Engine
 
 
 def correlations(
@@ -32,7 +33,7 @@ def correlations(
 
     Notes
     -----
-    **Cost.** Some 110 rounds for three parties.
+    **Cost.** Some 110 rounds for three parties. Two sites alone: `halves.pairwise`, and what follows.
     """
     from fedstats.correlation import open_pairs
 
@@ -63,18 +64,10 @@ def correlations(
         enough = run.federation.shared_policy.min_cell
         upper = np.triu_indices(p)
         with run.on_shares() as engine:
-            fraction = joined.fraction_of_products(engine, cohort)
-            values = joined.spread(engine, cohort, variables, bound=LARGEST, fraction=fraction)
-            counting = joined.counting(engine, cohort, variables, [[place] for place in range(p)])
-            z = joined.masked(values, counting)
-            numbers = joined.products(counting, counting)
+            sums_of = halves.pairwise if halves.are_there(engine, cohort) else _pairwise
+            numbers, first, second, product = sums_of(engine, cohort, variables)
             run.decide_joint(numbers[np.arange(p), np.arange(p)].max())
-            # Sums over the patients of a pair: of x, x² and xy.
-            exact = joined.whole(z) * joined.whole(z)
-            squares = SecretArray(engine, exact.shares, Format(2 * fraction, exact.format.bound))
-            first = joined.products(z, counting).rescale(2 * fraction)
-            second = joined.products(squares, counting)
-            product = joined.products(z, z)
+            first = first.rescale(product.format.fraction)
         opened = open_counts(run, "numbers of rows", numbers[upper], enough)
         n = np.zeros((p, p), np.int64)
         n[upper] = np.where(opened < max(enough, 2), 0, opened)
@@ -99,3 +92,21 @@ def correlations(
             "numbers": pd.DataFrame(n, index, variables.names, dtype="Int64").mask(n == 0),
             "matrix": pd.DataFrame(matrix, index, variables.names),
         }
+
+
+def _pairwise(
+    engine: Engine, cohort: VerticalCohort, variables: Variables
+) -> tuple[SecretArray, SecretArray, SecretArray, SecretArray]:
+    """Return `halves.pairwise` of columns of any number of sites. Five rounds for three parties."""
+    fraction = joined.fraction_of_products(engine, cohort)
+    values = joined.spread(engine, cohort, variables, bound=LARGEST, fraction=fraction)
+    counting = joined.counting(engine, cohort, variables, [[place] for place in range(len(variables.names))])
+    z = joined.masked(values, counting)
+    exact = joined.whole(z) * joined.whole(z)
+    squares = SecretArray(engine, exact.shares, Format(2 * fraction, exact.format.bound))
+    return (
+        joined.products(counting, counting),
+        joined.products(z, counting),
+        joined.products(squares, counting),
+        joined.products(z, z),
+    )

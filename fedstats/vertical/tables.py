@@ -11,12 +11,14 @@ from fedstats import _cells
 from fedstats._cells import lines_of, open_cells, with_margins
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
-from fedstats.vertical import joined
-from fedstats.vertical.joined import PUBLISHED
+from fedstats.vertical import halves, joined
+from fedstats.vertical.joined import PUBLISHED, Variables
+from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
     from fedstats.tables import CrosstabResult
     from fedstats.vertical.cohort import VerticalCohort
+    from protocols.engine import Engine
 
 CROSSTAB = Declaration("vertical.crosstab", result=_cells.RESULT, published=PUBLISHED)
 
@@ -51,16 +53,12 @@ def crosstab(cohort: VerticalCohort, columns: Sequence[str], disclose: Disclose)
         levels = tuple(variables.levels[name] for name in names)
         shape = shape_of(names, levels)
         with run.on_shares() as engine:
-            member = joined.spread(engine, cohort, variables, bound=1, fraction=0)
-            counting = joined.counting(engine, cohort, variables, [range(len(variables.names))])
-            run.decide_joint(counting.sum())
-            rows = counting  # combinations of levels so far, for each patient
-            for name in names[:-1]:
-                its = member[np.array(variables.groups[name])]
-                pairs = rows.reshape(len(rows), 1, -1) * its.reshape(1, len(its), -1)
-                rows = pairs.reshape(-1, cohort.size).assume(1)
-            inner = joined.products(rows, member[np.array(variables.groups[names[-1]])]).ravel()
-            counts = _margins(tuple(map(len, levels))) @ inner
+            groups = [variables.groups[name] for name in names]
+            cells = (halves.table if halves.are_there(engine, cohort) else _table)(
+                engine, cohort, variables, groups
+            )
+            run.decide_joint(cells.sum())
+            counts = _margins(tuple(map(len, levels))) @ cells
         opened = open_cells(run, counts, lines_of(shape)).reshape(*shape)
         return CrosstabResult(
             **run.finish(),
@@ -69,6 +67,19 @@ def crosstab(cohort: VerticalCohort, columns: Sequence[str], disclose: Disclose)
             min_cell=run.federation.shared_policy.min_cell,
             counts=opened,
         )
+
+
+def _table(
+    engine: Engine, cohort: VerticalCohort, variables: Variables, columns: Sequence[Sequence[int]]
+) -> SecretArray:
+    """Return `halves.table` of columns of any number of sites."""
+    member = joined.spread(engine, cohort, variables, bound=1, fraction=0)
+    rows = joined.counting(engine, cohort, variables, [range(len(variables.names))])
+    *others, last = (member[np.array(places)] for places in columns)
+    for its in others:
+        pairs = rows.reshape(len(rows), 1, -1) * its.reshape(1, len(its), -1)
+        rows = pairs.reshape(-1, cohort.size).assume(1)  # combinations of levels so far, for each patient
+    return joined.products(rows, last).ravel()
 
 
 def _margins(shape: tuple[int, ...]) -> np.ndarray:

@@ -183,10 +183,21 @@ class Field:
         return field.from_ints(integers)
 
 
-class Bit(Field):
-    """Bits on the left, given as elements 0 and 1, and elements of F_p on the right."""
+class Short(Field):
+    """Elements of F_p that stand for small integers, not negative: fewer bits choose.
 
-    bits = 1
+    Parameters
+    ----------
+    bits, right_bits
+        As for `Numbers`: of those on the left, and of those on the right.
+    """
+
+    def __init__(self, bits: int, right_bits: int = Field.right_bits) -> None:
+        self.bits, self.right_bits = bits, right_bits
+
+    def across(self, shape: Shape) -> Short:  # noqa: ARG002
+        """See `Numbers.across`."""
+        return Short(self.right_bits, self.bits)
 
 
 @dataclass(frozen=True)
@@ -282,7 +293,9 @@ class Primes:
         return np.asarray(reduced, np.uint64)
 
 
-FIELD, BIT = Field(), Bit()
+FIELD = Field()
+#: Bits on the left, given as elements 0 and 1, and elements of F_p on the right.
+BIT = Short(1)
 
 
 def _is_array(value: Any, shape: tuple[int, ...]) -> bool:

@@ -72,7 +72,7 @@ class Ciphering:
         party and a tenth of one from the other; for matrices, a tenth of one for each number of x
         and each result.
         """
-        terms = product.Shape(shape.rows, shape.terms, shape.columns, on.bits, on.right_bits)
+        terms = terms_of(on, shape)
         left = None if x is None else on.integers(x).reshape(shape.lanes, shape.rows, shape.terms)
         right = None if y is None else on.integers(y).reshape(shape.lanes, shape.terms, shape.columns)
         total = self._exchange(step, terms, shape, left, right, choosers, givers)
@@ -109,7 +109,7 @@ class Ciphering:
         answering = party.me in (givers or [party.me]) and y is not None
         asked = [peer for peer in party.peers if offered and peer in (givers or [peer])]
         asking = [peer for peer in party.peers if answering and peer in (choosers or [peer])]
-        single = (shape.rows, shape.terms, shape.columns) == (1, 1, 1)
+        single = _is_single(shape)
         if asked and x is not None:
             parts = (
                 [product.offer_entries(self._key, x.ravel())]
@@ -141,6 +141,25 @@ class Ciphering:
                     total[lane] += product.finish_matrix(self._key, terms, answer, peer)
         party.mesh.traffic.rounds += 2 * bool(shape.units)
         return total
+
+
+def terms_of(on: Numbers, shape: Shape) -> product.Shape:
+    """Return one lane's product."""
+    return product.Shape(shape.rows, shape.terms, shape.columns, on.bits, on.right_bits)
+
+
+def work(on: Numbers, shape: Shape, bits: int = keys.BITS) -> product.Work:
+    """Return the work of all lanes, for each pair of parties."""
+    terms = terms_of(on, shape)
+    if _is_single(shape):
+        return product.Work.of_entries(terms, shape.lanes, bits)
+    lane = product.Work.of(terms, bits)
+    return product.Work(*(shape.lanes * its for its in (lane.offers, lane.answers, lane.multiplications)))
+
+
+def _is_single(shape: Shape) -> bool:
+    """Return whether lanes are products of two numbers, of which answers hold several."""
+    return (shape.rows, shape.terms, shape.columns) == (1, 1, 1)
 
 
 def _parts(message: Buffer, count: int, peer: str) -> list[bytes]:

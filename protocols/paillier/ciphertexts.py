@@ -98,7 +98,7 @@ def power_product(key: PublicKey, ciphertexts: Sequence[Any], weights: Sequence[
     bases = [invert(c, square) if w < 0 else c for c, w in zip(ciphertexts, weights, strict=True)]
     sizes = [abs(weight) for weight in weights]
     bits = max((size.bit_length() for size in sizes), default=0)
-    window = min(range(1, 14), key=lambda w: -(-bits // w) * (len(sizes) + (2 << w)))
+    window = window_for(bits, len(sizes))
     result = mpz(1)
     for digit in reversed(range(-(-bits // window))):
         for _ in range(window):
@@ -119,3 +119,13 @@ def power_product(key: PublicKey, ciphertexts: Sequence[Any], weights: Sequence[
         if total is not None:
             result = result * total % square
     return result
+
+
+def window_for(bits: int, terms: int) -> int:
+    """Return the window with which a product of so many powers, of exponents of so many bits, is cheapest."""
+    return min(range(1, 14), key=lambda window: multiplications(bits, terms, window))
+
+
+def multiplications(bits: int, terms: int, window: int) -> int:
+    """Return how many multiplications `power_product` takes, but for squarings."""
+    return -(-bits // window) * (terms + (2 << window))

@@ -2,8 +2,13 @@
 
 A ciphertext of m is (1 + n)^m·ρ modulo n², where ρ is a random n-th residue. Damgård, Jurik and Nielsen
 [1]_, section 4.2, take ρ = h^r for a fixed n-th residue h = (−x²)^n, x random, of a modulus whose primes
-are 3 modulo 4 and have gcd(p − 1, q − 1) = 2. An r of half the length of n suffices: powers of h with such
-exponents cannot be told from those with long ones as long as n cannot be factored [2]_.
+are 3 modulo 4 and have gcd(p − 1, q − 1) = 2, so that the numbers of Jacobi symbol 1, among them −x², are
+a cyclic group. An r of half the length of n suffices: powers of a random base modulo n with such exponents
+cannot be told from those with long ones as long as n cannot be factored [2]_, nor can therefore their n-th
+powers modulo n², which are one to one with them. And with long ones m is hidden as long as n-th residues
+cannot be told from other numbers, which is Paillier's assumption: powers of another h would hide it wholly.
+Libraries that do the same: HEU of SecretFlow (these primes, r of half the length), Google's Private Join and
+Compute (safe primes, a long r).
 
 That holds against all but the key's owner, who knows the factors. What is *returned to the owner* is
 therefore rerandomised by an exponent that is 40 bits longer than n: the residue is then within 2^−40 of

@@ -29,6 +29,12 @@ def phe() -> Any:
     return _load("phe.paillier")
 
 
+def require() -> None:
+    """Raise ImportError unless both are installed."""
+    gmpy2()
+    phe()
+
+
 def on_all_cores(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
     """Return what a function makes of a sequence that is cut in as many parts as there are cores.
 

@@ -57,12 +57,47 @@ class Shape:
         return self.left + self.right + self.terms.bit_length() + SECURITY + 2
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a product takes.
+
+    Attributes
+    ----------
+    offers, answers
+        Ciphertexts from the left party, and from the right one.
+    multiplications
+        Of ciphertexts, by the right party.
+    """
+
+    offers: int
+    answers: int
+    multiplications: int
+
+    @classmethod
+    def of(cls, shape: Shape, bits: int) -> Work:
+        """Return the work of a matrix product under a modulus of so many bits."""
+        groups = _Groups.of(shape, bits)
+        offers, answers = groups.rows * groups.width, groups.rows * shape.columns
+        exponents = shape.right if groups.by_rows else shape.right + groups.packing.bits * (groups.many - 1)
+        window = vectors.window_for(exponents, groups.width)
+        return cls(offers, answers, answers * vectors.multiplications(exponents, groups.width, window))
+
+    @classmethod
+    def of_entries(cls, shape: Shape, size: int, bits: int) -> Work:
+        """Return the work of so many products entry by entry."""
+        packing = Packing.of(bits, shape.slot())
+        answers = -(-size // packing.slots)
+        exponents = shape.right + packing.bits * (packing.slots - 1)
+        window = vectors.window_for(exponents, packing.slots)
+        return cls(size, answers, answers * vectors.multiplications(exponents, packing.slots, window))
+
+
 # --- Matrix products ---------------------------------------------------------------------------------
 
 
 def offer_matrix(key: PrivateKey, shape: Shape, x: Integers) -> bytes:
     """Return the left party's message for x @ y."""
-    groups = _groups(key, shape)
+    groups = _Groups.of(shape, key.bits)
     plaintexts = groups.pack_left(x, key.n)
     return vectors.encode(key, vectors.encrypt(key, plaintexts))
 
@@ -77,7 +112,7 @@ def answer_matrix(
     CodecError
         The offer is none of these shapes under this key.
     """
-    groups = _groups(key, shape)
+    groups = _Groups.of(shape, key.bits)
     width = groups.width
     offers = vectors.decode(key, offered, groups.rows * width, peer)
     weights = groups.weights(y)
@@ -97,7 +132,7 @@ def finish_matrix(key: PrivateKey, shape: Shape, answered: Buffer, peer: str) ->
     CodecError
         The answer is none of these shapes under this key.
     """
-    groups = _groups(key, shape)
+    groups = _Groups.of(shape, key.bits)
     answers = vectors.decode(key, answered, groups.rows * shape.columns, peer)
     return groups.read(_unpacked(key, groups.packing, answers))
 
@@ -118,6 +153,14 @@ class _Groups:
     packing: Packing
     many: int
     by_rows: bool
+
+    @classmethod
+    def of(cls, shape: Shape, bits: int) -> _Groups:
+        """Choose: rows side by side, or, of an only row, terms as coefficients of a polynomial."""
+        packing = Packing.of(bits, shape.slot())
+        if shape.rows > 1:
+            return cls(shape, packing, min(packing.slots, shape.rows), True)
+        return cls(shape, packing, min((packing.slots + 1) // 2, shape.terms), False)
 
     @property
     def rows(self) -> int:
@@ -140,8 +183,7 @@ class _Groups:
             parts = [x[at : at + self.many].T for at in range(0, len(x), self.many)]
         else:
             parts = [_folded(row, self.many) for row in x]
-        packing = Packing(self.packing.slots, self.packing.bits)
-        return [packing.pack(numbers.tolist(), modulus) for part in parts for numbers in part]
+        return [self.packing.pack(numbers.tolist(), modulus) for part in parts for numbers in part]
 
     def weights(self, y: Integers) -> list[list[int]]:
         """Return the exponents for each column: of polynomials, the coefficients run backwards."""
@@ -166,14 +208,6 @@ class _Groups:
             for column in range(columns):
                 out[row, column] = slots[group * columns + column][slot]
         return out
-
-
-def _groups(key: PublicKey, shape: Shape) -> _Groups:
-    """Choose: rows side by side, or, of an only row, terms as coefficients of a polynomial."""
-    packing = Packing.of(key.bits, shape.slot())
-    if shape.rows > 1:
-        return _Groups(shape, packing, min(packing.slots, shape.rows), True)
-    return _Groups(shape, packing, min((packing.slots + 1) // 2, shape.terms), False)
 
 
 def _folded(numbers: Integers, length: int) -> Integers:

@@ -19,10 +19,16 @@ from scipy import stats
 
 from protocols import codec, field
 from protocols.compare import negative
+from protocols.crossed import Held, inner_products
 from protocols.engine import Engine
+from protocols.field import P
 from protocols.inputs import share
 from protocols.oblivious import crossing
 from protocols.oblivious.crossing import Crossing
+from protocols.oblivious.numbers import FIELD, Shape
+from protocols.paillier import product
+from protocols.paillier.ciphering import Ciphering
+from protocols.paillier.keys import PublicKey
 from protocols.party import Party
 from protocols.secret import SecretArray
 from protocols.testing import Message, record_parties
@@ -57,13 +63,13 @@ def arrays(view: list[Message], step: str) -> list[np.ndarray]:
     return [codec.decode(message.payload) for message in view if message.step.endswith(step)]
 
 
-def is_uniform(words: np.ndarray, low_bytes: int) -> bool:
+def is_uniform(words: np.ndarray, low_bytes: int, alpha: float = ALPHA) -> bool:
     """Test every byte of rows of words from the lowest on, and each with the row before, for uniformity."""
     data = np.ascontiguousarray(words).view(np.uint8).reshape(len(words), -1)[:, :low_bytes]
     mixed = data ^ np.roll(data, 1, axis=0)
     columns = [column for table in (data, mixed) for column in table.T]
     pvalues = [stats.chisquare(np.bincount(column, minlength=256)).pvalue for column in columns]
-    return min(pvalues) > ALPHA / len(columns)
+    return min(pvalues) > alpha / len(columns)
 
 
 def product_of(value: int) -> Callable[[Engine], None]:
@@ -101,6 +107,91 @@ def test_what_is_opened_of_comparisons():
     view = seen(2, program)[0]
     assert all(is_uniform(words, 8) for words in arrays(view, "and") if len(words) >= SIZE // 4)
     assert is_uniform(np.concatenate(arrays(view, "bit triples")[0:1]).reshape(-1, 1), 8)
+
+
+# --- Products of what two parties know ----------------------------------------------------------------
+
+
+def parts_of_what_is_crossed(value: int) -> dict[str, np.ndarray]:
+    """Return what b sees of a's numbers, by which a chooses, and what a sees of b's."""
+
+    def program(engine: Engine) -> None:
+        own = field.from_ints(np.full((1, SIZE), value))
+        one, other = (
+            Held(name, 1, SIZE, bound, values=own if engine.party.me == name else None)
+            for name, bound in (("a", 2**20), ("b", 2**40))
+        )
+        inner_products(engine, one, other)
+
+    of_a, of_b = seen(2, program)
+    return {
+        "choices": np.concatenate([a.reshape(-1, 1) for a in arrays(of_b, "crossed")]),
+        "corrections": np.concatenate([a.reshape(-1, 2) for a in arrays(of_a, "crossed")]),
+    }
+
+
+@pytest.mark.parametrize("value", [0, -(2**20)])
+def test_what_is_crossed(value):
+    parts = parts_of_what_is_crossed(value)
+    assert len(parts["corrections"]) == 22 * SIZE
+    assert is_uniform(parts["choices"], 8)
+    assert is_uniform(parts["corrections"], 15)
+
+
+def test_what_is_crossed_without_secrets_is_noticed(monkeypatch):
+    no_pads(monkeypatch)
+    assert not is_uniform(parts_of_what_is_crossed(-(2**20))["corrections"], 15)
+    monkeypatch.setattr("protocols.prg.Stream.fill", lambda self, out: out.fill(0))
+    assert not is_uniform(parts_of_what_is_crossed(-(2**20))["choices"], 8)
+
+
+def parts_of_what_is_encrypted(value: int) -> dict[str, np.ndarray]:
+    """Return what two parties see of each other's numbers: ciphertexts, and what the key's owner decrypts."""
+    held: dict[str, np.ndarray] = {}
+
+    def run(party: Party) -> None:
+        source = Ciphering(party, "source", bits=768)
+        own = field.from_ints(np.full(SIZE, value)).reshape(SIZE, 1, 1, 2)
+        held[party.me] = source.products("product", FIELD, Shape(SIZE, 1, 1, 1), own, own, "a", "b")
+
+    _, views = record_parties("ab", run, secret=SECRET)
+    (answer,), (offer,) = (
+        [codec.decode(message.payload) for message in views[name] if message.step == "product"]
+        for name in "ab"
+    )
+    return {
+        "offers": codec.decode(offer[0]),
+        "answers": codec.decode(answer[0]),
+        "decrypted": held["a"].reshape(-1, 2),
+        "kept": held["b"].reshape(-1, 2),
+    }
+
+
+def balance(ciphertexts: np.ndarray) -> float:
+    """Return how many of the lower half of all bits are set: answers are too few to count their bytes."""
+    return float(np.unpackbits(np.ascontiguousarray(ciphertexts[:, :12]).view(np.uint8)).mean())
+
+
+@pytest.mark.parametrize("value", [0, P - 1])
+def test_what_is_encrypted(value):
+    parts = parts_of_what_is_encrypted(value)
+    # Keys and their randomness are not the same in every run, so a sound protocol must hardly ever fail.
+    assert is_uniform(parts["offers"], 96, 1e-9)
+    assert is_uniform(parts["decrypted"], 15, 1e-9)
+    assert is_uniform(parts["kept"], 15, 1e-9)
+    assert 0.49 < balance(parts["answers"]) < 0.51
+
+
+def test_what_is_encrypted_without_randomness_is_noticed(monkeypatch):
+    monkeypatch.setattr(product, "_mask", lambda shape: 0)
+    assert not is_uniform(parts_of_what_is_encrypted(5)["decrypted"], 15, 1e-9)
+    monkeypatch.setattr(PublicKey, "residues", lambda self, count, owner=False: [1] * count)
+    parts = parts_of_what_is_encrypted(0)
+    assert not is_uniform(parts["offers"], 96, 1e-9)
+    assert not 0.49 < balance(parts["answers"]) < 0.51
+
+
+# --- Variants that leak ------------------------------------------------------------------------------
 
 
 def no_pads(monkeypatch: pytest.MonkeyPatch) -> None:

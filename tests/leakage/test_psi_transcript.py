@@ -27,6 +27,8 @@ SETS = {
     "b": [b"person %d" % number for number in range(10, 60)],
     "c": [b"person %d" % number for number in range(0, 30, 2)],
 }
+#: Two parties alone: no third one's exponent helps.
+TWO = {name: SETS[name] for name in "ab"}
 
 
 def view(protocol: Any) -> list[Message]:
@@ -43,12 +45,14 @@ def elements(messages: list[Message]) -> dict[str, list[list[bytes]]]:
     return found
 
 
-def found_of_others(protocol: Any, party: str, monkeypatch: pytest.MonkeyPatch) -> int:
+def found_of_others(
+    protocol: Any, party: str, monkeypatch: pytest.MonkeyPatch, sets: dict[str, list[bytes]] = SETS
+) -> int:
     """Count the items of a party that it finds in the sets of others, in all that it received or computed.
 
     Only the list of all identifiers, which is public, does not count.
     """
-    computed: dict[str, list[set[bytes]]] = {name: [] for name in SETS}
+    computed: dict[str, list[set[bytes]]] = {name: [] for name in sets}
     where = threading.local()
     power = Exponent.power
 
@@ -62,11 +66,11 @@ def found_of_others(protocol: Any, party: str, monkeypatch: pytest.MonkeyPatch) 
 
         def program(its: Party) -> Any:
             where.party = its.me
-            return protocol(its, "link", SETS[its.me])
+            return protocol(its, "link", sets[its.me])
 
-        messages = record_parties("abc", program)[1][party]
+        messages = record_parties("".join(sets), program)[1][party]
     received = elements(messages)
-    home = set(received["link.own.3"][0])
+    home = set(received[f"link.own.{len(sets)}"][0])
     # What an item of its own looks like at the end: as it came home, or raised once more.
     own = [home, *(its for its in computed[party] if len(its) == len(home) and its is not home)]
     seen = [set(its) for step, sets in received.items() if not step.startswith("link.union") for its in sets]
@@ -106,11 +110,21 @@ def test_the_universe_hides_which_items_are_common(party: str, monkeypatch: pyte
     assert found_of_others(universe, party, monkeypatch) == 0
 
 
+@pytest.mark.parametrize("sets", [SETS, TWO], ids=len)
 @pytest.mark.parametrize("mistake", [one_exponent, all_before_home])
-def test_mistakes_would_show_it(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_would_show_it(
+    mistake: Any, sets: dict[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The positive controls: what hides the match is a second exponent, which its owner applies last."""
     mistake(monkeypatch)
-    assert max(found_of_others(universe, party, monkeypatch) for party in "abc") > 0
+    assert max(found_of_others(universe, party, monkeypatch, sets) for party in sets) > 0
+
+
+@pytest.mark.parametrize("party", ["a", "b"])
+def test_between_two_parties_too(party: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found_of_others(universe, party, monkeypatch, TWO) == 0
+    common = len(set(TWO["a"]) & set(TWO["b"]))
+    assert found_of_others(intersection, party, monkeypatch, TWO) == common
 
 
 @pytest.mark.parametrize("protocol", [cardinality, universe])

@@ -185,6 +185,21 @@ def test_generalised_linear_models(found: list[dict[str, Any]], name: str, formu
     )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_counts_among_ten_sites() -> None:
+    """The fewest bits that there are for each number."""
+
+    def program(federation: fs.Federation, data: pd.DataFrame | None) -> Any:
+        cohort = federation.cohort(data, partition="vertical", on=["name", "born"])
+        return fs.glm(COUNTS, cohort, family="poisson")
+
+    its = fs.simulate(program, [*tables(), *[None] * 7])[0]
+    oracle = smf.glm(COUNTS, joined(), family=sm.families.Poisson()).fit(tol=1e-14)
+    np.testing.assert_allclose(its.params, oracle.params[its.params.index], rtol=MODEL)
+    np.testing.assert_allclose(its.bse, oracle.bse[its.params.index], rtol=MODEL)
+
+
 def test_what_is_revealed_is_what_is_declared(found: list[dict[str, Any]]) -> None:
     modules = {
         "describe": ("moments", "DESCRIBE"),

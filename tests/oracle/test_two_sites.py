@@ -29,6 +29,24 @@ def pbc() -> pd.DataFrame:
     return frame.assign(far=1e4 + 1e-3 * frame.age)[:250]
 
 
+def trial() -> pd.DataFrame:
+    """Invented patients, in clusters that no site shares, of all kinds of outcomes."""
+    random, n = np.random.default_rng(7), 90
+    frame = pd.DataFrame({"x": random.normal(50, 10, n), "z": random.normal(0, 1, n)})
+    frame["arm"], frame["ward"] = random.choice(["a", "b"], n), random.choice(["u", "v", "w"], n)
+    frame["y"] = 2 + 0.1 * frame.x - 0.5 * frame.z + (frame.arm == "b") + random.normal(0, 1, n)
+    frame["after"] = np.where(np.arange(n) % 11, frame.y + random.normal(0.2, 1, n), np.nan)
+    frame["risk"] = 1 / (1 + np.exp(-frame.z - 0.5 * (frame.arm == "b")))
+    frame["ill"] = (random.random(n) < frame.risk).astype(int)
+    frame["visits"] = random.negative_binomial(1.5, 0.3, n)
+    frame["time"] = np.ceil(random.exponential(20, n) * np.exp(-0.4 * frame.z))
+    frame["dead"] = (random.random(n) < 0.7).astype(int)
+    frame["family"] = [f"family {row // 6}" for row in range(n)]
+    frame["grown"] = frame.y + random.normal(0, 0.7, 15)[np.arange(n) // 6]
+    grade = np.clip(np.round(frame.z + random.normal(0, 1, n) + 1), 0, 2).astype(int)
+    return frame.assign(grade=pd.Categorical.from_codes(grade, ["low", "middle", "high"], ordered=True))
+
+
 def parts() -> list[pd.DataFrame]:
     """A small site and the rest; some 30 % of chol are missing."""
     return split(pbc(), [60])
@@ -95,6 +113,101 @@ def test_ranks(results: dict[str, Any]) -> None:
     first, second = (pool.bili[pool.sex == sex] for sex in sorted(pool.sex.unique()))
     expected = stats.mannwhitneyu(first, second)
     assert results["ranks"].statistic == pytest.approx(expected.statistic, rel=1e-6)
+
+
+# --- All of it ---------------------------------------------------------------------------------------
+
+TIMES = {"duration": "time", "event": "dead"}
+OF_TRIAL: dict[str, Callable[[Cohort], Any]] = {
+    "logit": lambda c: fs.logit("ill ~ z + C(arm)", c),
+    "kaplan_meier": lambda c: fs.kaplan_meier(c, **TIMES, by="arm", times=[5.0, 10.0, 20.0]),
+    "coxph": lambda c: fs.coxph("z", c, **TIMES),
+}
+SLOW: dict[str, Callable[[Cohort], Any]] = {
+    "median": lambda c: fs.median(c, "y", by="arm"),
+    "poisson": lambda c: fs.poisson("visits ~ z", c),
+    "corr": lambda c: fs.corr(c, ["x", "y"]),
+    "table1": lambda c: fs.table1(c, ["x", "ward"], by="arm", nonnormal=["x"]),
+    "anova": lambda c: fs.anova("y ~ C(arm) + z", c),
+    "levene": lambda c: fs.levene(c, "y", by="ward"),
+    "breslow_day": lambda c: fs.breslow_day(c, "ill", event=1, by="arm", strata="ward"),
+    "wilcoxon": lambda c: fs.wilcoxon(c, "y", "after"),
+    "kendalltau": lambda c: fs.kendalltau(c, "x", "y"),
+    "spearman": lambda c: fs.corr(c, ["x", "y"], method="spearman"),
+    "clusters": lambda c: fs.ols("y ~ x", c, cov_type="cluster", groups="family"),
+    "wls": lambda c: fs.wls("y ~ x", c, weights="risk"),
+    "gamma": lambda c: fs.glm("time ~ z", c, family="gamma", link="log"),
+    "negativebinomial": lambda c: fs.negativebinomial("visits ~ z", c),
+    "mnlogit": lambda c: fs.mnlogit("ward ~ z", c),
+    "ordinal": lambda c: fs.ordinal("grade ~ z", c),
+    "ridge": lambda c: fs.ridge("y ~ x + z", c, alpha=0.1),
+    "lasso": lambda c: fs.lasso("y ~ x + z", c, alpha=0.1),
+    "lasso of cases": lambda c: fs.lasso("ill ~ x + z", c, family="binomial", alpha=0.02),
+    "quantreg": lambda c: fs.quantreg("y ~ x", c, 0.5),
+    "gee": lambda c: fs.gee("y ~ x", c, groups="family", cov_struct="exchangeable"),
+    "roc": lambda c: fs.roc(c, score="risk", outcome="ill"),
+    "calibration": lambda c: fs.calibration(c, score="risk", outcome="ill", groups=4),
+    "rmst": lambda c: fs.rmst(c, **TIMES, tau=30.0),
+    "logrank": lambda c: fs.logrank(c, **TIMES, by="arm"),
+    "robust coxph": lambda c: fs.coxph("z", c, **TIMES, robust=True, times=[10.0, 20.0]),
+    "concordance": lambda c: fs.concordance(c, **TIMES, score="risk"),
+    "lmm": lambda c: fs.lmm("grown ~ z", c, groups="family", local_groups=True),
+    "glmm": lambda c: fs.glmm("ill ~ z", c, groups="family", local_groups=True),
+    "pca": lambda c: fs.pca(c, ["x", "y", "z"]),
+    "kmeans": lambda c: fs.kmeans(c, ["x", "z"], 2),
+}
+
+
+def numbers(result: Any) -> Any:
+    frame = result.to_frame().apply(lambda column: pd.to_numeric(column, errors="coerce"))
+    return frame.to_numpy(float)
+
+
+def alike(functions: dict[str, Callable[[Cohort], Any]]) -> None:
+    """Two sites get what three get of whom two are honest, which other tests hold against pooled rows."""
+
+    def run(federation: fs.Federation, data: pd.DataFrame) -> dict[str, Any]:
+        cohort = federation.cohort(data)
+        return {name: numbers(function(cohort)) for name, function in functions.items()}
+
+    rows = trial()
+    one, other = fs.simulate(run, [rows[:36], rows[36:]], shared=SHARED, policy=ALLOWING)
+    three = fs.simulate(run, [rows[:24], rows[24:36], rows[36:]])[0]
+    for name in functions:
+        assert np.isfinite(three[name]).any(), name
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        np.testing.assert_allclose(one[name], three[name], rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def test_what_needs_no_more_than_seconds() -> None:
+    alike(OF_TRIAL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", SLOW)
+def test_everything_else(name: str) -> None:
+    alike({name: SLOW[name]})
+
+
+@pytest.mark.slow
+def test_a_path_of_penalties() -> None:
+    """Folds are drawn within sites: two sites are held against themselves, with sums opened."""
+
+    def run(federation: fs.Federation, data: pd.DataFrame) -> list[Any]:
+        cohort = federation.cohort(data)
+        options: Any = {"n_alphas": 4, "cv": 3}
+        return [
+            fs.lasso("y ~ x + z", cohort, **options, disclose=disclose).params
+            for disclose in ("result", "aggregate")
+        ]
+
+    rows = trial()
+    shared, opened = fs.simulate(run, [rows[:36], rows[36:]], shared=SHARED, policy=ALLOWING)[0]
+    np.testing.assert_allclose(shared, opened, rtol=1e-6)
+
+
+# --- Rules -------------------------------------------------------------------------------------------
 
 
 def test_three_sites_of_whom_two_may_collude() -> None:

@@ -54,8 +54,8 @@ def test_divisors_that_are_normalised_once(n):
         below, above = (
             secret_of(engine, np.rint(x * 2**20).astype(int).tolist(), Format.of(1024, 20)) for x in (b, a)
         )
-        divisor = Divisor.of(below)
-        cost, found = spent(engine, lambda: divisor.quotients(above, bound=1, fraction=34))
+        divisor = Divisor(below)
+        cost, found = spent(engine, lambda: divisor.into(above, bound=1, fraction=34))
         scaled = divisor[[2, 0]].scaled(above[:, [2, 0]], bound=1, fraction=30)
         both = joined([divisor.normal, divisor[1:].normal])
         return cost.rounds, found.reveal("found"), scaled.reveal("scaled"), log_of(both).reveal("logarithms")
@@ -83,6 +83,29 @@ def test_quotients(cases):
         return divide(x, y, bound=201, fraction=30, signed=True).reveal("q")
 
     assert np.max(np.abs(compute_alike(3, program) - a / b)) < 201e-9 + 8 * 2.0**-30
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_one_divisor_of_several_numbers(n):
+    """Its reciprocal, with fewer bits, leaves room for quotients that are too large otherwise."""
+    b = np.array([1, 300, 2**20, 2**38])
+
+    def program(engine: Engine) -> Any:
+        divisor = Divisor(secret_of(engine, b, Format(20, 1 << 38)))
+        cost, small = spent(
+            engine, lambda: divisor.into(secret_of(engine, b // 3, Format(20, 1 << 38)), bound=1, fraction=30)
+        )
+        ones = secret_of(engine, np.ones(4, int), Format(0, 1))
+        with pytest.raises(PrecisionError, match=r"quotients up to 1\.04858e"):
+            divisor.into(ones, bound=2.0**20, fraction=30)
+        again, large = spent(engine, lambda: divisor.into(ones, bound=2.0**20, fraction=30, digits=26))
+        # One round to shorten, two products.
+        assert (again.rounds, cost.rounds > 20) == (3, True)
+        return small.reveal("small"), large.reveal("large")
+
+    small, large = compute_alike(n, program)
+    assert np.abs(small - (b // 3) / b).max() < 1e-8
+    assert np.abs(large / (2.0**20 / b) - 1)[:3].max() < 30 * 2.0**-26
 
 
 @pytest.mark.parametrize("n", [3, 5, 7, 10])

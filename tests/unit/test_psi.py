@@ -35,6 +35,9 @@ def items(*numbers: int) -> list[bytes]:
 CASES = {
     "usual": {"a": items(5, 1, 2, 9, 4), "b": items(2, 7, 5), "c": items(3, 5, 8, 2, 6)},
     "two": {"a": items(5, 1, 2), "b": items(2, 7, 5, 8)},
+    "two disjoint": {"a": items(5, 1), "b": items(2, 7, 8)},
+    "two identical": {"a": items(5, 1, 2), "b": items(2, 5, 1)},
+    "two, one empty": {"a": items(5, 1, 2), "b": []},
     "disjoint": {"a": items(1, 2), "b": items(3), "c": items(4, 5)},
     "identical": {"a": items(1, 2, 3), "b": items(3, 1, 2), "c": items(2, 3, 1)},
     "one empty": {"a": items(1, 2), "b": [], "c": items(1)},
