@@ -66,9 +66,7 @@ def analysis(federation: fs.Federation, files: fs.gwas.SiteFiles) -> Report:
         loci,
         case=fs.gwas.logistic(genotypes, cohort, trait="high_ldl", **options),
         by_site=fs.gwas.meta_analysis(genotypes, cohort, trait="ldl", **options),
-        by_age=fs.gwas.interaction(
-            genotypes, cohort, trait="ldl", modifiers=["age"], disclose="aggregate", **options
-        ),
+        by_age=fs.gwas.interaction(genotypes, cohort, trait="ldl", modifiers=["age"], **options),
         score=score,
         # Of the samples in which the effects were found: in others it explains less.
         r2=score.r2(cohort, "ldl", covariates),

@@ -58,6 +58,7 @@ def test_every_example_is_tested() -> None:
         "trial.py",
         "table1.py",
         "linked_registries.py",
+        "mistyped_registries.py",
         "risk_model.py",
         "private_registry.py",
     }
@@ -122,8 +123,9 @@ def test_prints_what_its_docstring_says(name: str) -> None:
     assert_exactly(run(name), shown(name))
 
 
-def test_linked_registries() -> None:
-    assert_alike(run("linked_registries.py"), shown("linked_registries.py"))
+@pytest.mark.parametrize("name", ["linked_registries.py", "mistyped_registries.py"])
+def test_registries(name: str) -> None:
+    assert_alike(run(name), shown(name))
 
 
 def test_readme_shows_the_example_and_what_it_prints() -> None:
