@@ -238,9 +238,10 @@ def qc(
     Notes
     -----
     **Rounding** on shares is to the nearest multiple of a power of two: call rates and frequencies, of at
-    least `min_cell` samples or alleles among all, so that less than half as many are like none; the ratio of
-    heterozygotes to those expected, of a sixteenth of its standard error 1/√n or less; χ², of 1/16. A variant
-    of which less than a quarter of the alleles is called has no frequency.
+    least `min_cell` samples or alleles among all (on Y, of men), so that less than half as many missing calls
+    are like none; the ratio of heterozygotes to those expected, of a sixteenth of its standard error 1/√n or
+    less; χ², of 1/16. Fewer than `min_cell` copies of either allele, or heterozygotes, are taken as none. A
+    variant of which less than a quarter of the alleles is called, or fewer than 2·`min_cell`, has no frequency.
 
     **Leakage.** Every site learns each site's list of variants and how many samples, and men, there are. As
     ``"aggregate"`` it learns the pooled counts of each variant's genotypes, and how far the sites'
@@ -371,7 +372,11 @@ def _known(chromosome: NDArray[np.object_], n: int, n_men: int, min_cell: int) -
     """Return how many samples, and alleles, could have a call of each variant."""
     kinds = [chromosome == "Y", chromosome == "X"]
     return qc_shares.Known(
-        np.select(kinds[:1], [n_men], n), np.select(kinds, [n_men, 2 * n - n_men], 2 * n), n, min_cell
+        np.select(kinds[:1], [n_men], n),
+        np.select(kinds, [n_men, 2 * n - n_men], 2 * n),
+        np.where(chromosome == "MT", 2, 1),
+        n,
+        min_cell,
     )
 
 

@@ -9,7 +9,8 @@ Hardy–Weinberg equilibrium expects, and Pearson's χ² of the sites' frequenci
 Two of the three have a denominator that may be small, so H and χ² are computed of common variants alone, and
 p where enough calls are. Whether they are is decided on shares. What is opened is rounded to the nearest
 multiple of a public unit, which of parts of samples, or of alleles, is as many of these as the sites'
-smallest cell has, or more.
+smallest cell has, or more: of the men and their alleles, on Y. Of parts of calls, where many are missing, it
+may be fewer; so that fewer copies than a cell are like none, and heterozygotes likewise.
 """
 
 from __future__ import annotations
@@ -59,23 +60,35 @@ class Known:
         Samples that could have a call of each variant: men, on Y.
     alleles
         How many alleles these have, as `qc.count` counts them.
+    per_copy
+        How often `qc.count` counts a copy: twice on MT.
     n, min_cell
         Samples of all sites, and these sites' smallest cell.
     """
 
     members: Integers
     alleles: Integers
+    per_copy: Integers
     n: int
     min_cell: int
 
     def of(self, part: slice) -> Known:
         """Return what is public of some of the variants."""
-        return replace(self, members=self.members[part], alleles=self.alleles[part])
+        return replace(
+            self, members=self.members[part], alleles=self.alleles[part], per_copy=self.per_copy[part]
+        )
 
     @property
-    def digits(self) -> int:
-        """Parts of samples are rounded to multiples of 2^−digits, and of alleles to half as much."""
-        return math.floor(math.log2(max(1.0, self.n / max(1, self.min_cell))))
+    def cell(self) -> int:
+        """Smaller counts are like none."""
+        return max(1, self.min_cell)
+
+    @property
+    def scales(self) -> Floats:
+        """Parts of members, of alleles, and H are rounded to multiples of 1 / these: ``(variants, 3)``."""
+        parts = np.column_stack([self.members, self.alleles / self.per_copy]) / self.cell
+        whole = np.exp2(np.floor(np.log2(np.maximum(1.0, parts))))
+        return np.column_stack([whole, np.full(len(whole), 2.0**self.fine_digits)])
 
     @property
     def fine_digits(self) -> int:
@@ -92,7 +105,7 @@ class Rates:
     missing
         Part of the members without a call.
     frequency
-        p, where a quarter of the alleles is called, or as many as a cell has if that is more.
+        p, where a quarter of the alleles is called, or as many as two cells have if that is more.
     heterozygotes, heterogeneity
         H and χ² of common variants.
     """
@@ -134,20 +147,29 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
         shared = sum_shares(engine, mine, bound=1.0, fraction=fraction_for(engine, 1.0, terms=2)).assume(1.0)
         S, a, nu, h, lacking = (shared[:, column] for column in range(5))
 
-        # Both alleles are common if each is the part √(5 / samples) of all or more.
-        enough = WHOLE * np.maximum(CALLED, known.min_cell / most[:, 0])
+        # Both alleles are common if each is the part √(5 / samples) of all or more. Not both are few if enough
+        # are called.
+        cell = known.cell * known.per_copy / most[:, 0]
+        enough = WHOLE * np.maximum(CALLED, 2 * cell)
         least = WHOLE * np.sqrt(2 * EXPECTED / most[:, 0])
-        conditions = complement(negative(secrets.stack([nu - enough, a - least, nu - a - least], axis=1)))
+        # Counts are whole, so half of one is room for roundings.
+        few = WHOLE * (1 - 0.5 / known.cell)
+        other, of_members = nu - a, few * known.cell / members
+        compared = [nu - enough, a - least, other - least, a - few * cell, other - few * cell, h - of_members]
+        conditions = complement(negative(secrets.stack(compared, axis=1)))
         told = conditions[:, 0]
         common = told * conditions[:, 1] * conditions[:, 2]
 
         first = secrets.stack([nu, a, a, h], axis=1)
-        second = secrets.stack([S, a, nu - a, nu], axis=1).assume(1.0)
+        second = secrets.stack([S, a, other, nu], axis=1).assume(1.0)
         products = (first * second).assume(1.0)
+        shown = secrets.stack([a, other, products[:, 3]], axis=1) * conditions[:, 3:]
         apart = nu * (products[:, 0] - products[:, 1]).assume(1.0)
         product = products[:, 2]
-        of_told = secrets.stack([a, nu - 1.0], axis=1) * told.reshape(-1, 1)
-        of_common = secrets.stack([products[:, 3] * 0.5, apart, product - 0.25], axis=1)
+        # Of few copies of the other allele all are of this one.
+        above = shown[:, 0] + other - shown[:, 1]
+        of_told = secrets.stack([above, nu - 1.0], axis=1) * told.reshape(-1, 1)
+        of_common = secrets.stack([shown[:, 2] * 0.5, apart, product - 0.25], axis=1)
         of_common = of_common * common.reshape(-1, 1)
         p = divide(
             of_told[:, 0],
@@ -163,9 +185,9 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
             fraction=QUOTIENT,
             least=0.999 * min(0.25, float(least.min(initial=1.0)) ** 2),
         )
-        scales = [2.0**known.digits, 2.0 ** (known.digits + 1), 2.0**known.fine_digits]
         values = secrets.stack([lacking.rescale(QUOTIENT), p, ratios[:, 0], ratios[:, 1]], axis=1)
-        units = np.column_stack([np.broadcast_to(scales, (len(own), 3)), FINE * most]).astype(np.int64)
+        scales = known.scales
+        units = np.column_stack([scales, FINE * most]).astype(np.int64)
         whole = _nearest(values * units)
         # What is not told is −1.
         marks = secrets.stack([told, common, common], axis=1) - 1
@@ -173,7 +195,7 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
         # Fractions, as they are measurements: a site's rules may have them rounded further.
         opened = run.reveal({"rates": whole.rescale(1)}, part=number)["rates"]
     opened[opened < 0] = np.nan
-    missing, p, ratio, chi2 = (opened / np.array([*scales, FINE])).T
+    missing, p, ratio, chi2 = (opened / np.column_stack([scales, np.full(len(own), FINE)])).T
     return Rates(missing, p, ratio, chi2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
 from fedstats.errors import DataError
@@ -106,6 +107,8 @@ def similar(
     >>> on.columns
     ['given', 'family', 'born']
     """
+    if not isinstance(block, str | Sequence):
+        raise DataError("block names a column, or several")
     blocks = (block,) if isinstance(block, str) else tuple(block)
     if not isinstance(fields, Mapping) or not fields:
         raise DataError('fields maps the columns that are compared to how, as in {"name": "text"}')
@@ -118,21 +121,23 @@ def similar(
         )
     if len(set(blocks)) < len(blocks):
         raise DataError("block names a column twice")
-    if not 0 < threshold <= 1 or round(1000 * threshold) < 1:
+    if not isinstance(threshold, Real) or not 0 < threshold <= 1 or round(1000 * threshold) < 1:
         raise DataError("threshold is above 0 and at most 1, as Dice's coefficients are")
+    if not isinstance(weights or {}, Mapping):
+        raise DataError('weights maps fields to numbers, as in {"born": 1.5}')
     if stray := [name for name in weights or {} if name not in fields]:
         raise DataError(f"weights has {stray[0]!r}, which is no field")
     if type(bits) is not int or not FEWEST_BITS <= bits <= MOST_BITS or bits & (bits - 1):
         raise DataError(f"bits is a power of two from {FEWEST_BITS} to {MOST_BITS}")
-    if len(key.encode()) > LONGEST_KEY:
-        raise DataError(f"key has at most {LONGEST_KEY} bytes")
+    if not isinstance(key, str) or len(key.encode()) > LONGEST_KEY:
+        raise DataError(f"key is a text of at most {LONGEST_KEY} bytes")
     hashes = tuple(_hashes(name, (weights or {}).get(name, 1.0)) for name in fields)
     return Similar(tuple(fields.items()), hashes, round(1000 * threshold), blocks, bits, key)
 
 
 def _hashes(name: str, weight: float) -> int:
     """Return how many bits a part of a field of a weight sets."""
-    if not math.isfinite(weight) or not 1 <= round(_HASHES * weight) <= MOST_HASHES:
+    if not isinstance(weight, Real) or not math.isfinite(weight) or not 1 <= round(_HASHES * weight) <= MOST_HASHES:
         raise DataError(
             f"the weight of field {name!r} is not between {1 / _HASHES:g} and {MOST_HASHES / _HASHES:g}"
         )

@@ -80,6 +80,6 @@ def keys_of(parts: Sequence[Sequence[str]], rows: NDArray[np.intp]) -> list[byte
 def written(values: pd.Series) -> list[str]:
     """Return values as they are compared; "" where they are missing."""
     if kind_of(values) is Kind.DATETIME:
-        moments = pd.to_datetime(values, errors="coerce", utc=True)
-        return ["" if pd.isna(moment) else moment.strftime("%Y%m%d") for moment in moments]
+        # Of a time with a zone the day is that of its own clock.
+        return ["" if pd.isna(its) else pd.Timestamp(its).date().isoformat().replace("-", "") for its in values]
     return ["" if pd.isna(value) else normalised(canonical(value)) for value in values]

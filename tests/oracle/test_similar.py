@@ -446,7 +446,12 @@ def test_sites_that_compare_otherwise() -> None:
         ({"block": ["sex", "sex"]}, "names a column twice"),
         ({"bits": 1000}, "bits is a power of two"),
         ({"bits": 8192}, "bits is a power of two"),
-        ({"key": "k" * 65}, "key has at most 64 bytes"),
+        ({"threshold": "high"}, "threshold is above 0"),
+        ({"weights": ["born"]}, "weights maps fields to numbers"),
+        ({"weights": {"born": "high"}}, "the weight of field 'born' is not between"),
+        ({"block": 3}, "block names a column, or several"),
+        ({"key": "k" * 65}, "key is a text of at most 64 bytes"),
+        ({"key": b"k"}, "key is a text of at most 64 bytes"),
     ],
 )
 def test_what_cannot_be_compared(call: dict[str, Any], message: str) -> None:

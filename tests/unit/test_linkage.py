@@ -89,7 +89,8 @@ def test_what_is_no_date_is_refused(text: str) -> None:
 def test_dates_are_one_however_they_are_stored() -> None:
     on = fs.linkage.similar({"born": "date"}, threshold=0.8)
     days = ["1990-01-31", "2004-02-29"]
-    stored = [days, pd.to_datetime(days), [19900131, 20040229], ["1990 / 01 / 31", "2004.02.29 "]]
+    midnight = pd.to_datetime(days).tz_localize("Europe/Berlin")  # the day before, in Greenwich
+    stored = [days, pd.to_datetime(days), [19900131, 20040229], ["1990 / 01 / 31", "2004.02.29 "], midnight]
     for its in stored:
         assert write(pd.DataFrame({"born": its}), on).fields == [["19900131", "20040229"]]
 
