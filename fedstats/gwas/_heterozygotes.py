@@ -18,27 +18,40 @@ class Heterozygotes:
         Calls, and heterozygous ones among them.
     expected
         How many of the calls are expected to be heterozygous, by Hardy and Weinberg.
+    compared
+        Heterozygous calls of variants of which some are expected: a rounded frequency may be 0, or not be told.
     """
 
     def __init__(self, samples: int) -> None:
-        self.calls, self.observed, self.expected = np.zeros((3, samples))
+        self.calls, self.observed, self.expected, self.compared = np.zeros((4, samples))
 
     def add(self, calls: NDArray[np.int8], frequency: Floats) -> None:
         """Add variants, shape ``(variants, samples)``, −1 where missing, given their frequencies."""
-        _add(calls, 2 * frequency * (1 - frequency), self.calls, self.observed, self.expected)
+        chance = 2 * frequency * (1 - frequency)
+        _add(calls, chance, self.calls, self.observed, self.expected, self.compared)
 
     def inbreeding(self) -> Floats:
-        """Return 1 − observed / expected; NaN where none are expected."""
+        """Return 1 − compared / expected; NaN where none are expected."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(1 - self.observed / self.expected)
+            return np.asarray(1 - self.compared / self.expected)
 
 
 @njit(cache=True, nogil=True)
-def _add(calls: NDArray[np.int8], chance: Floats, called: Floats, observed: Floats, expected: Floats) -> None:
+def _add(
+    calls: NDArray[np.int8],
+    chance: Floats,
+    called: Floats,
+    observed: Floats,
+    expected: Floats,
+    compared: Floats,
+) -> None:
     for v in range(calls.shape[0]):
         row = calls[v]
+        counts = 1.0 if chance[v] > 0 else 0.0
         for s in range(row.size):
             known = 1.0 if row[s] >= 0 else 0.0
+            heterozygous = 1.0 if row[s] == 1 else 0.0
             called[s] += known
-            observed[s] += 1.0 if row[s] == 1 else 0.0
+            observed[s] += heterozygous
             expected[s] += known * chance[v]
+            compared[s] += heterozygous * counts

@@ -241,7 +241,8 @@ def qc(
     least `min_cell` samples or alleles among all (on Y, of men), so that less than half as many missing calls
     are like none; the ratio of heterozygotes to those expected, of a sixteenth of its standard error 1/√n or
     less; χ², of 1/16. Fewer than `min_cell` copies of either allele, or heterozygotes, are taken as none. A
-    variant of which less than a quarter of the alleles is called, or fewer than 2·`min_cell`, has no frequency.
+    variant of which less than a quarter of the alleles is called, or fewer than 2·`min_cell`, has no
+    frequency. Inbreeding leaves out variants without a frequency between 0 and 1.
 
     **Leakage.** Every site learns each site's list of variants and how many samples, and men, there are. As
     ``"aggregate"`` it learns the pooled counts of each variant's genotypes, and how far the sites'
@@ -390,7 +391,7 @@ def _frame_of_rates(
     # The one copy of MT is counted as two alleles.
     apart = rates.heterogeneity / np.where(chromosome == "MT", 2, 1)
     return shared.variants[[*_variants.KEY, "rsid"]].assign(
-        call_rate=1 - rates.missing,
+        call_rate=np.where(known.members > 0, 1 - rates.missing, np.nan),
         effect_allele_frequency=rates.frequency,
         hwe_p=np.where(np.isin(chromosome, _variants.SPECIAL), np.nan, hwe),
         heterogeneity=apart,

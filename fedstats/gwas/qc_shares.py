@@ -147,8 +147,8 @@ def rates(run: Analysis, number: int, own: Integers, known: Known) -> Rates:
         shared = sum_shares(engine, mine, bound=1.0, fraction=fraction_for(engine, 1.0, terms=2)).assume(1.0)
         S, a, nu, h, lacking = (shared[:, column] for column in range(5))
 
-        # Both alleles are common if each is the part √(5 / samples) of all or more. Not both are few if enough
-        # are called.
+        # Both alleles are common if each is the part √(5 / samples) of all or more. If enough are called, not
+        # both are few.
         cell = known.cell * known.per_copy / most[:, 0]
         enough = WHOLE * np.maximum(CALLED, 2 * cell)
         least = WHOLE * np.sqrt(2 * EXPECTED / most[:, 0])

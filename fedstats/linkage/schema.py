@@ -137,7 +137,11 @@ def similar(
 
 def _hashes(name: str, weight: float) -> int:
     """Return how many bits a part of a field of a weight sets."""
-    if not isinstance(weight, Real) or not math.isfinite(weight) or not 1 <= round(_HASHES * weight) <= MOST_HASHES:
+    if (
+        not isinstance(weight, Real)
+        or not math.isfinite(weight)
+        or not 1 <= round(_HASHES * weight) <= MOST_HASHES
+    ):
         raise DataError(
             f"the weight of field {name!r} is not between {1 / _HASHES:g} and {MOST_HASHES / _HASHES:g}"
         )

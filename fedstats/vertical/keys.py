@@ -81,5 +81,7 @@ def written(values: pd.Series) -> list[str]:
     """Return values as they are compared; "" where they are missing."""
     if kind_of(values) is Kind.DATETIME:
         # Of a time with a zone the day is that of its own clock.
-        return ["" if pd.isna(its) else pd.Timestamp(its).date().isoformat().replace("-", "") for its in values]
+        return [
+            "" if pd.isna(its) else pd.Timestamp(its).date().isoformat().replace("-", "") for its in values
+        ]
     return ["" if pd.isna(value) else normalised(canonical(value)) for value in values]

@@ -13,6 +13,7 @@ from scipy import stats
 
 import fedstats as fs
 from fedstats.gwas import _ahead
+from fedstats.gwas._heterozygotes import Heterozygotes
 from fedstats.gwas._strands import CLEAR, ERRORS
 from fedstats.gwas.qc import FINE
 
@@ -123,7 +124,7 @@ def test_rates_on_shares(both: tuple[Panel, fs.gwas.QCResult, fs.gwas.QCResult])
     assert (ours["effect_allele_frequency"].notna() == enough).all()
     assert set(ours["rsid"][~enough]) == {"rs40", "rs42"}
     assert ours["call_rate"].notna().all()
-    # Small counts are like none, however few calls there are, and on Y, where half of the samples can have one.
+    # Small counts are like none, however few calls there are, and on Y, of half of the samples.
     told = ours.set_index("rsid")
     few = exact.set_index("rsid").loc[["rs46", "rs47", "rs130", "rs131"], "effect_allele_frequency"]
     assert (few % 1 > 0).all()
@@ -195,6 +196,23 @@ def test_sexes_that_the_genotypes_contradict(tmp_path: Path, disclose: str) -> N
     of_men = found.loc[names[male], "x_inbreeding"]
     assert (of_men == 1).all()
     assert found.loc[names[~male], "x_inbreeding"].abs().max() < 0.5
+
+
+def test_what_is_not_expected_is_no_outbreeding() -> None:
+    tally = Heterozygotes(2)
+    tally.add(np.array([[1, 0], [1, 1], [0, -1]], np.int8), np.array([0.0, 0.5, 0.5]))
+    assert tally.observed.tolist() == [2, 1]
+    assert tally.inbreeding().tolist() == [0, -1]
+
+
+def test_no_men_have_no_calls_on_y(tmp_path: Path) -> None:
+    panel = make_panel(40, 4, seed=1)
+    panel.variants["chromosome"] = ["1", "X", "Y", "Y"]
+    panel.rows["sex"] = 2
+    parts = panel.deal(tmp_path, [10, 10])
+    for disclose in ("aggregate", "result"):
+        found = scan(parts, fs.gwas.qc, disclose=disclose).to_frame()
+        assert (found["call_rate"].isna() == (found["chromosome"] == "Y")).all()
 
 
 def test_filters(tmp_path: Path, panel: Panel) -> None:
