@@ -19,7 +19,7 @@ class Heterozygotes:
     expected
         How many of the calls are expected to be heterozygous, by Hardy and Weinberg.
     compared
-        Heterozygous calls of variants of which some are expected: a frequency may be rounded to 0, or not told.
+        Heterozygous calls of variants of which some are expected: frequencies may be rounded to 0.
     """
 
     def __init__(self, samples: int) -> None:
