@@ -145,10 +145,7 @@ class Likelihood:
         products = multiply(self._z, weights).assume(self._most(reach))
         sums, of_products = self._risk_sets(concatenate([weights[np.newaxis], products]), reach)
         by = Divisor(sums)
-        # Of many parties the means keep their bits, and reciprocals are as fine as that leaves room for.
-        digits = (self._engine.room - 6) // 2
-        means = by.into(of_products, bound=1, fraction=digits, digits=self._engine.room - 5 - digits)
-        means = means.assume(ONE)
+        means = by.into(of_products, bound=1, fraction=(self._engine.room - 6) // 2).assume(ONE)
         score = (self._of_events - means.sum(axis=-1)).assume(2 * self.events)
         information = self._information(weights, means, self._hazards(by, sums, reach), reach)
         both = lengthen(concatenate([score, information]))

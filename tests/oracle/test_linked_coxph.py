@@ -300,7 +300,7 @@ def test_effects_beyond_the_range_of_weights() -> None:
     frame["time"] = time.exponential(np.exp(-4 * frame["x"]))
     frame["entry"] = np.minimum(frame["time"] / 2, entry.exponential(0.1, len(frame)))
     parts = tables(frame, ["time", "status", "entry"], ["x"])
-    with pytest.raises(fs.EstimationError, match=r"with linear predictors within \d\.\d of that of .* 'x' may"):
+    with pytest.raises(fs.EstimationError, match=r"linear predictors within \d\.\d of .* 'x' may"):
         linked(parts, "x", **TIMES, entry="entry")
 
 
@@ -308,7 +308,7 @@ def test_no_room_for_weights_with_late_entry(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(hazards, "PARTS", 60)
     frame = veteran().assign(entry=0)
     parts = tables(frame, ["time", "status", "entry"], ["karno"])
-    with pytest.raises(fs.EstimationError, match="128 events with late entry leave no room .* 3 sites"):
+    with pytest.raises(fs.EstimationError, match=r"128 events with late entry leave no room .* 3 sites"):
         linked(parts, "karno", **TIMES, entry="entry")
 
 
