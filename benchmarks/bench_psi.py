@@ -1,6 +1,9 @@
-"""Private set intersection of two parties with 100,000 items each, half of them in common.
+"""Private set intersection of two parties with 100,000 items each, half of them in common; similar records.
 
 python -m pytest benchmarks/bench_psi.py
+
+Of records that are alike, 1,000 × 1,000 filters of 1,024 bits are compared, by three parties of whom two have
+records.
 
 OpenMined's PSI (``pip install openmined-psi``), which hides the sets in the same way on the curve P-256, is
 measured beside it where it is installed.
@@ -12,9 +15,12 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.on_shares import over_wide_area
+from protocols.engine import Engine
+from protocols.linkage.matching import Blocks, best_matches
 from protocols.party import Party
 from protocols.psi.intersection import cardinality, intersection, universe
 from protocols.testing import run_parties
@@ -64,3 +70,26 @@ def test_psi(benchmark: Any, protocol: Any) -> None:
             "peer_seconds": peer,
             "ratio": benchmark.stats.stats.median / peer,
         }
+
+
+@pytest.mark.timeout(600)
+def test_linkage(benchmark: Any) -> None:
+    random = np.random.default_rng(1)
+    one = (random.random((1, 1_000, 1_024)) < 0.2).astype(np.uint8)
+    other = one ^ (random.random(one.shape) < 0.02)
+    blocks = Blocks(0, 1, 1, *(its.shape[1] for its in (one, other)))
+    traffic: list[Traffic] = []
+
+    def program(party: Party) -> None:
+        mine = {"a": one, "b": other}.get(party.me, one[:, :0])
+        links = best_matches(Engine(party), mine, blocks, (4, 5))
+        assert links.sum().reveal("links") == len(one[0])
+        traffic.append(party.mesh.traffic)
+
+    benchmark.pedantic(lambda: run_parties("abc", program, timeout=300.0), rounds=1)
+    rounds, sent = traffic[0].rounds, max(its.bytes_sent for its in traffic)
+    benchmark.extra_info |= {
+        "rounds": rounds,
+        "bytes": sent,
+        "wide_area": over_wide_area(benchmark.stats.stats.median, rounds, sent),
+    }

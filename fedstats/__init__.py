@@ -14,7 +14,7 @@ from fedstats._guard import check_siblings
 
 check_siblings()
 
-from fedstats import gwas, privacy  # noqa: E402  (nothing may be imported before the check)
+from fedstats import gwas, linkage, privacy  # noqa: E402  (nothing may be imported before the check)
 from fedstats.check import CheckResult, check  # noqa: E402
 from fedstats.cohort import Cohort  # noqa: E402
 from fedstats.correlation import CorrelationResult, CovarianceResult, corr, cov  # noqa: E402
@@ -232,6 +232,7 @@ __all__ = [
     "ks_2samp",
     "lasso",
     "levene",
+    "linkage",
     "lmm",
     "logit",
     "logrank",

@@ -56,8 +56,13 @@ AT_A_TIME = 1 << 18
 
 def padded(rows: int) -> int:
     """Return the number of rows that a site tells: its own, rounded up by an eighth at most."""
-    step = 1 << max(rows.bit_length() - 4, 0)
-    return max(FEWEST_ROWS, -(-rows // step) * step)
+    return max(FEWEST_ROWS, rounded_up(rows))
+
+
+def rounded_up(number: int) -> int:
+    """Return the next multiple of an eighth of the power of two below a number; itself below 16."""
+    step = 1 << max(number.bit_length() - 4, 0)
+    return -(-number // step) * step
 
 
 def agree_lengths(run: Analysis, rows: int, *, label: str = "rows") -> list[int]:

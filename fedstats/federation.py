@@ -34,6 +34,7 @@ from transport.errors import AbortCode
 if TYPE_CHECKING:
     from fedstats.cohort import Cohort
     from fedstats.gwas.genotypes import Genotypes
+    from fedstats.linkage import Similar
     from fedstats.records import Records
     from fedstats.vertical.cohort import VerticalCohort
     from protocols.mpyc_runtime import MeshRuntime
@@ -118,7 +119,7 @@ class Federation:
         source: str | os.PathLike[str] | pd.DataFrame | None,
         *,
         partition: Literal["vertical"],
-        on: str | Sequence[str],
+        on: str | Sequence[str] | Similar,
     ) -> VerticalCohort: ...
 
     def cohort(
@@ -128,7 +129,7 @@ class Federation:
         id: str | None = None,  # noqa: A002  (the word that the column has in every cohort)
         levels: Mapping[str, Sequence[str]] | None = None,
         partition: Literal["horizontal", "vertical"] = "horizontal",
-        on: str | Sequence[str] | None = None,
+        on: str | Sequence[str] | Similar | None = None,
     ) -> Cohort | VerticalCohort:
         """Agree with the other sites on the columns of their tables.
 
@@ -152,7 +153,8 @@ class Federation:
         on
             With ``partition="vertical"``, the columns that identify a patient, at every site that has a
             table, such as ``["name", "birth_date"]``. They are compared without case, accents, punctuation
-            and leading zeros, and must all agree.
+            and leading zeros, and must all agree. Or `fedstats.linkage.similar`, where they may differ by
+            typing errors.
 
         Returns
         -------
@@ -172,7 +174,8 @@ class Federation:
 
         **Leakage.** Every site learns every other site's column names and types. Levels of a
         categorical column are exchanged only when an analysis uses it. Where patients are linked, every
-        site learns how many each has, and how many any two, and all, have in common.
+        site learns how many each has, and how many any two, and all, have in common; where patients are
+        alike, and not equal, so many as are linked, and what `fedstats.vertical.similar` declares.
         """
         from fedstats.cohort import Cohort
         from fedstats.vertical.cohort import VerticalCohort

@@ -27,7 +27,7 @@ class Held:
 
     Attributes
     ----------
-    party
+    holder
         Who has them.
     rows, terms
         How many there are, and how long they are.
@@ -39,7 +39,7 @@ class Held:
         At that party, shape ``(rows, terms, 2)``; None at others.
     """
 
-    party: str
+    holder: str
     rows: int
     terms: int
     bound: int
@@ -79,7 +79,7 @@ def inner_products(engine: Engine, one: Held, other: Held) -> Elements:
     from the party that has it, and 16 for each row of the other side, from the other; the cheaper side
     chooses.
     """
-    if one.terms != other.terms or one.party == other.party:
+    if one.terms != other.terms or one.holder == other.holder:
         raise ValueError("rows of two parties are of one length")
     if not one.rows * other.rows * one.terms:
         return field.zeros((one.rows, other.rows))
@@ -93,8 +93,8 @@ def inner_products(engine: Engine, one: Held, other: Held) -> Elements:
         shape,
         None if left is None else left[np.newaxis],
         None if right is None else np.ascontiguousarray(right.swapaxes(0, 1))[np.newaxis],
-        [one.party],
-        [other.party],
+        [one.holder],
+        [other.holder],
     )[0]
     # With a and b added to x and y: Σ xy = Σ (x + a)(y + b) − b·Σ x − a·Σ (y + b).
     if one.values is not None:

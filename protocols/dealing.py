@@ -12,7 +12,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -30,6 +30,25 @@ def deal(
     size: int,
     on: Domain = FIELD,
 ) -> Callable[[], Elements]:
+    """Share what some parties hold: send now, and receive later, see `parts`.
+
+    Returns
+    -------
+    callable
+        Receives, and returns this party's shares, of shape ``(len(dealers), size, 2)``.
+    """
+    receive = parts(engine, step, dealers, values, size, on)
+    return lambda: np.stack(list(receive()))
+
+
+def parts(
+    engine: Engine,
+    step: str,
+    dealers: Sequence[int],
+    values: Elements | None,
+    size: int,
+    on: Domain = FIELD,
+) -> Callable[[], Iterator[Elements]]:
     """Share what some parties hold: send now, and receive later.
 
     Parameters
@@ -50,8 +69,8 @@ def deal(
     Returns
     -------
     callable
-        Receives, and returns this party's shares, of shape ``(len(dealers), size, 2)``. What else belongs to
-        the same round is sent before it is called.
+        Receives, and yields this party's shares of one dealer's numbers after the other's, each of shape
+        ``(size, 2)``. What else belongs to the same round is sent before it is called.
 
     Notes
     -----
@@ -63,7 +82,7 @@ def deal(
     """
     party = engine.party
     shares: dict[int, Elements] = {}
-    awaited: list[tuple[int, str]] = []
+    awaited: dict[int, str] = {}
     for position, dealer in enumerate(dealers):
         name = party.roster[dealer]
         streams = party.streams(f"{step}/{name}")
@@ -78,11 +97,14 @@ def deal(
         elif engine.point in drawing:
             shares[position] = on.draw(streams[name], size)
         else:
-            awaited.append((position, name))
+            awaited[position] = name
 
-    def receive() -> Elements:
-        for position, name in awaited:
-            shares[position] = on.unpack(name, step, party.recv(name, step), size)
-        return np.stack([shares[position] for position in range(len(dealers))])
+    def receive() -> Iterator[Elements]:
+        for position in range(len(dealers)):
+            if position in awaited:
+                name = awaited[position]
+                yield on.unpack(name, step, party.recv(name, step), size)
+            else:
+                yield shares.pop(position)
 
     return receive

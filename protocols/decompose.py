@@ -138,13 +138,13 @@ def _of_highest(x: SecretArray, numbers: NDArray[np.intp], or_none: bool = False
     return _per_entry(x, width + or_none, circuit)
 
 
-def normalizer(x: SecretArray) -> SecretArray:
-    """Return 2^s such that x·2^s has as many bits as x's public bound, for x ≥ 0; and 1 for 0.
+def normalizer(x: SecretArray) -> tuple[SecretArray, SecretArray]:
+    """Return 2^s and s such that x·2^s has as many bits as x's public bound, for x ≥ 0; 1 and 0 for 0.
 
     Returns
     -------
-    SecretArray
-        Integers, powers of two up to 2^(T − 1), where T are the bits of the bound.
+    tuple of SecretArray
+        Integers, powers of two up to 2^(T − 1), where T are the bits of the bound; and their exponents.
 
     Notes
     -----
@@ -152,7 +152,9 @@ def normalizer(x: SecretArray) -> SecretArray:
     parties and up to 64 bits.
     """
     top = max(length_of(x.engine, x.format) - 1, 1)
-    return power_of_two(leading_zeros(x), 1 << (top - 1))
+    zeros = leading_zeros(x)
+    shift = SecretArray(x.engine, (zeros @ (1 << np.arange(zeros.shape[-1]))).shares, Format(0, top))
+    return power_of_two(zeros, 1 << (top - 1)), shift
 
 
 def power_of_two(exponent: SecretArray, bound: int) -> SecretArray:

@@ -19,7 +19,9 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,7 @@ from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
 from protocols.reshare import fits
-from protocols.secret import SecretArray, known_product, multiply, stack, truncate
+from protocols.secret import SecretArray, concatenate, known_product, multiply, public, stack, truncate
 
 #: What Goldschmidt's iteration leaves out is below this.
 ACCURACY = 2.0**-31
@@ -88,11 +90,11 @@ def reciprocal(x: SecretArray, *, least: float | None = None, signed: bool = Fal
     if signed:
         side = _side(x)
         return known_product(reciprocal(known_product(x, side), least=least), side)
-    normal = _normalized(x, least)
-    y = _inverse(normal)
-    fraction = y.format.fraction + normal.top - x.format.fraction
+    normal = normalized(x, least)
+    y, length = _inverse(normal), normal.top + x.format.fraction
+    fraction = y.format.fraction + normal.top
     largest = math.inf if least is None else 1.001 / least
-    return _restored(y, normal.power, 1 << max(normal.top - 1, 0), fraction, largest)
+    return _restored(y, normal.power, 1 << max(length - 1, 0), fraction, largest)
 
 
 def divide(
@@ -149,13 +151,42 @@ class Divisor:
     ----------
     b, least
         As for `divide`.
+    inverted
+        `normal` and `y`, where they are known.
+
+    Attributes
+    ----------
+    normal
+        b = d·2^(top − s); see `Normal`.
+    y
+        1/d.
     """
 
-    def __init__(self, b: SecretArray, *, least: float | None = None) -> None:
+    def __init__(
+        self,
+        b: SecretArray,
+        *,
+        least: float | None = None,
+        inverted: tuple[Normal, SecretArray] | None = None,
+    ) -> None:
         self._b, self._least = b, least
         self._top, octaves = _range(b, least)
         self._octaves = max(1, octaves)
-        self._inverted: tuple[_Normal, SecretArray] | None = None
+        self._inverted = inverted
+
+    @property
+    def normal(self) -> Normal:
+        """See the class."""
+        return self._invert()[0]
+
+    @property
+    def y(self) -> SecretArray:
+        """See the class."""
+        return self._invert()[1]
+
+    def __getitem__(self, index: Any) -> Divisor:
+        inverted = self.normal[index], self.y[index]
+        return Divisor(self._b[index], least=self._least, inverted=inverted)
 
     def into(self, a: SecretArray, *, bound: float, fraction: int, digits: int | None = None) -> SecretArray:
         """Return a/b; see `divide`.
@@ -168,29 +199,48 @@ class Divisor:
             Fractional bits of 1/b, brought between 1 and 2: as many as it has, or fewer, which makes the
             relative error (C + 1)·2^−digits and leaves room for larger quotients.
         """
-        b, engine = self._b, self._b.engine
-        reading = Format.of(bound, fraction)
+        engine = self._b.engine
         # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
         most = _inverse_digits(engine, self._octaves)
         kept = most if digits is None else min(digits, most)
-        before = a.format.fraction + self._top - b.format.fraction
+        before = a.format.fraction + self._top - self._b.format.fraction
         after = _require_quotients(engine, bound, fraction, kept + self._octaves)
         _require_room(engine, Format.of(bound, max(before, 0)).bound or 0)
-        if self._inverted is None:
-            normal = _normalized(b, self._least)
-            self._inverted = normal, _inverse(normal)
-        normal, y = self._inverted
-        y = y.rescale(kept)
-        shorter = Format.of(bound, min(before, after))
-        if normal.power is not None:
-            power = normal.power.broadcast_to(a.shape)
-            a = known_product(a, power, shorter, drop=max(0, before - after))
-        elif before > after:
-            a = truncate(SecretArray(engine, a.shares, Format.of(bound, before)), before - after)
-        else:
-            a = SecretArray(engine, a.shares, shorter)
+        y = self.y.rescale(kept)
+        a = self.scaled(a, bound=bound, fraction=after)
         drop = a.format.fraction + y.format.fraction - fraction
-        return known_product(a, y.broadcast_to(a.shape), reading, drop=drop)
+        return known_product(a, y.broadcast_to(a.shape), Format.of(bound, fraction), drop=drop)
+
+    def scaled(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
+        """Return a·2^(s − top) = d·a/b, no more than a/b, with so many fractional bits or all that there are.
+
+        Parameters
+        ----------
+        a
+            A shape to which that of b broadcasts.
+        bound
+            Public: what no |a/b| exceeds.
+        fraction
+            Fractional bits.
+
+        Notes
+        -----
+        **Leakage.** Nothing, within the stated ranges. **Cost.** One round.
+        """
+        before, power = a.format.fraction + self._top - self._b.format.fraction, self.normal.power
+        shorter, drop = Format.of(bound, min(before, fraction)), max(0, before - fraction)
+        if power is not None:
+            return known_product(a, power.broadcast_to(a.shape), shorter, drop=drop)
+        if drop:
+            return truncate(SecretArray(a.engine, a.shares, Format.of(bound, before)), drop)
+        return SecretArray(a.engine, a.shares, shorter)
+
+    def _invert(self) -> tuple[Normal, SecretArray]:
+        """Normalise and invert, the first time that this is asked for; the cost is that of `reciprocal`."""
+        if self._inverted is None:
+            normal = normalized(self._b, self._least)
+            self._inverted = normal, _inverse(normal)
+        return self._inverted
 
 
 def quotient(a: SecretArray, b: SecretArray) -> SecretArray:
@@ -301,36 +351,58 @@ def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: in
 # --- Normalising -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Normal:
-    """A number as d·2^top / 2^s, 2^−octaves ≤ d ≤ 1.
+@dataclass(frozen=True, eq=False, repr=False)
+class Normal:
+    """A number as d·2^(top − s), 2^−octaves ≤ d ≤ 1.
 
     Attributes
     ----------
     d
         With `_digits` fractional bits, or `DIVISOR` where a correction follows.
-    power
-        2^s; None stands for 1.
+    shift, power
+        s and 2^s; None stands for 0 and 1.
     top, octaves
         Public.
     """
 
     d: SecretArray
+    shift: SecretArray | None
     power: SecretArray | None
     top: int
     octaves: int
 
+    def __getitem__(self, index: Any) -> Normal:
+        shift, power = (None if x is None else x[index] for x in (self.shift, self.power))
+        return Normal(self.d[index], shift, power, self.top, self.octaves)
 
-def _normalized(x: SecretArray, least: float | None) -> _Normal:
-    """Scale the integers of positive numbers: by a public power of two if that does, else a secret one."""
+    @property
+    def exponent(self) -> SecretArray:
+        """Return top − s."""
+        shift = public(self.d.engine, np.zeros(self.d.shape, np.int64)) if self.shift is None else self.shift
+        return self.top - shift
+
+
+def joined(numbers: Sequence[Normal]) -> Normal:
+    """Join vectors of numbers that are normalised alike: within the same public bounds."""
+    first = numbers[0]
+    d = concatenate([one.d for one in numbers])
+    if first.shift is None or first.power is None:
+        return Normal(d, None, None, first.top, first.octaves)
+    shift, power = (concatenate([getattr(one, name) for one in numbers]) for name in ("shift", "power"))
+    return Normal(d, shift, power, first.top, first.octaves)
+
+
+def normalized(x: SecretArray, least: float | None = None) -> Normal:
+    """Scale positive numbers: by a public power of two if that does, else a secret one; see `reciprocal`."""
     top, octaves = _range(x, least)
     digits = _digits(x.engine, max(1, octaves))
     if _is_coarse(x.engine, digits):
         digits = DIVISOR
     if octaves:
-        return _Normal(_with_digits(x, top, digits), None, top, octaves)
-    power = normalizer(x)
-    return _Normal(_product_with_digits(x, power, top, digits), power, top, 1)
+        return Normal(_with_digits(x, top, digits), None, None, top - x.format.fraction, octaves)
+    power, shift = normalizer(SecretArray(x.engine, x.shares, Format(x.format.fraction, (1 << top) - 1)))
+    d = _product_with_digits(x, power, top, digits)
+    return Normal(d, shift, power, top - x.format.fraction, 1)
 
 
 def _range(x: SecretArray, least: float | None) -> tuple[int, int]:
@@ -447,7 +519,7 @@ def _restored(
 # --- Iterations --------------------------------------------------------------------------------------
 
 
-def _inverse(normal: _Normal) -> SecretArray:
+def _inverse(normal: Normal) -> SecretArray:
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,

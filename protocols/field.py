@@ -157,7 +157,8 @@ def from_random_words(words: Elements, bits: int = 127) -> Elements:
 
 def is_canonical(elements: Elements) -> bool:
     """Return whether every element is less than p: nothing else is taken from a peer."""
-    return bool(mersenne.canonical(_flat(elements)))
+    # Messages are read-only: the one kernel that is compiled for these too, so as not to copy them.
+    return bool(mersenne.canonical(np.ascontiguousarray(elements).reshape(-1, 2)))
 
 
 # --- Arithmetic --------------------------------------------------------------------------------------

@@ -17,12 +17,12 @@ from protocols import field
 from protocols.bits import pieces
 from protocols.compare import BIT, negative
 from protocols.convert import to_field
-from protocols.decompose import decompose, leading_zeros, power_of_two
-from protocols.divide import reciprocal
+from protocols.decompose import decompose, power_of_two
+from protocols.divide import Normal, normalized, reciprocal
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
-from protocols.secret import SecretArray, known_product, multiply, select, stack, truncate
+from protocols.secret import SecretArray, concatenate, known_product, multiply, public, select, truncate
 from protocols.series import EXP2, LOG, NORMAL, QUANTILE
 
 #: Natural logarithm of 2, the same at all parties.
@@ -88,15 +88,13 @@ def log(x: SecretArray) -> SecretArray:
     engine = x.engine
     if x.format.bound is None or x.format.bound.bit_length() > engine.room - 4:
         raise PrecisionError(f"logarithms are provided for numbers of up to {engine.room - 4} bits")
-    digits, top = _digits(engine), max(2, x.format.bound).bit_length()
-    x = SecretArray(engine, x.shares, Format(x.format.fraction, (1 << top) - 1))
-    zeros = leading_zeros(x)
-    fewer = min(top, digits)
-    d = known_product(x, power_of_two(zeros, 1 << (top - 1)), Format(fewer, 1 << fewer), drop=top - fewer)
-    d = d.rescale(digits).assume(1.001)
-    shift = SecretArray(engine, (zeros @ (1 << np.arange(zeros.shape[-1]))).shares, Format(0, top))
-    exponent = (top - x.format.fraction) - shift
-    return _series(4 * d - 3, LOG, exponent, LOG2)
+    return log_of(normalized(x))
+
+
+def log_of(x: Normal) -> SecretArray:
+    """Return `log` of numbers that are normalised already: 6 rounds."""
+    d = x.d.rescale(_digits(x.d.engine)).assume(1.001)
+    return _series(4 * d - 3, LOG, x.exponent, LOG2)
 
 
 def logistic(x: SecretArray) -> SecretArray:
@@ -195,30 +193,48 @@ def normal_quantile(p: SecretArray, *, least: float) -> SecretArray:
 # --- Series ------------------------------------------------------------------------------------------
 
 
-def _series(
-    z: SecretArray, coefficients: Sequence[float], whole: SecretArray | None = None, unit: float = 0.0
-) -> SecretArray:
-    """Return Σ c_k·T_k(z) + whole·unit for −1 ≤ z ≤ 1 and secret integers, rounded once.
+def chebyshev(z: SecretArray, degree: int) -> SecretArray:
+    """Return Chebyshev's polynomials T_1(z), …, T_degree(z) on a new first axis, for −1 ≤ z ≤ 1.
 
-    Every round doubles the degrees at hand, by T_(m + j) = 2·T_m·T_j − T_(m − j) [1]_; one more rounds.
+    Every round doubles the degrees at hand, by T_(m + j) = 2·T_m·T_j − T_(m − j) [1]_.
+
+    Parameters
+    ----------
+    z
+        Of any shape. Its last places count for T_k as k² of them where |z| is near 1.
+    degree
+        One at least.
+
+    Notes
+    -----
+    **Leakage.** Nothing; see `reshare`. **Cost.** ⌈log2 degree⌉ rounds, degree − 1 products an entry.
 
     References
     ----------
     .. [1] M. S. Paterson and L. J. Stockmeyer, "On the Number of Nonscalar Multiplications Necessary to
        Evaluate Polynomials", SIAM Journal on Computing 2, 1973.
     """
-    digits, engine = z.format.fraction, z.engine
-    known = [z.assume(1.001)]
-    while len(known) < len(coefficients) - 1:
+    known = z.reshape(1, *z.shape).assume(1.001)
+    one = public(z.engine, np.ones((1, *z.shape), np.int64)).rescale(z.format.fraction)
+    while len(known) < degree:
         m = len(known)
-        count = min(m, len(coefficients) - 1 - m)
-        doubled = multiply(stack([known[-1]] * count), stack(known[:count])) * 2
-        lower: list[SecretArray | float] = [*known[: m - 1][::-1], 1.0]
-        known += [(doubled[j] - lower[j]).assume(1.001) for j in range(count)]
+        count = min(m, degree - m)
+        lower = concatenate([known[: m - 1][::-1], one])[:count]
+        higher = multiply(known[m - 1 :], known[:count]) * 2 - lower
+        known = concatenate([known, higher.assume(1.001)])
+    return known
+
+
+def _series(
+    z: SecretArray, coefficients: Sequence[float], whole: SecretArray | None = None, unit: float = 0.0
+) -> SecretArray:
+    """Return Σ c_k·T_k(z) + whole·unit for −1 ≤ z ≤ 1 and secret integers, rounded once."""
+    digits, engine = z.format.fraction, z.engine
+    known = chebyshev(z, len(coefficients) - 1)
     places = digits - 3
     total = field.add(field.from_ints(_integer(coefficients[0], digits + places)), field.zeros(z.shape))
-    for coefficient, power in zip(coefficients[1:], known, strict=True):
-        total = field.add(total, field.mul(power.shares, field.from_ints(_integer(coefficient, places))))
+    for coefficient, power in zip(coefficients[1:], known.shares, strict=True):
+        total = field.add(total, field.mul(power, field.from_ints(_integer(coefficient, places))))
     largest = math.fsum(map(abs, coefficients))
     if whole is not None:
         factor = field.from_ints(_integer(unit, digits + places))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import field
-from protocols.dealing import deal
+from protocols import field, mersenne
+from protocols.dealing import deal, parts
 from protocols.engine import Engine
 from protocols.errors import RangeError
 from protocols.fixed import Format
@@ -51,11 +51,8 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
 
     **Cost.** One round. Each party sends n − 1 − t peers one element an entry: one for three parties.
     """
-    array = np.asarray(x)
-    format_ = Format.of(bound, fraction)
-    values = _encode(array.reshape(-1), bound, fraction)
-    shares = deal(engine, engine.step("share"), range(engine.n), values, array.size)()
-    engine.party.mesh.traffic.rounds += not engine.full
+    array, format_ = np.asarray(x), Format.of(bound, fraction)
+    shares = np.stack(list(_dealt(engine, array, bound, fraction)))
     return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
 
 
@@ -64,7 +61,12 @@ def sum_shares(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int =
 
     Parameters, errors, leakage and cost are those of `share`; the sum is local.
     """
-    return share(engine, x, bound=bound, fraction=fraction).sum(axis=0)
+    array, format_ = np.asarray(x), Format.of(bound, fraction)
+    total = field.zeros(array.size)
+    for shares in _dealt(engine, array, bound, fraction):
+        mersenne.add(total, total, shares)
+    whole = Format(fraction, engine.n * (format_.bound or 0))
+    return SecretArray(engine, total.reshape(*array.shape, 2), whole)
 
 
 def share_rows(
@@ -105,6 +107,14 @@ def share_rows(
     shares = np.concatenate([one()[0] for one in receive])
     engine.party.mesh.traffic.rounds += not engine.full
     return SecretArray(engine, shares.reshape(-1, *array.shape[1:], 2), format_)
+
+
+def _dealt(engine: Engine, array: NDArray[Any], bound: float, fraction: int) -> Iterator[Elements]:
+    """Deal every party's array, and yield the shares of one after the other in a row."""
+    values = _encode(array.reshape(-1), bound, fraction)
+    receive = parts(engine, engine.step("share"), range(engine.n), values, array.size)
+    engine.party.mesh.traffic.rounds += not engine.full
+    return receive()
 
 
 def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:

@@ -29,6 +29,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -146,5 +147,7 @@ def fits(engine: Engine, bound: int, drop: int) -> bool:
     return drop < engine.room - 1 and bound + (engine.prss.count << drop) <= 1 << (engine.room - 1)
 
 
+@lru_cache(maxsize=1024)
 def _single(value: int) -> Elements:
+    """Return one element: the same array each time, not to be written to."""
     return field.from_ints(np.array([value], object))

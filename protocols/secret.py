@@ -314,7 +314,9 @@ def matmul(
     return _products("matmul", x, y, terms, (field.matmul, beaver.matmul), bound, fraction)
 
 
-def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> SecretArray:
+def inner(
+    x: SecretArray, y: SecretArray, *, bound: float | None = None, fraction: int | None = None
+) -> SecretArray:
     """Return inner products over the last axis, the others broadcast, at the cost of `matmul`.
 
     Parameters
@@ -323,9 +325,11 @@ def inner(x: SecretArray, y: SecretArray, *, bound: float | None = None) -> Secr
         Shapes that broadcast.
     bound
         Public: what no |inner product| exceeds, where that is less than the entries' own bounds make.
+    fraction
+        Fractional bits of the result, where it is to have others.
     """
     terms = np.broadcast_shapes(x.shape, y.shape)[-1]
-    return _products("inner", x, y, terms, (field.dot, beaver.inner), bound)
+    return _products("inner", x, y, terms, (field.dot, beaver.inner), bound, fraction)
 
 
 def known_product(

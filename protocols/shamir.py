@@ -67,8 +67,9 @@ def interpolate(shares: Sequence[Elements] | Elements, points: Sequence[int], at
     at
         Where to evaluate: 0 is where the secret is.
     """
-    total = field.zeros(np.shape(shares[0])[:-1])
-    for share, coefficient in zip(shares, lagrange(tuple(points), at), strict=True):
+    first, *others = lagrange(tuple(points), at)
+    total = field.mul(shares[0], field.from_ints(np.array(first, object)))
+    for share, coefficient in zip(shares[1:], others, strict=True):
         field.add_scaled(total, share, coefficient)
     return total
 

@@ -110,7 +110,7 @@ def scan(
     parts: Sequence[tuple[pd.DataFrame, Path]], analysis: Callable[..., Any] = fs.gwas.linear, **options: Any
 ) -> Any:
     """Scan at every site, check that all hold the same bits, and return the result; sums are opened."""
-    if analysis in (fs.gwas.linear, fs.gwas.logistic):
+    if analysis in (fs.gwas.linear, fs.gwas.logistic, fs.gwas.qc):
         options = {"disclose": "aggregate", **options}
     first, *others = everywhere(parts, analysis, **options)
     for other in others:

@@ -4,10 +4,10 @@ For every variant g and modifiers e, which are among the covariates, the model i
 
     trait ~ g + g·e + covariates,
 
-on the samples that have a call, as of PLINK 2 `--glm interaction`. The modifiers are combinations of the
-orthonormal covariates Q, which all sites know, so whatever the regression needs are sums over samples of g
-and g² times columns that are fixed beforehand, and the sums of `linear` over missing calls. They are opened
-block by block; the covariates are then swept out of each variant's own matrix of squares and products.
+as of PLINK 2 `--glm interaction`. The modifiers are combinations of the orthonormal covariates Q, which all
+sites know, so whatever the regression needs are sums over samples of g and g² times columns that are fixed
+beforehand, and the sums of `linear` over missing calls. They stay on shares (`interaction_shares`), or are
+opened block by block; the covariates are then swept out of each variant's own matrix of squares and products.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _table
-from fedstats import formula as formulas
-from fedstats.disclosure import Declaration
+from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
-from fedstats.gwas import _strands, _traits, _variants, plots
+from fedstats.gwas import _strands, _traits, _variants, interaction_shares, plots
 from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._inflation import lambda_gc
+from fedstats.gwas._interaction_model import Columns, Modifiers
 from fedstats.gwas._pvalue import neg_log10_p
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
-from fedstats.gwas.checkpoint import agree_checkpoint
+from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Block, Genotypes
-from fedstats.gwas.members import Members, Numbers
+from fedstats.gwas.members import Members
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.results import Result
 from protocols.ring import FIXED128
@@ -42,6 +42,7 @@ from protocols.ring import FIXED128
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
     from fedstats.gwas._traits import Traits
 
@@ -50,6 +51,9 @@ Integers: TypeAlias = NDArray[np.int64]
 
 #: A column is a combination of those before it if they leave less than this part of its variation.
 TOLERANCE: Final = 1e-8
+#: On shares they are if some combination of them, of length 1, has less left by the covariates: one copy has
+#: about 1.
+LEAST: Final = 0.02
 
 DECLARATION = Declaration(
     "gwas.interaction",
@@ -61,6 +65,13 @@ DECLARATION = Declaration(
         "g² times each modifier and the modifiers' products",
         "missing calls": "of each variant that lacks calls: Σ over these of each orthonormalised covariate "
         "and residual, and of their products",
+    },
+    result={
+        **_traits.AGGREGATE,
+        **_strands.OPENED,
+        "associations": "of each variant: squares and products of what the covariates leave of it and of its "
+        "products with the modifiers, and these times each residual, which is to say the estimates and their "
+        "covariance matrix",
     },
     published={**_variants.PUBLISHED, **_traits.PUBLISHED, **checkpoints.PUBLISHED},
 )
@@ -154,7 +165,7 @@ def interaction(
     covariates: Sequence[str] = (),
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Literal["aggregate"] = "aggregate",
+    disclose: Disclose = "result",
     checkpoint: str | PathLike[str] | None = None,
 ) -> InteractionResult: ...
 
@@ -169,7 +180,7 @@ def interaction(
     covariates: Sequence[str] = (),
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Literal["aggregate"] = "aggregate",
+    disclose: Disclose = "result",
     checkpoint: str | PathLike[str] | None = None,
 ) -> dict[str, InteractionResult]: ...
 
@@ -183,7 +194,7 @@ def interaction(
     covariates: Sequence[str] = (),
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Literal["aggregate"] = "aggregate",
+    disclose: Disclose = "result",
     checkpoint: str | PathLike[str] | None = None,
 ) -> InteractionResult | dict[str, InteractionResult]:
     """Test whether the effect of each variant on quantitative traits varies with covariates.
@@ -198,7 +209,9 @@ def interaction(
     covariates
         Further terms.
     disclose
-        ``"aggregate"``: each variant's pooled sums are opened to every site.
+        ``"result"``: each variant's pooled sums stay shared among the sites, which open its estimates and how
+        they vary together. ``"aggregate"``: the sums are opened to every site. Shares take three sites or
+        more.
 
     Returns
     -------
@@ -212,18 +225,22 @@ def interaction(
 
     Notes
     -----
-    Each variant is regressed on the samples that have a call, with those of the covariates that are no
-    combinations of others among these. Standard errors are those of least squares; where the variance of a
-    trait varies with a modifier they are too small or too large, see `fs.ols` for the few that matter.
+    With sums opened each variant is regressed on the samples that have a call, with those of the covariates
+    that are no combinations of others among these. On shares missing calls are set to the mean of the site's
+    own, and a variant that has none at a site is not tested. Standard errors are those of least squares;
+    where the variance of a trait varies with a modifier they are too small or too large, see `fs.ols` for the
+    few that matter.
 
-    **Leakage.** Every site learns the sums over all sites that `DECLARATION` lists, from which allele
-    frequencies follow, also those of groups that a modifier makes; see `linear` for what these tell. Of each
-    single site it learns the list of variants. A coalition of t sites learns the same sums over the other
-    n − t.
+    **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
+    sums and cross-products of traits and covariates. As ``"result"`` it learns of each variant the estimates
+    and their covariance matrix, to five digits or so, which tell the frequency of the rarer allele nearly,
+    also in groups that a modifier makes. As ``"aggregate"`` it learns the sums that `DECLARATION` lists, from
+    which these frequencies follow. See `linear` for what they tell. A coalition of t sites learns as much of
+    the other n − t; of sums on shares nothing, as long as t < n/2.
 
-    **Cost.** Rounds as of `linear` in aggregate mode. For k columns of covariates without the intercept, m
+    **Cost.** Rounds as of `linear` with imputed calls. For k columns of covariates without the intercept, m
     traits and q modifiers, a variant has 3 + (k + m)(q + 1) + q(q + 3)/2 sums, and one that lacks calls
-    k + m + k(k + 1)/2 + km + m more.
+    k + m + k(k + 1)/2 + km + m more; on shares it has (q + 1)(q/2 + 2 + k + m) numbers.
 
     Examples
     --------
@@ -248,30 +265,15 @@ def interaction(
             list(dict.fromkeys([*modifiers, *covariates])),
             samples,
             options=f"modifiers={list(modifiers)!r}, ambiguous={ambiguous!r}, "
-            f"checkpoint={checkpoint is not None}",
+            f"disclose={disclose!r}, checkpoint={checkpoint is not None}",
             site_intercepts=False,
         )
         members = genotypes.members(samples[model.rows])
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
-        frame = _Modifiers.of(model, modifiers)
-        columns = _Columns.of(members, model, frame)
-
-        def local(part: slice) -> tuple[Block, Floats]:
-            block = genotypes.block(shared, part, members)
-            return block, columns.sums(block)
-
+        frame = Modifiers.of(model, modifiers)
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
-            found = [_Scan(**its) for its in saved.finished("variants")]
-            for number, _, (block, mine) in blocks(run, len(shared), local, done=len(found)):
-                pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
-                which = np.flatnonzero(pooled[:, 0] > 0.5)
-                lost = np.zeros((0, columns.of_missing))
-                if which.size:
-                    lost = np.hstack(block.squares_of_missing(which, columns.plain))
-                    lost = run.sum("missing calls", lost, ring=FIXED128, part=number)
-                found.append(_solve(columns.matrices(pooled, which, lost, model.n), columns, frame))
-                saved.keep("variants", vars(found[-1]))
-        scan = _Scan.concatenate(found)
+            fit = _scan if disclose == "aggregate" else _scan_on_shares
+            scan = fit(run, genotypes, shared, members, model, frame, saved)
         common = run.finish()
     results = {
         name: _result(common, model, shared, scan, column, frame.names)
@@ -280,145 +282,61 @@ def interaction(
     return results if isinstance(trait, list) else results[trait]
 
 
-@dataclass(frozen=True, eq=False)
-class _Modifiers:
-    """Modifiers in terms of the orthonormal covariates: e = centre + unit · Q @ mixture.
+def _scan(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    model: Traits,
+    frame: Modifiers,
+    saved: Checkpoint,
+) -> _Scan:
+    """Open the sums of all variants, block by block, and solve each block."""
+    columns = Columns.of(members, model, frame)
 
-    Attributes
-    ----------
-    names
-        Columns of the design.
-    centre, unit
-        Shape ``(modifiers,)``.
-    mixture
-        Shape ``(covariates, modifiers)``, columns of length 1.
-    """
+    def local(part: slice) -> tuple[Block, Floats]:
+        block = genotypes.block(shared, part, members)
+        return block, columns.sums(block)
 
-    names: tuple[str, ...]
-    centre: Floats
-    unit: Floats
-    mixture: Floats
-
-    @classmethod
-    def of(cls, model: Traits, modifiers: Sequence[str]) -> _Modifiers:
-        """Find the columns of some terms of the design."""
-        texts = [text for term in modifiers for text in formulas.parse(f"1 + {term}").factors]
-        which = [
-            column
-            for column, name in enumerate(model.terms)
-            if any(name == text or name.startswith(f"{text}[") for text in texts)
-        ]
-        # X = [1, Q] @ triangle.
-        mixture = model.triangle[1:, 1:][:, which]
-        unit = np.linalg.norm(mixture, axis=0)
-        return cls(
-            tuple(model.terms[column] for column in which),
-            model.triangle[0, 1:][which],
-            unit,
-            mixture / unit,
-        )
-
-    @property
-    def unframing(self) -> Floats:
-        """Takes coefficients of g and g·f, of f = (e − centre) / unit, to those of g and g·e."""
-        matrix = np.diag(np.append(1.0, 1 / self.unit))
-        matrix[0, 1:] = -self.centre / self.unit
-        return matrix
+    found = [_Scan(**its) for its in saved.finished("variants")]
+    for number, _, (block, mine) in blocks(run, len(shared), local, done=len(found)):
+        pooled = run.sum("variant sums", mine, ring=FIXED128, part=number)
+        which = np.flatnonzero(pooled[:, 0] > 0.5)
+        lost = np.zeros((0, columns.of_missing))
+        if which.size:
+            lost = np.hstack(block.squares_of_missing(which, columns.plain))
+            lost = run.sum("missing calls", lost, ring=FIXED128, part=number)
+        found.append(_solve(columns.matrices(pooled, which, lost, model.n), columns, frame))
+        saved.keep("variants", vars(found[-1]))
+    return _Scan.concatenate(found)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class _Columns:
-    """What calls and squares of calls are multiplied by at this site; its repr shows no row.
+def _scan_on_shares(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    model: Traits,
+    frame: Modifiers,
+    saved: Checkpoint,
+) -> _Scan:
+    """Scan without opening any sum."""
+    columns = Columns.of(members, model, frame)
 
-    Attributes
-    ----------
-    plain
-        Covariates Q and residuals R.
-    products
-        The same, and their products with each modifier f.
-    squared
-        f, and the products of two modifiers.
-    mixture
-        f = Q @ mixture.
-    terms, traits
-        Columns of Q and of R.
-    """
+    def local(part: slice) -> interaction_shares.Contribution:
+        block = genotypes.block(shared, part, members)
+        return interaction_shares.Contribution.of(block, members, columns, model.n)
 
-    plain: Numbers
-    products: Numbers
-    squared: Numbers
-    mixture: Floats
-    terms: int
-    traits: int
-
-    @classmethod
-    def of(cls, members: Members, model: Traits, frame: _Modifiers) -> _Columns:
-        """Make the columns of this site's rows."""
-        T = np.hstack([model.Q, model.R])
-        f = model.Q @ frame.mixture
-        first, second = np.triu_indices(f.shape[1])
-        by_modifier = [f[:, [j]] * T for j in range(f.shape[1])]
-        terms = model.Q.shape[1]
-        return cls(
-            members.numbers(T, terms=terms),
-            members.numbers(np.hstack([T, *by_modifier])),
-            members.numbers(np.hstack([f, f[:, first] * f[:, second]])),
-            frame.mixture,
-            terms,
-            model.R.shape[1],
-        )
-
-    @property
-    def modifiers(self) -> int:
-        """How many there are."""
-        return int(self.mixture.shape[1])
-
-    @property
-    def of_missing(self) -> int:
-        """Sums that a variant without all calls has more."""
-        return self.plain.columns + int(self.plain.pairs[0].size)
-
-    def sums(self, block: Block) -> Floats:
-        """Return what this site adds for a block of variants."""
-        return np.column_stack(
-            [block.moments(), block.products(self.products), block.products(self.squared, squared=True)]
-        )
-
-    def matrices(self, pooled: Floats, which: Integers, lost: Floats, n: int) -> Floats:
-        """Return squares and products over calls of [1, Q, g, g·f, R], of each variant.
-
-        Parameters
-        ----------
-        pooled
-            `sums` of all sites.
-        which, lost
-            Variants that lack calls, and what they lose.
-        n
-            Samples.
-        """
-        k, m, q = self.terms, self.traits, self.modifiers
-        missing, total, squares = pooled.T[:3]
-        by_column, squared = np.split(pooled[:, 3:], [(k + m) * (q + 1)], axis=1)
-        with_g = by_column.reshape(len(pooled), q + 1, k + m)  # g, g·f₁, … times [Q, R]
-        size, g = 1 + k + 1 + q + m, 1 + k
-        Q, G, R = slice(1, g), slice(g, g + 1 + q), slice(g + 1 + q, size)
-        found = np.zeros((len(pooled), size, size))
-        found[:, 0, 0] = n - missing
-        both = np.r_[1:g, g + 1 + q : size]
-        found[:, both, both] = n
-        gone, products = np.hsplit(lost, [k + m])
-        first, second = self.plain.pairs
-        found[which[:, np.newaxis], 0, both] -= gone
-        found[which[:, np.newaxis], both[first], both[second]] -= products
-        found[:, 0, g] = total
-        found[:, 0, g + 1 : g + 1 + q] = with_g[:, 0, :k] @ self.mixture
-        found[:, Q, G] = with_g[:, :, :k].transpose(0, 2, 1)
-        found[:, G, R] = with_g[:, :, k:]
-        found[:, g, g] = squares
-        found[:, g, g + 1 : g + 1 + q] = squared[:, :q]
-        upper = np.triu_indices(q)
-        found[:, g + 1 + upper[0], g + 1 + upper[1]] = squared[:, q:]
-        return found + np.triu(found, 1).transpose(0, 2, 1)
+    found = [_Scan(**its) for its in saved.finished("variants")]
+    for number, _, mine in blocks(run, len(shared), local, done=len(found)):
+        S, s = interaction_shares.associations(run, number, mine, model.n, columns.traits)
+        n = np.full(len(S), float(model.n))
+        df = np.full(len(S), float(model.df_resid - columns.modifiers))
+        usable = (np.linalg.eigvalsh(S)[:, 0] > LEAST) & (df > 0)
+        rest = np.full((len(S), columns.traits), float(model.n))
+        found.append(_estimate(S, s, rest, n, df, usable, frame))
+        saved.keep("variants", vars(found[-1]))
+    return _Scan.concatenate(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -445,7 +363,7 @@ class _Scan:
         return cls(**{name: np.concatenate([getattr(its, name) for its in scans]) for name in names})
 
 
-def _solve(matrices: Floats, columns: _Columns, frame: _Modifiers) -> _Scan:
+def _solve(matrices: Floats, columns: Columns, frame: Modifiers) -> _Scan:
     """Sweep the covariates out of each variant's matrix, and solve for what is left."""
     left = matrices.copy()
     k, q = columns.terms, columns.modifiers
@@ -465,14 +383,38 @@ def _solve(matrices: Floats, columns: _Columns, frame: _Modifiers) -> _Scan:
     S, s, rest = left[:, G, G], left[:, G, R], np.einsum("vii->vi", left[:, R, R])
     n = matrices[:, 0, 0]
     df = n - known - (1 + q)
+    squares = np.einsum("vii->vi", S)
+    usable = (squares > TOLERANCE * whole[:, G]).all(axis=1) & (df > 0)
+    return _estimate(S, s, rest, n, df, usable, frame)
+
+
+def _estimate(
+    S: Floats,
+    s: Floats,
+    rest: Floats,
+    n: Floats,
+    df: Floats,
+    usable: NDArray[np.bool_],
+    frame: Modifiers,
+) -> _Scan:
+    """Regress on what the covariates leave of g and of g·f.
+
+    Parameters
+    ----------
+    S, s, rest
+        Its squares and products, its products with the traits, and the traits' squares.
+    n, df
+        As of `_Scan`.
+    usable
+        Variants that have estimates, unless the columns are combinations of one another.
+    """
+    unit = np.eye(S.shape[1])
     length = np.sqrt(np.maximum(np.einsum("vii->vi", S), 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = S / length[:, :, np.newaxis] / length[:, np.newaxis]
-        usable = (length**2 > TOLERANCE * whole[:, G]).all(axis=1) & (df > 0)
-    scaled[~usable] = np.eye(1 + q)
-    usable &= np.linalg.eigvalsh(scaled)[:, 0] > TOLERANCE
-    scaled[~usable] = np.eye(1 + q)
     length[~usable] = 1.0
+    scaled = S / length[:, :, np.newaxis] / length[:, np.newaxis]
+    scaled[~usable] = unit
+    usable = usable & (np.linalg.eigvalsh(scaled)[:, 0] > TOLERANCE)
+    scaled[~usable] = unit
     inverse = np.linalg.inv(scaled) / length[:, :, np.newaxis] / length[:, np.newaxis]
     b = inverse @ s
     residual = np.maximum(rest - np.einsum("vgt,vgt->vt", b, s), 0.0) / np.maximum(df, 1.0)[:, np.newaxis]

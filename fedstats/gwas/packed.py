@@ -90,10 +90,10 @@ class PackedBlock:
 
     def calls(self, which: Integers | slice = slice(None)) -> NDArray[np.int8]:
         """Decode the members' genotypes, −1 where missing: shape ``(variants, members)``."""
-        codes = self._words[which].view(np.uint8)[:, self._samples // 4] >> (2 * (self._samples % 4)).astype(
-            np.uint8
-        )
-        return np.asarray(_COPIES[codes & 3])
+        rows = np.arange(len(self))[which]
+        calls = np.empty((rows.size, self._samples.size), np.int8)
+        _decode(self._words, rows, self._samples, _COPIES, calls)
+        return calls
 
     def hard_calls(self) -> NDArray[np.int8]:
         """Return `calls` of all variants."""
@@ -173,6 +173,22 @@ def _orient(
             two += _ones(mask[w] & ~high & ~low)
             missing += _ones(low & ~high)
         counts[i, 0], counts[i, 1], counts[i, 2] = het, two, missing
+
+
+@njit(cache=True, nogil=True)
+def _decode(
+    words: Words, rows: Integers, samples: Integers, copies: NDArray[np.int8], calls: NDArray[np.int8]
+) -> None:
+    """Write copies of the effect allele of some variants and samples."""
+    # A row decoded whole stays in the nearest cache, from which picking is cheap.
+    decoded = np.empty(PER_WORD * words.shape[1], np.int8)
+    for n in range(rows.size):
+        row = words[rows[n]]
+        for w in range(row.size):
+            for s in range(PER_WORD):
+                decoded[PER_WORD * w + s] = copies[(row[w] >> np.uint64(2 * s)) & np.uint64(3)]
+        for k in range(samples.size):
+            calls[n, k] = decoded[samples[k]]
 
 
 @njit(cache=True, nogil=True)

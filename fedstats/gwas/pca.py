@@ -191,8 +191,9 @@ def pca(
         Of the random start, the same at every site.
     disclose
         ``"aggregate"``: what `DECLARATION` lists is opened. There is no other mode: each site needs the
-        frequencies to standardise its genotypes, and the loadings, which are a result, tell the products of
-        the last step.
+        frequencies to standardise its genotypes, and the loadings, by which it finds its samples' scores,
+        tell the products of the last step. Those of earlier steps span the same space ever more nearly, so to
+        hide them would hide little.
 
     Returns
     -------
@@ -209,9 +210,12 @@ def pca(
 
     Notes
     -----
-    **Leakage.** Every site learns pooled frequencies and correlations of variants, and loadings and
-    eigenvalues at each step, of all sites together; see `linear` for what frequencies tell. Scores stay where
-    they are. A coalition of t sites learns the same of the other n − t sites.
+    **Leakage.** Every site learns pooled frequencies of all variants that are given, correlations of those
+    that are frequent with their neighbours, and loadings and eigenvalues at each step of those that are left,
+    of all sites together. Frequencies of some thousand variants suffice to tell whether a known genome is
+    among the samples (see `linear`), also if the scores become covariates of a scan that is ``"gated"``: give
+    it some hundreds of variants, ``variants=``, where that matters. Scores stay where they are. A coalition
+    of t sites learns the same of the other n − t sites.
 
     **Cost.** Four rounds, one more if the variant lists differ, two for each block of 2,048 variants, two
     more for each 256 variants to thin out, and for each step of the iteration two and two a block. A variant

@@ -1,7 +1,8 @@
 """Quality of genotypes over all sites: call rates, allele frequencies, Hardy–Weinberg equilibrium.
 
-What is said of a variant comes from genotype counts, which the sites add up. What is said of a sample, its
-call rate and heterozygosity, never leaves its site; only the frequencies that it is measured by are pooled.
+What is said of a variant comes from genotype counts, which the sites add up: in the open, or on shares, of
+which rounded rates are opened (`qc_shares`). What is said of a sample, its call rate, heterozygosity
+and sex by its X, never leaves its site; only the frequencies that it is measured by are pooled.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from scipy import stats
 
 from fedstats import _table
 from fedstats.disclosure import Declaration, Disclose
-from fedstats.gwas import _strands, _variants, plots
+from fedstats.errors import DataError
+from fedstats.gwas import _strands, _variants, plots, qc_shares
 from fedstats.gwas._ahead import blocks
 from fedstats.gwas._hardy_weinberg import mid_p
+from fedstats.gwas._heterozygotes import Heterozygotes
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.dosages import DosageBlock
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 #: Parts of 1 to which a site rounds what it adds to a χ².
 FINE: Final = 1024
+#: Sexes in the files, and what inbreeding on X tells of them, as PLINK has it.
+_MALE, _FEMALE = 1, 2
+_FEMALE_BELOW, _MALE_ABOVE = 0.2, 0.8
 Block: TypeAlias = PackedBlock | DosageBlock
 
 DECLARATION = Declaration(
@@ -49,6 +55,12 @@ DECLARATION = Declaration(
         "the effect allele and of both alleles",
         "heterogeneity": "of each variant: χ² of its frequencies at the sites, to which each adds a whole "
         "number of 1/1024; and number of sites that have calls",
+    },
+    result={
+        "samples": "number of samples, and of men among them",
+        **_strands.OPENED,
+        "rates": "of each variant, rounded: part of the samples without a call, and frequency of the effect "
+        "allele; of common ones also heterozygotes over those expected, and χ² of frequencies at the sites",
     },
     published=_variants.PUBLISHED,
 )
@@ -65,7 +77,9 @@ class QCResult(Result):
     samples
         This site's samples, which no other site has seen: `id`, `call_rate` (of all but Y), and on the
         autosomes `heterozygosity` (part of the calls) and `inbreeding` (1 − observed / expected
-        heterozygotes, NaN if none are expected).
+        heterozygotes, NaN if none are expected); `x_inbreeding`, the same on X as if everybody had two, which
+        is near 1 of men and near 0 of women; and `sex_mismatch`, whether it is below 0.2 of a man or above
+        0.8 of a woman, by the file's sexes.
     reconciled
         How the sites' variant lists were matched.
     """
@@ -85,6 +99,10 @@ class QCResult(Result):
         beyond the autosomes, and `heterogeneity`, Pearson's χ² of the frequencies at the sites, with its
         `heterogeneity_p`. Of sites of the same ancestry the latter finds batches, and alleles that are
         counted the other way round.
+
+        Of counts that stay on shares there is no column, and rates are rounded, see `qc`. `hwe_p` then comes
+        from χ² with one degree of freedom, and it and `heterogeneity` are NaN of variants of which fewer
+        than 5 homozygotes of the rarer allele are expected.
         """
         return self.frame.copy()
 
@@ -104,16 +122,29 @@ class QCResult(Result):
         call_rate
             Least call rate.
         maf, mac
-            Least frequency, and least number of copies, of the rarer allele.
+            Least frequency, and least number of copies, of the rarer allele. The latter needs counts.
         hwe
             Least P value of Hardy–Weinberg equilibrium; not asked of variants that have none.
         heterogeneity
             Least P value of equal frequencies at all sites, likewise.
+
+        Raises
+        ------
+        DataError
+            A number of copies is asked for, and counts were not opened.
         """
         f = self.frame
-        rarer = np.minimum(f["effect_allele_count"], f["allele_count"] - f["effect_allele_count"])
         frequency = np.minimum(f["effect_allele_frequency"], 1 - f["effect_allele_frequency"])
-        passes = (f["call_rate"] >= call_rate) & (frequency >= maf) & (rarer >= mac)
+        passes = (f["call_rate"] >= call_rate) & (frequency >= maf)
+        if "allele_count" in f:
+            passes &= (
+                np.minimum(f["effect_allele_count"], f["allele_count"] - f["effect_allele_count"]) >= mac
+            )
+        elif mac:
+            raise DataError(
+                f"mac={mac}: no counts were opened; gwas.screen(mac={mac}) decides on shares, and "
+                "disclose='aggregate' opens them"
+            )
         passes &= ~(f["hwe_p"] < hwe) & ~(f["heterogeneity_p"] < heterogeneity)
         return f.loc[passes, _variants.KEY]
 
@@ -154,7 +185,7 @@ class QCResult(Result):
             ("Sites", len(self.sites)),
             ("Variants", f"{len(f):,}"),
             ("Dropped", f"{len(self.reconciled.dropped):,}"),
-            ("Monomorphic", f"{int((frequency == 0).sum()):,}"),
+            ("Frequency of 0", f"{int((frequency == 0).sum()):,}"),
             ("Frequency < 0.01", f"{int((frequency < 0.01).sum()):,}"),
             ("Call rate < 0.98", f"{int((f['call_rate'] < 0.98).sum()):,}"),
             ("Hardy-Weinberg P < 1e-6", f"{int((f['hwe_p'] < 1e-6).sum()):,}"),
@@ -174,7 +205,7 @@ def qc(
     *,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "aggregate",
+    disclose: Disclose = "result",
 ) -> QCResult:
     """Count genotypes over all sites, and measure this site's samples by what is found.
 
@@ -189,8 +220,9 @@ def qc(
     ambiguous
         Whether A/T and C/G variants are kept, see `linear`.
     disclose
-        ``"aggregate"``: pooled genotype counts are opened. There is no other mode, for they are the result;
-        `screen` decides on shares which variants pass.
+        ``"result"``: genotype counts stay shared among the sites, which open rates, rounded.
+        ``"aggregate"``: pooled genotype counts are opened. `screen` decides on shares which variants pass,
+        and opens nothing else. Shares take three sites or more.
 
     Returns
     -------
@@ -205,13 +237,21 @@ def qc(
 
     Notes
     -----
-    **Leakage.** Every site learns the pooled counts of each variant's genotypes, which suffice to tell
-    whether a known genome is among the samples (see `linear`), how far the sites' frequencies are apart
-    altogether, and each site's list of variants. A
-    coalition of t sites learns the counts of the other n − t sites.
+    **Rounding** on shares is to the nearest multiple of a power of two: call rates and frequencies, of at
+    least `min_cell` samples or alleles among all, so that less than half as many are like none; the ratio of
+    heterozygotes to those expected, of a sixteenth of its standard error 1/√n or less; χ², of 1/16. A variant
+    of which less than a quarter of the alleles is called has no frequency.
 
-    **Cost.** Six rounds, one more if the variant lists differ, and two for each block of 2,048 variants;
-    each site sends about 112·(s − 1)/s bytes a variant when there are s sites.
+    **Leakage.** Every site learns each site's list of variants and how many samples, and men, there are. As
+    ``"aggregate"`` it learns the pooled counts of each variant's genotypes, and how far the sites'
+    frequencies are apart altogether. As ``"result"`` it learns the rounded rates, and no small count. Either
+    suffices to tell whether a known genome is among the samples if the variants are many (see `linear`):
+    rounding takes little from that, and `screen` is for those who may not learn it. A coalition of t sites
+    learns as much of the other n − t; of counts on shares nothing, as long as t < n/2.
+
+    **Cost.** As ``"aggregate"`` six rounds, one more if the variant lists differ, and two for each block of
+    2,048 variants; each site sends about 112·(s − 1)/s bytes a variant when there are s sites. On shares five
+    rounds, one more if the lists differ, and some 70 for each block; and about 5 kB a variant.
 
     Examples
     --------
@@ -229,7 +269,23 @@ def qc(
         n, n_men = (int(count) for count in run.sum("samples", np.array([len(members), len(men)])))
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         chromosome = shared.variants["chromosome"].to_numpy()
-        tally = _Tally(members)
+        tally = _Tally(genotypes, shared, members)
+        names = None if cohort.ids is None else cohort.ids[rows]
+        if disclose == "result":
+            known = _known(chromosome, n, n_men, run.federation.shared_policy.min_cell)
+            told = []
+            for number, part, (block, mine) in blocks(
+                run, len(shared), lambda part: count(genotypes, shared, part, members, men)
+            ):
+                told.append(qc_shares.rates(run, number, mine, known.of(part)))
+                tally.add(block, part, np.nan_to_num(told[-1].frequency))
+            return QCResult(
+                **run.finish(),
+                nobs=n,
+                frame=_frame_of_rates(shared, qc_shares.Rates.concatenate(told), known, len(run.sites)),
+                samples=tally.frame(names),
+                reconciled=shared,
+            )
         counted, own = [], []
 
         for number, part, (block, mine) in blocks(
@@ -238,10 +294,9 @@ def qc(
             counts = run.sum("genotype counts", mine, part=number)
             counted.append(counts)
             own.append(mine)
-            tally.add(block, chromosome[part], counts[:, 3] / np.maximum(counts[:, 4], 1))
+            tally.add(block, part, counts[:, 3] / np.maximum(counts[:, 4], 1))
         counts = np.concatenate(counted)
         apart = run.sum("heterogeneity", _apart(np.concatenate(own), counts, chromosome))
-        names = None if cohort.ids is None else cohort.ids[rows]
         return QCResult(
             **run.finish(),
             nobs=n,
@@ -312,6 +367,32 @@ def _frame(shared: Reconciled, counts: Integers, n: int, n_men: int) -> pd.DataF
         )
 
 
+def _known(chromosome: NDArray[np.object_], n: int, n_men: int, min_cell: int) -> qc_shares.Known:
+    """Return how many samples, and alleles, could have a call of each variant."""
+    kinds = [chromosome == "Y", chromosome == "X"]
+    return qc_shares.Known(
+        np.select(kinds[:1], [n_men], n), np.select(kinds, [n_men, 2 * n - n_men], 2 * n), n, min_cell
+    )
+
+
+def _frame_of_rates(
+    shared: Reconciled, rates: qc_shares.Rates, known: qc_shares.Known, sites: int
+) -> pd.DataFrame:
+    """Return what rounded rates say of the variants."""
+    chromosome = shared.variants["chromosome"].to_numpy()
+    called = known.members * (1 - rates.missing)
+    hwe = np.asarray(stats.chi2.sf(called * (1 - rates.heterozygotes) ** 2, 1))
+    # The one copy of MT is counted as two alleles.
+    apart = rates.heterogeneity / np.where(chromosome == "MT", 2, 1)
+    return shared.variants[[*_variants.KEY, "rsid"]].assign(
+        call_rate=1 - rates.missing,
+        effect_allele_frequency=rates.frequency,
+        hwe_p=np.where(np.isin(chromosome, _variants.SPECIAL), np.nan, hwe),
+        heterogeneity=apart,
+        heterogeneity_p=np.asarray(stats.chi2.sf(apart, sites - 1)),
+    )
+
+
 def _apart(own: Integers, pooled: Integers, chromosome: NDArray[np.object_]) -> Integers:
     """Return what this site adds to χ² of frequencies, in units of 1 / FINE, and whether it has calls.
 
@@ -336,37 +417,40 @@ def _heterogeneity(apart: Integers) -> dict[str, NDArray[np.float64]]:
 class _Tally:
     """Counts of each of this site's members over the variants."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, genotypes: Genotypes, shared: Reconciled, members: Members) -> None:
+        self._genotypes, self._shared, self._members = genotypes, shared, members
+        self._chromosome = shared.variants["chromosome"].to_numpy()
         self.variants = 0
-        self.autosomal = 0
-        self.missing = np.zeros(len(members))
-        self.missing_autosomal = np.zeros(len(members))
-        self.heterozygous = np.zeros(len(members))
-        self.expected = np.zeros(len(members))
+        self.autosomes, self.others, self.x = (Heterozygotes(len(members)) for _ in range(3))
 
-    def add(self, block: Block, chromosome: NDArray[np.object_], frequency: NDArray[np.float64]) -> None:
-        """Add a block, given its variants' chromosomes and pooled frequencies."""
-        calls = block.hard_calls()
-        everybodys = calls[chromosome != "Y"]
-        self.variants += len(everybodys)
-        self.missing += np.count_nonzero(everybodys < 0, axis=0)
+    def add(self, block: Block, part: slice, frequency: NDArray[np.float64]) -> None:
+        """Add a block, given its variants' pooled frequencies."""
+        calls, chromosome = block.hard_calls(), self._chromosome[part]
         autosomal = ~np.isin(chromosome, _variants.SPECIAL)
-        calls, chance = calls[autosomal], (2 * frequency * (1 - frequency))[autosomal]
-        lacking = calls < 0
-        variant, sample = np.nonzero(lacking)
-        self.autosomal += len(calls)
-        self.missing_autosomal += np.count_nonzero(lacking, axis=0)
-        self.heterozygous += np.count_nonzero(calls == 1, axis=0)
-        self.expected += chance.sum() - np.bincount(sample, chance[variant], self.expected.size)
+        other = ~autosomal & (chromosome != "Y")
+        self.variants += int(np.count_nonzero(autosomal | other))
+        for tally, which in ((self.autosomes, autosomal), (self.others, other)):
+            tally.add(calls if which.all() else calls[which], frequency[which])
+        on_x = np.flatnonzero(chromosome == "X")
+        if on_x.size:
+            # As the file has them: in a block, heterozygous calls of men are missing.
+            site = self._genotypes.federation.site
+            rows, flip = self._shared.index[site][part][on_x], self._shared.flip[site][part][on_x]
+            self.x.add(self._genotypes.file.read(rows, self._members.samples, flip=flip), frequency[on_x])
 
     def frame(self, names: Sequence[object] | NDArray[np.object_] | None) -> pd.DataFrame:
         """Return one row a member."""
+        sex = self._genotypes.file.samples["sex"].to_numpy()[self._members.samples]
+        x = self.x.inbreeding()
         with np.errstate(divide="ignore", invalid="ignore"):
             return pd.DataFrame(
                 {
                     "id": names,
-                    "call_rate": 1 - self.missing / self.variants,
-                    "heterozygosity": self.heterozygous / (self.autosomal - self.missing_autosomal),
-                    "inbreeding": 1 - self.heterozygous / self.expected,
+                    "call_rate": (self.autosomes.calls + self.others.calls) / self.variants,
+                    "heterozygosity": self.autosomes.observed / self.autosomes.calls,
+                    "inbreeding": self.autosomes.inbreeding(),
+                    "x_inbreeding": x,
+                    "sex_mismatch": ((sex == _MALE) & (x < _FEMALE_BELOW))
+                    | ((sex == _FEMALE) & (x > _MALE_ABOVE)),
                 }
             )

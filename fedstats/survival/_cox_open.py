@@ -86,6 +86,8 @@ class OpenModel:
     #: A step is small if no coefficient changes by this much, and predictors are not larger than that.
     tolerance: ClassVar[float] = 1e-10
     largest: ClassVar[float] = 30.0
+    #: Every step is Newton's.
+    is_newton: ClassVar[bool] = True
 
     run: Sums
     rows: Rows
@@ -133,9 +135,8 @@ class OpenModel:
         """Open what the likelihood at β is made of: two sums."""
         p = len(beta)
         weights = self.rows.weights(beta)
-        linear = self.rows.linear(weights)
-        at_risk, dying = self.rows.at_risk(linear), self.rows.dying(linear)[:, self._tied]
-        opened = self.run.sum("risk sets", np.concatenate([at_risk, dying], axis=1), ring=FIXED128, part=part)
+        own = self.rows.sums(weights, self._tied)
+        opened = self.run.sum("risk sets", own, ring=FIXED128, part=part)
         S = opened[:, : len(self.rows.cells)]
         D = np.zeros_like(S)
         D[:, self._tied] = opened[:, len(self.rows.cells) :]

@@ -7,10 +7,13 @@ that left early never have to cancel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
+from itertools import pairwise
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
 from fedstats.expressions import Array
 from fedstats.survival._times import Codes, Times
@@ -91,14 +94,29 @@ class Rows:
         died = np.flatnonzero(times.cause)
         return cls(z, cells, first, last, died, last[died] - 1)
 
+    def every(self, step: int) -> Rows:
+        """Return one of so many rows, with the cells in which some of these have an event."""
+        size = len(self.cells)
+        ends = np.full(len(self.z), _NOWHERE)
+        ends[self.died] = self.where
+        ends = ends[::step]
+        died = np.flatnonzero(ends != _NOWHERE)
+        events = np.bincount(ends[died], minlength=size)
+        some = events > 0
+        number = np.concatenate([[0], np.cumsum(some)])
+        cells = Cells(
+            self.cells.stratum[some], self.cells.position[some], events[some], number[self.cells.edges]
+        )
+        first, last = number[self.first[::step]], number[self.last[::step]]
+        return Rows(self.z[::step], cells, first, last, died, number[ends[died]])
+
     def at_risk(self, values: Array) -> Array:
         """Return Σ over the rows at risk in each cell, of values of shape ``(quantities, rows)``."""
         total = self._by_cell(values, np.where(self.last > self.first, self.last - 1, _NOWHERE))
-        begins = self.cells.edges[self.cells.stratum[np.maximum(self.last - 1, 0)]] if len(self.cells) else 0
-        late = (self.last > self.first) & (self.first > begins)
+        late = self._late
         if late.any():
             total -= self._by_cell(values[:, late], self.first[late] - 1)
-        for start, end in zip(self.cells.edges[:-1], self.cells.edges[1:], strict=True):
+        for start, end in pairwise(self.cells.edges):
             total[:, start:end] = np.cumsum(total[:, start:end][:, ::-1], axis=1)[:, ::-1]
         return total
 
@@ -121,18 +139,49 @@ class Rows:
         return np.concatenate([weights[np.newaxis], weights * self.z.T])
 
     def sums(self, weights: Array, tied: Codes) -> Array:
-        """Return Σw, Σwz and Σw·z_k·z_l for k ≤ l over risk sets, and over the events of some cells.
+        """Return Σw and Σwz over risk sets, and over the events of some cells.
 
         Returns
         -------
         ndarray
-            Shape ``(1 + p + pairs, cells + tied cells)``.
+            Shape ``(1 + p, cells + tied cells)``.
         """
-        z = np.ascontiguousarray(self.z.T)
-        blocks = chain([self.linear(weights)], ((weights * z[k]) * z[k:] for k in range(len(z))))
-        return np.concatenate(
-            [np.concatenate([self.at_risk(block), self.dying(block)[:, tied]], axis=1) for block in blocks]
-        )
+        at_risk, dying = self._totals(_add_rows, (1 + self.z.shape[1],), weights)
+        return np.concatenate([at_risk, dying[tied]]).T
+
+    def products(self, weights: Array, tied: Codes) -> Array:
+        """Return Σw·z_k·z_l for k ≤ l likewise, shape ``(pairs, cells + tied cells)``."""
+        p = self.z.shape[1]
+        at_risk, dying = self._totals(_add_squares, (p, p), weights)
+        rows, columns = np.triu_indices(p)
+        return np.concatenate([at_risk, dying[tied]])[:, rows, columns].T
+
+    def _totals(
+        self, add: Callable[[Array, Array, Array, Codes], None], shape: tuple[int, ...], weights: Array
+    ) -> tuple[Array, Array]:
+        """Return what `add` adds up of the rows at risk in each cell, and of those that die there."""
+        dying, leaving = np.zeros((2, len(self.cells), *shape))
+        z = np.ascontiguousarray(self.z)
+        until = np.where(self.last > self.first, self.last - 1, _NOWHERE)
+        ends = np.full(len(z), _NOWHERE)
+        ends[self.died], until[self.died] = self.where, _NOWHERE
+        add(dying, z, weights, ends)
+        add(leaving, z, weights, until)
+        leaving += dying
+        late = self._late
+        if late.any():
+            add(leaving, z, -weights, np.where(late, self.first - 1, _NOWHERE))
+        for start, end in pairwise(self.cells.edges):
+            leaving[start:end] = np.cumsum(leaving[start:end][::-1], axis=0)[::-1]
+        return leaving, dying
+
+    @property
+    def _late(self) -> NDArray[np.bool_]:
+        """Whether rows are at risk, but not in the first cell of their stratum."""
+        if not len(self.cells):
+            return np.zeros(len(self.z), bool)
+        begins = self.cells.edges[self.cells.stratum[np.maximum(self.last - 1, 0)]]
+        return np.asarray((self.last > self.first) & (self.first > begins))
 
 
 #: Stands for no cell.
@@ -143,3 +192,26 @@ def along(cells: Codes, values: Array) -> Array:
     """Return values of each row by its cell range's end: running sums with a leading 0, at `cells`."""
     zero = np.zeros((*values.shape[:-1], 1))
     return np.concatenate([zero, np.cumsum(values, axis=-1)], axis=-1)[..., cells]
+
+
+@njit(nogil=True, cache=True)
+def _add_rows(out: Array, z: Array, weights: Array, cells: Codes) -> None:
+    """Add w and w·z of each row to its cell."""
+    for i in range(len(z)):
+        if cells[i] >= 0:
+            total = out[cells[i]]
+            total[0] += weights[i]
+            for k in range(z.shape[1]):
+                total[1 + k] += weights[i] * z[i, k]
+
+
+@njit(nogil=True, cache=True)
+def _add_squares(out: Array, z: Array, weights: Array, cells: Codes) -> None:
+    """Add w·zz' of each row to its cell."""
+    for i in range(len(z)):
+        if cells[i] >= 0:
+            total = out[cells[i]]
+            for k in range(z.shape[1]):
+                factor = weights[i] * z[i, k]
+                for j in range(z.shape[1]):
+                    total[k, j] += factor * z[i, j]

@@ -6,14 +6,19 @@ every risk set, and of the events that are tied in it, are shared, with the weig
 likelihood are sums of products. Those go as long numbers into a secret system of equations, and Newton's step
 alone is opened.
 
+Most of what is shared is Σwzz'. Where sites as strata are near the pooled rows, as they are if rows were
+dealt to them at random, their information does for the first step: it leaves a thousandth of the error, and
+takes Σw and Σwz alone. Whether it does is seen from the steps, which all know.
+
 Covariates are measured so that |z| ≤ 1. Then means and mean squares are 1 at most, whatever the weights are.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -29,17 +34,19 @@ from fedstats.regression._equations import (
 from fedstats.survival._cox_km import secretly_weighted
 from fedstats.survival._cox_open import Estimates
 from fedstats.survival._cox_rows import Rows
-from fedstats.survival._prefix import ONE, cumulative_sum
-from fedstats.survival._ties import nodes
-from protocols.divide import divide, reciprocal
+from fedstats.survival._prefix import ONE
+from fedstats.survival._ties import Ties
+from fedstats.survival._times import Codes
+from protocols import field
+from protocols.divide import Divisor, Normal, joined
 from protocols.fixed import Format
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
-from protocols.functions import log
+from protocols.functions import chebyshev, log_of
 from protocols.inputs import sum_shares
 from protocols.long import LongArray, lengthen, multiply
 from protocols.long import matmul as long_matmul
-from protocols.secret import SecretArray, concatenate, inner, matmul, stack
+from protocols.secret import SecretArray, concatenate, inner, known_product, matmul, public, stack
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -59,61 +66,51 @@ class SharedEvaluation:
     ----------
     beta
         Where; public.
-    score, information
-        Its gradient and negative second derivatives, shapes ``(p,)`` and ``(p, p)``.
+    score
+        Its gradient, shape ``(p,)``.
+    information
+        Its negative second derivatives, shape ``(p, p)``; None where only the gradient was asked for.
     risk
         What they are made of.
     weights
-        Σw over risk sets, and then over the events of tied cells.
+        Σw of the risk sets.
+    gone
+        Σ log(1 − κρ) over tied events, as exact as it comes, but for a public constant; see `_ties`.
     """
 
     beta: Array
     score: LongArray
-    information: LongArray
+    information: LongArray | None
     risk: RiskMeans
-    weights: SecretArray
+    weights: Normal
+    gone: SecretArray | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RiskMeans:
-    """Means over risk sets.
+    """Means over risk sets, and then over the events of tied cells as parts of Σw of the risk set.
 
     Attributes
     ----------
-    means, squares
-        Of z and of the pairs z_k·z_l over the risk set of each cell in which events are not tied, or count as
-        if they were not; shapes ``(p, cells)`` and ``(pairs, cells)``.
-    tied
-        The same of the other cells; None if there are none.
-    """
-
-    means: SecretArray
-    squares: SecretArray
-    tied: TiedMeans | None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TiedMeans:
-    """Means over risk sets with tied events, which leave one after the other, in part.
-
-    With ρ the share of a cell's d events in Σw of the risk set, d − k·ρ of d parts are left when k events
-    have left. Let v_k = 1/(d − k·ρ).
-
-    Attributes
-    ----------
-    means, squares
-        Σ over the risk sets, and then over the events of each cell, as parts of Σw of the risk set; shapes
-        ``(p, 2·cells)`` and ``(pairs, 2·cells)``.
+    means
+        Of z, shape ``(p, cells + tied cells)``.
     once
-        Σ d·v and then −Σ k·v of each cell, by which these count.
+        How often these count: as there are events, or F_0 and −F_1 of `_ties` where they are tied.
     twice
-        Σ d²·v², −Σ d·k·v² and Σ k²·v², by which their products count; shape ``(3, cells)``.
+        How often the products of two means of a tied cell count: G_0, −G_1 and G_2, shape ``(3, tied
+        cells)``; None if there are none.
+    squares
+        Of the pairs z_k·z_l, but times d, shape ``(pairs, cells + tied cells)``; None where only the
+        gradient was asked for.
+    counted
+        `once`, over the same d: what `squares` are to be multiplied by.
     """
 
     means: SecretArray
-    squares: SecretArray
     once: SecretArray
-    twice: SecretArray
+    twice: SecretArray | None
+    squares: SecretArray | None
+    counted: SecretArray | None
 
 
 @dataclass(eq=False, repr=False)
@@ -151,159 +148,205 @@ class SharedModel:
         cells = self.rows.cells
         tied = cells.events > 1 if self.is_efron else np.zeros(len(cells), bool)
         self._tied, self._single = np.flatnonzero(tied), np.flatnonzero(~tied)
+        self._ties = Ties.of(cells.events[self._tied]) if len(self._tied) else None
         self._events = int(cells.events.sum())
-        # Places that stand for the d tied events of a cell: its number among the tied ones, and weights.
-        found = [nodes(d) for d in cells.events[self._tied].tolist()]
-        self._cell = np.repeat(np.arange(len(found)), [len(place) for place, _ in found])
-        self._place, self._weight = (
-            np.concatenate([one[part] for one in found]) if found else np.zeros(0) for part in (0, 1)
-        )
-        self._ties = cells.events[self._tied][self._cell]
         self._recent = Recent()
+        self._has_started, self.is_newton = False, True
+        #: `SharedEvaluation.weights` and `SharedEvaluation.gone` without covariates.
+        self._null: tuple[Normal, SecretArray | None] | None = None
 
     @property
     def _engine(self) -> Engine:
         return self.run.engine
 
     @property
-    def _fraction(self) -> int:
-        """Fractional bits of means: as many as `divide` gives."""
-        return (self._engine.room - 6) // 2
-
-    @property
     def _factor_fraction(self) -> int:
-        """Fractional bits of factors of which products are summed over all events."""
+        """Fractional bits of means, and of other factors of which products are summed over all events."""
         return (self._engine.room - 3 - self._events.bit_length()) // 2
 
     # --- Evaluation ----------------------------------------------------------------------------------
 
-    def evaluate(self, beta: Array) -> SharedEvaluation:
-        """Return score and information at β. About 50 rounds."""
-        sums = self._shared_sums(self.rows.sums(self.rows.weights(beta), self._tied))
-        p, size = len(beta), len(self.rows.cells)
-        # The tied cells follow on the same axis, with the sums over their events.
-        divisors = sums[0][np.concatenate([np.arange(size), self._tied])]
-        ratios = divide(sums, divisors, bound=1, fraction=self._fraction).assume(ONE)
-        means, squares = ratios[1 : p + 1], ratios[p + 1 :]
-        tied = None
-        if len(self._tied):
-            left = self._left(ratios[0, size:])
-            both = np.concatenate([self._tied, np.arange(size, size + len(self._tied))])
-            tied = TiedMeans(means[:, both], squares[:, both], *self._tied_weights(left))
-        risk = RiskMeans(means[:, self._single], squares[:, self._single], tied)
+    def evaluate(self, beta: Array, *, second: bool) -> SharedEvaluation:
+        """Return the score at β, and with `second` the information. Some 45 or 55 rounds."""
+        rows, p, size, tied = self.rows, len(beta), len(self.rows.cells), self._tied
+        weights = rows.weights(beta)
+        own = [rows.sums(weights, tied), *([rows.products(weights, tied)] if second else [])]
+        sums = self._shared_sums(np.concatenate(own))
+        W = sums[0, :size]
+        fractions = [self._variable(W[tied], sums[0, size:])]
+        sets = [W]
+        if self._null is None:  # the same without covariates, where weights are 1
+            sets.append(self._shared_sums(rows.at_risk(np.ones((1, len(rows.z)))))[0].assume(self.nobs))
+            fractions.append(self._variable(sets[1][tied], rows.cells.events[tied]))
+        divisor = Divisor(concatenate([W, *(below for _, below in fractions), *sets[1:]]))
+
+        both = np.concatenate([np.arange(size), tied])
+        of_both = divisor[both]
+        means = of_both.into(sums[1 : p + 1], bound=1, fraction=self._factor_fraction).assume(ONE)
+        above = concatenate([above for above, _ in fractions])
+        y = divisor[size : size + len(above)].into(above, bound=1, fraction=(self._engine.room - 8) // 2)
+        once, twice, gone = self._tied_sums(y)
+        if self._null is None:
+            self._null = divisor[len(divisor.y) - size :].normal, gone[-1]
+        risk = RiskMeans(means, once, twice, None, None)
+        if second:
+            squares = of_both.scaled(sums[p + 1 :], bound=ONE, fraction=self._factor_fraction)
+            risk = replace(risk, squares=squares, counted=self._over(once, of_both))
         score, information = self._derivatives(risk, np.ones(size))
-        return SharedEvaluation(beta, score, information, risk, sums[0])
+        return SharedEvaluation(beta, score, information, risk, divisor[:size].normal, gone[0])
+
+    @property
+    def _octaves(self) -> int:
+        return self._ties.octaves if self._ties else 0
 
     def _shared_sums(self, own: Array) -> SecretArray:
         """Share sums of weights, or of these times products of covariates."""
         most = self.nobs * math.exp(self.largest)
-        fraction = min(SUMS, self._engine.room - 5 - math.ceil(math.log2(most)))
-        return sum_shares(self._engine, own, bound=most, fraction=fraction).assume(most)
+        room = self._engine.room - 6 - self._octaves - math.ceil(math.log2(most))
+        return sum_shares(self._engine, own, bound=most, fraction=min(SUMS, room)).assume(most)
 
-    def _tied_weights(self, left: SecretArray) -> tuple[SecretArray, SecretArray]:
-        """Return `TiedMeans.once` and `TiedMeans.twice`, given d − k·ρ at each event."""
-        d, k, w, most = self._ties, self._place, self._weight, int(self._ties.max())
-        v = reciprocal(left, least=1).assume(ONE).rescale(self._fraction)
-        # Sums of 1, 1/2, …, 1/d and of their squares.
-        once = self._by_cell(v, w * np.stack([d, -k]), most * (1 + math.log(most)))
-        twice = self._by_cell(v * v, w * np.stack([d**2, -d * k, k**2]), 1.65 * most**2)
-        return once.reshape(2 * len(self._tied)), twice
+    # --- Ties ----------------------------------------------------------------------------------------
 
-    def _left(self, share: SecretArray) -> SecretArray:
-        """Return d − k·ρ at the places k of the events of each tied cell, given ρ along the last axis."""
-        most = int(self._ties.max())
-        gone = self._times(share[..., self._cell], self._place, most)
-        return (-gone + self._ties).assume(most)
+    def _variable(self, W: SecretArray, D: SecretArray | Codes) -> tuple[SecretArray, SecretArray]:
+        """Return numerator and denominator of y of `_ties`, (2q − 1)·D − q·W and q·W − D."""
+        one = 1 << self._octaves
+        bound = 2 * W.format.magnitude
 
-    def _times(self, x: SecretArray, weights: Array, bound: float) -> SecretArray:
-        """Return x times public weights, with as many fractional bits as x; exact if they are whole."""
-        exact, digits = self._exact_product(x, weights, bound)
-        return _rounded(exact, digits, x.format.fraction, bound)
+        def over(x: SecretArray) -> SecretArray:
+            return SecretArray(x.engine, x.shares, Format.of(bound, x.format.fraction + self._octaves))
 
-    def _by_cell(self, values: SecretArray, weights: Array, bound: float) -> SecretArray:
-        """Return Σ weight·value over the places of each tied cell, for each row of weights."""
-        exact, digits = self._exact_product(values, weights, bound)
-        running = cumulative_sum(exact)[
-            :, np.append(np.flatnonzero(np.diff(self._cell)), len(self._cell) - 1)
+        return over(W * -(one + 1) + D * (one + 2)), over(W * (one + 1) - D * one)
+
+    def _tied_sums(
+        self, y: SecretArray
+    ) -> tuple[SecretArray, SecretArray | None, Sequence[SecretArray | None]]:
+        """Return `RiskMeans.once` and `RiskMeans.twice`, and what logarithms add up to.
+
+        Parameters
+        ----------
+        y
+            That of `_ties` of the tied cells at one β or, one behind the other, at two, of which the second
+            is wanted for its logarithms alone.
+        """
+        engine, ties, events = self._engine, self._ties, self.rows.cells.events
+        if ties is None:
+            return public(engine, events, self._factor_fraction), None, [None, None]
+        most, cells = ties.largest, len(self._tied)
+        terms = chebyshev(y, ties.degree)
+        bound = max(2.0 * most, 2 + math.log(most))
+        digits = (engine.room - 4 - math.frexp(bound)[1]) // 2
+        series = self._series(terms[:, :cells], ties.coefficients[:, :7], bound).rescale(digits)
+        u, squared = series[5], series[6]
+        scales = stack([u, u, squared, squared, squared])
+        kept = min(digits, self._factor_fraction)
+        found = known_product(scales, series[:5], Format.of(bound, kept), drop=2 * digits - kept)
+        found = found * events[self._tied]
+        F, G = found[:2].assume(most * (1 + math.log(most))), found[2:].assume(1.7 * most**2)
+        once = concatenate([public(engine, events, kept).assume(F.format.magnitude), -F[1]])
+        once.shares[self._tied] = F.shares[0]
+        twice = stack([G[0], -G[1], G[2]])
+        logarithms, total = ties.coefficients[:, 7:], 2.0 * self._events
+        gone = [
+            self._series(terms[:, at : at + cells], logarithms, total).sum().assume(total)
+            for at in range(0, len(y), cells)
         ]
-        sums = concatenate([running[:, :1], running[:, 1:] - running[:, :-1]], axis=-1)
-        return _rounded(sums, digits, values.format.fraction, bound)
+        return once, twice, gone
 
-    def _exact_product(self, x: SecretArray, weights: Array, bound: float) -> tuple[SecretArray, int]:
-        """Return x times public weights as integers, and their fractional bits."""
-        room = self._engine.room - 6 - x.format.fraction - math.ceil(math.log2(bound))
-        digits = 0 if (weights == np.rint(weights)).all() else max(0, min(WEIGHTS, room))
-        integers = np.rint(np.ldexp(weights, digits)).astype(np.int64)
-        return SecretArray(x.engine, x.shares, Format()) * integers, x.format.fraction + digits
+    def _series(self, terms: SecretArray, coefficients: Array, bound: float) -> SecretArray:
+        """Return Σ c_k·T_k, exact, shape ``(functions, cells)``. Local.
 
-    def _derivatives(self, risk: RiskMeans, g: Array | SecretArray) -> tuple[LongArray, LongArray]:
-        """Return Σ g·(z − m) over events, and Σ g·V, for g given at each cell."""
-        events, bound = self.rows.cells.events, float(self._events)
-        score = self._sum_over_events(g)
-        single = g[self._single] * events[self._single]
-        weighted = _weighted(risk.means, single, bound)
-        score = score - weighted.sum(axis=-1)
-        second = _weighted(risk.squares, single, bound).sum(axis=-1)
-        left, right = self._short(weighted), self._short(risk.means)
-        if risk.tied is not None:
-            means, squares = self._short(risk.tied.means), self._short(risk.tied.squares)
-            factors = self._short(_weighted(risk.tied.once, g[np.tile(self._tied, 2)]))
-            score = score - inner(factors, means, bound=bound)
-            second = second + inner(factors, squares, bound=bound)
-            left = concatenate([left, self._outer_factors(risk.tied, g[self._tied])], axis=-1)
-            right = concatenate([right, means], axis=-1)
+        Parameters
+        ----------
+        terms
+            From degree 1 on, shape ``(degree, cells)``.
+        coefficients
+            Shape ``(cells, functions, 1 + degree)``.
+        bound
+            What no such sum exceeds, nor one of these over all cells.
+        """
+        digits = terms.format.fraction
+        places = min(digits, terms.engine.room - 4 - digits - math.frexp(bound)[1])
+        integers = np.rint(np.ldexp(coefficients, places)).astype(np.int64)
+        first = field.mul(field.from_ints(integers[:, :, :1]), field.from_ints(1 << digits))
+        factors, columns = field.from_ints(integers[:, :, 1:]), terms.shares.swapaxes(0, 1)[:, :, np.newaxis]
+        total = field.add(field.matmul(factors, columns), first)
+        return SecretArray(terms.engine, total[:, :, 0].swapaxes(0, 1), Format.of(bound, digits + places))
+
+    # --- Derivatives ---------------------------------------------------------------------------------
+
+    def _over(self, once: SecretArray, divisor: Divisor) -> SecretArray:
+        """Return `RiskMeans.counted`, of as many fractional bits as its products can have."""
+        bound = 2 * once.format.magnitude
+        digits = self._engine.room - 4 - math.frexp(bound)[1] - divisor.y.format.fraction
+        once = once.rescale(min(once.format.fraction, digits))
+        fraction = min(self._factor_fraction, once.format.fraction + divisor.y.format.fraction)
+        drop = once.format.fraction + divisor.y.format.fraction - fraction
+        return known_product(once, divisor.y, Format.of(bound, fraction), drop=drop)
+
+    def _derivatives(self, risk: RiskMeans, g: Array | SecretArray) -> tuple[LongArray, LongArray | None]:
+        """Return Σ g·(z − m) over events, and Σ g·V if there are squares, for g given at each cell."""
+        bound, size, means = float(self._events), len(self.rows.cells), risk.means
+        all_g = g[np.concatenate([np.arange(size), self._tied])]
+        expected = inner(means, _weighted(risk.once, all_g), bound=bound)
+        score = (self._sum_over_events(g) - expected).assume(2 * bound)
+        if risk.squares is None or risk.counted is None:
+            return lengthen(score), None
+        second = inner(risk.squares, self._short(_weighted(risk.counted, all_g)), bound=bound)
+        single = g[self._single] * self.rows.cells.events[self._single]
+        left, right = self._short(_weighted(means[:, self._single], single, bound)), means[:, self._single]
+        if risk.twice is not None:
+            of_sets, of_events = means[:, self._tied], means[:, size:]
+            factors = self._outer_factors(of_sets, of_events, _weighted(risk.twice, g[self._tied]))
+            left = concatenate([left, factors], axis=-1)
+            right = concatenate([right, of_sets, of_events], axis=-1)
         outer = matmul(left, right.T, bound=bound)
         p = len(self.names)
-        information = second.assume(bound) - outer[np.triu_indices(p)]
-        return lengthen(score.assume(2 * bound)), full(lengthen(information.assume(2 * bound)), p)
+        information = (second - outer[np.triu_indices(p)]).assume(2 * bound)
+        both = lengthen(concatenate([score, information]))
+        return both[:p], full(both[p:], p)
 
     def _sum_over_events(self, g: Array | SecretArray) -> SecretArray:
         """Return Σ g·z over events."""
-        rows, bound = self.rows, float(self._events)
+        rows, bound, fraction = self.rows, float(self._events), self._factor_fraction
         if isinstance(g, SecretArray):
             own, most = rows.dying(rows.z.T), float(rows.cells.events.max())
-            sums = sum_shares(self._engine, own, bound=most, fraction=self._fraction).assume(most)
+            sums = sum_shares(self._engine, own, bound=most, fraction=fraction).assume(most)
             return secretly_weighted(sums, g, most).sum(axis=-1).assume(bound)
         own = (g[rows.where][:, np.newaxis] * rows.z[rows.died]).sum(axis=0)
-        return sum_shares(self._engine, own, bound=bound, fraction=self._fraction)
+        return sum_shares(self._engine, own, bound=bound, fraction=fraction)
 
-    def _outer_factors(self, tied: TiedMeans, g: Array | SecretArray) -> SecretArray:
-        """Return Σ d·v·e and −Σ k·v·e over the events of each cell, e the mean of what is left at each.
+    def _outer_factors(self, of_sets: SecretArray, of_events: SecretArray, twice: SecretArray) -> SecretArray:
+        """Return Σ v·e and −Σ κ·v·e over the events of each cell, v = 1/(1 − κρ), e the mean of what is left.
 
-        Σ ee' is their product with `TiedMeans.means`.
+        Σ ee' is their product with the means of sets, and of events.
         """
-        cells = len(self._tied)
-        weights = _weighted(tied.twice, g)
-        fraction = (self._engine.room - 4 - (tied.twice.format.bound or 0).bit_length() + self._fraction) // 2
-        weights, means = (x.rescale(min(fraction, x.format.fraction)) for x in (weights, tied.means))
-        of_set, of_events = means[:, :cells], means[:, cells:]
-        first, middle, last = (weights[power] for power in range(3))
-        left = concatenate([of_set * first, of_set * middle], axis=-1)
-        return self._short(
-            (left + concatenate([of_events * middle, of_events * last], axis=-1)).assume(
-                tied.once.format.magnitude
-            )
+        p, bound = len(of_sets), twice.format.magnitude
+        digits = self._engine.room - 4 - math.frexp(bound)[1] - of_sets.format.fraction
+        twice = twice.rescale(min(digits, twice.format.fraction))
+        factors = inner(
+            stack([of_sets, of_events], axis=-1).reshape(p, 1, -1, 2),
+            stack([twice[:2], twice[1:]], axis=-1),
+            bound=bound,
+            fraction=self._factor_fraction,
         )
+        return factors.reshape(p, 2 * of_sets.shape[1])
 
     def _short(self, x: SecretArray) -> SecretArray:
         """Return factors with as many fractional bits as their products can have."""
         return x.rescale(min(x.format.fraction, self._factor_fraction))
 
-    def _logliks(self, found: list[tuple[Array, SecretArray]]) -> SecretArray:
-        """Return Σ (z'β − log Σw) over events at each β, given β and Σw; of tied events, of what is left."""
-        cells, bound = self.rows.cells, 64.0 * self._events
-        own = np.array([(self.rows.z[self.rows.died] @ beta).sum() for beta, _ in found])
-        weights = stack([sums for _, sums in found])
-        of_sets, of_events = weights[:, : len(cells)], weights[:, len(cells) :]
-        total = sum_shares(self._engine, own, bound=bound, fraction=self._fraction)
-        total = total - (log(of_sets) * cells.events).sum(axis=-1)
-        if len(self._tied):
-            share = divide(of_events, of_sets[:, self._tied], bound=1, fraction=self._fraction).assume(ONE)
-            logs = log(self._left(share))
-            exact, digits = self._exact_product(logs, self._weight, bound)
-            # d − k·ρ is d times what is left.
-            total = total - _rounded(exact.sum(axis=-1), digits, logs.format.fraction, bound)
-            total = total + float(np.log(cells.events[self._tied]) @ cells.events[self._tied])
+    def _logliks(self) -> SecretArray:
+        """Return Σ (z'β − log Σw) over events without covariates and at the last β."""
+        rows, found, bound = self.rows, self._found, 64.0 * self._events
+        null, gone = cast("tuple[Normal, SecretArray | None]", self._null)
+        own = np.array([0.0, (rows.z[rows.died] @ found.beta).sum()])
+        weights = joined([null, found.weights])
+        logs = (log_of(weights).reshape(2, -1) * rows.cells.events).sum(axis=-1).assume(bound)
+        if self._ties is not None and gone is not None and found.gone is not None:
+            logs = logs + stack([gone, found.gone]).rescale(logs.format.fraction)
+            if self._engine.point == 1:  # public, but rounded by one party for all
+                own = own - self._ties.constants.sum()
+        total = sum_shares(self._engine, own, bound=bound, fraction=logs.format.fraction) - logs
         return total.assume(2 * bound)
 
     # --- Results -------------------------------------------------------------------------------------
@@ -313,31 +356,33 @@ class SharedModel:
         p = len(self.names)
         with self.run.on_shares() as engine:
             left, right = shared(engine, A[np.triu_indices(p)], b[:, np.newaxis])
-            self._recent.inverse = inverse_or_none(full(left, p))
-            if self._recent.inverse is None:
+            inverse = inverse_or_none(full(left, p))
+            if inverse is None:
                 return None
-            secret = coefficients(self._recent.inverse.times(right)[:, 0])
+            self._recent.inverse = self._inverse = inverse
+            self._has_started = True
+            secret = coefficients(inverse.times(right)[:, 0])
         return self.run.reveal({"steps": secret}, part=0)["steps"]
 
     def step(self, beta: Array, number: int) -> Array:
-        """Open Newton's step from β."""
+        """Open a step from β: Newton's, but the first after a start with the information of that."""
+        self.is_newton = not self._has_started
+        self._has_started = False
         with self.run.on_shares():
-            self._found = self.evaluate(beta)
-            self._inverse = self._recent.inverted(self._found.information, self.names)
+            self._found = self.evaluate(beta, second=self.is_newton)
+            if self._found.information is not None:
+                self._inverse = self._recent.inverted(self._found.information, self.names)
             secret = coefficients(self._inverse.times(self._found.score.reshape(-1, 1))[:, 0])
         return self.run.reveal({"steps": secret}, part=number)["steps"]
 
     def finish(self, meat: LongArray | None = None) -> Estimates:
         """Open variances and likelihoods at the last β; given Σ rr' of score residuals, a sandwich's."""
-        p, rows = len(self.names), self.rows
+        p = len(self.names)
         with self.run.on_shares():
             matrix = self._inverse.sandwich(meat, L=np.eye(p))
-            ones = np.ones((1, len(rows.z)))
-            counts = np.concatenate([rows.at_risk(ones), rows.dying(ones)[:, self._tied]], axis=1)
-            at_null = np.zeros(p), self._shared_sums(counts)[0]
             results: dict[str, SecretArray | SecretFloat] = {
                 "variances": floating(matrix[np.arange(p), np.arange(p)]),
-                "log-likelihood": self._logliks([at_null, (self._found.beta, self._found.weights)]),
+                "log-likelihood": self._logliks(),
             }
         opened = self.run.reveal(results)
         null, loglik = opened["log-likelihood"].tolist()
@@ -347,8 +392,9 @@ class SharedModel:
         """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""
         diagonal = np.arange(len(self.names))
         with self.run.on_shares():
-            score, first = self._derivatives(self._found.risk, transform)
-            _, second = self._derivatives(self._found.risk, transform * transform)
+            score, *informations = self._derivatives(self._found.risk, transform)
+            informations += self._derivatives(self._found.risk, transform * transform)[1:]
+            first, second = cast("list[LongArray]", informations)
             rest = second - long_matmul(first, self._inverse.times(first))
             each = floating(multiply(score, score)) / floating(rest[diagonal, diagonal])
             inverse = inverted(rest, tuple(f"the product of {name} with time" for name in self.names))
@@ -356,11 +402,6 @@ class SharedModel:
             together = floating(multiply(score, solved).sum().reshape(1))
             statistics = join_floats([each, together])
         return self.run.reveal({"proportionality": statistics})["proportionality"]
-
-
-def _rounded(x: SecretArray, digits: int, fraction: int, bound: float) -> SecretArray:
-    """Return integers with so many fractional bits as numbers with fewer."""
-    return SecretArray(x.engine, x.shares, Format.of(bound, digits)).rescale(fraction)
 
 
 def _weighted(x: SecretArray, weights: Array | SecretArray, bound: float | None = None) -> SecretArray:

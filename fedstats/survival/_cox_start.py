@@ -19,6 +19,8 @@ from protocols.ring import Ring
 
 #: How many steps a site takes, and after a step of which size, in standard deviations, it takes no more.
 _STEPS, _NEAR = 6, 0.05
+#: A site with many rows begins with one of so many of them.
+_MANY, _THINNED = 4000, 4
 #: A variance is no more than rounding errors if it is less than this part of the largest square.
 _ROUNDING = 1e-10
 
@@ -53,19 +55,37 @@ def own_expansion(
     """
     if not len(rows.cells):
         return np.zeros((len(names), len(names))), np.zeros(len(names))
-    model = OpenModel(_Alone(), rows, names, is_efron)
     beta = np.zeros(len(names))
-    origin = model.evaluate(beta, 0)
-    found = origin
-    for number in range(1, _STEPS + 1):
-        step = np.linalg.lstsq(found.information, found.score, rcond=1e-9)[0]
-        if np.abs(spread * step).max() < _NEAR:
-            return _parabola(rows, found)
-        beta = beta + step
+    if len(rows.z) > _MANY:
+        near = _near(rows.every(_THINNED), names, beta, is_efron=is_efron, spread=spread, largest=largest)
+        beta = beta if near is None else near.beta + _step(near)
+    found = _near(rows, names, beta, is_efron=is_efron, spread=spread, largest=largest)
+    if found is None:
+        found = OpenModel(_Alone(), rows, names, is_efron).evaluate(np.zeros(len(names)), 0)
+    return _parabola(rows, found)
+
+
+def _near(
+    rows: Rows, names: tuple[str, ...], beta: Array, *, is_efron: bool, spread: Array, largest: float
+) -> Evaluation | None:
+    """Take Newton's steps from β, and return the evaluation from which one is small; None if none is."""
+    if not len(rows.cells):
+        return None
+    model = OpenModel(_Alone(), rows, names, is_efron)
+    for number in range(_STEPS + 1):
         if not np.max(rows.z @ beta) <= largest:
-            break
+            return None
         found = model.evaluate(beta, number)
-    return _parabola(rows, origin)
+        step = _step(found)
+        if np.abs(spread * step).max() < _NEAR:
+            return found
+        beta = beta + step
+    return None
+
+
+def _step(found: Evaluation) -> Array:
+    """Return Newton's step, none along what does not vary."""
+    return np.asarray(np.linalg.lstsq(found.information, found.score, rcond=1e-9)[0])
 
 
 def _parabola(rows: Rows, found: Evaluation) -> tuple[Array, Array]:

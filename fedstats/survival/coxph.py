@@ -71,8 +71,8 @@ _RESULT = {
     **_EVENTS,
     **_PREDICTORS,
     "extents": "how many sites have the largest magnitude of each covariate within each power of two",
-    "steps": "each step towards the estimates, the first as if every site were a stratum, and whether the "
-    "information is near to that at the step before",
+    "steps": "each step towards the estimates, the first as if every site were a stratum, the second with "
+    "the information of the first, and whether the information is near to that at the step before",
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
@@ -82,6 +82,8 @@ _TEST_ON_SHARES = {"proportionality": "the statistics of the test of proportiona
 
 #: Steps of Newton's method, and how often one of them is halved.
 _MOST_STEPS, _MOST_HALVES = 30, 8
+#: In standard deviations of the covariates: steps are taken up to this if they are not Newton's.
+_NEAR = 0.01
 
 
 def declaration(
@@ -192,9 +194,10 @@ def coxph(
     **Leakage.** Every site learns, of the rows of all sites together, how many there are, how many were left
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
     unit and centre of each covariate, how many sites have its largest magnitude within each power of two, the
-    sequence of estimates, of which the first is that of sites as strata, whether the information is near to
-    that at the estimates before, their variances, and two likelihoods; sums over risk sets stay shared. So
-    do numbers at risk, of which ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
+    sequence of estimates, of which the first is that of sites as strata and the second is made with the
+    information of the first, whether the information is near to that at the estimates before, their
+    variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of which
+    ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
@@ -206,12 +209,12 @@ def coxph(
     at most; so do robust errors on shares with clusters, or with late entry, of the number of these.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 160 rounds and 85 a step, and some 80·(1 + p)·(2 + p)/2 bytes a step
-    for each time with an event, twice that if it is tied, and 2 kB for a tied event, or for 30 of hundreds.
-    There are 4 or 5 steps as a rule. On shares a test of proportional hazards takes 170 rounds, by ``"km"``
-    215, and a baseline hazard 90; concordance what `fs.concordance` does. Robust errors on shares take 60
-    rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late entry 200·(2 + p) bytes for
-    each of these times and each cluster, and beyond 4 million numbers they are refused.
+    and p covariates; with ``"result"`` 215 rounds and 65 a step after the second, and some 24·p·(p + 5) bytes
+    a step for each time with an event, twice that if events are tied there, and 3 kB more. There are 3 to 5
+    steps as a rule. On shares a test of proportional hazards takes 145 rounds, by ``"km"`` 195, and a
+    baseline hazard 90; concordance what `fs.concordance` does. Robust errors on shares take 60 rounds, and
+    1.5·(1 + p)² kB for each time with an event; with clusters or late entry 200·(2 + p) bytes for each of
+    these times and each cluster, and beyond 4 million numbers they are refused.
 
     Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
     `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
@@ -407,7 +410,8 @@ def _steps(
 ) -> tuple[Array, int]:
     """Take steps from 0 until one is small, or, if the first one is known, none becomes much smaller.
 
-    A step is halved while it would take some row's linear predictor out of the range of weights.
+    A step is halved while it would take some row's linear predictor out of the range of weights. One that is
+    not Newton's is taken only if it is small.
     """
     beta, last = np.zeros(len(names)), np.inf
     step = beta if first is None else first
@@ -416,11 +420,14 @@ def _steps(
             part = next(steps)
             step = model.step(beta, part)
             size = float(np.abs(model.spread * step).max())
-            if size < model.tolerance:
-                return beta + step, part + 1
-            if first is not None and size > last / 2:
-                break
-            last = size
+            if model.is_newton:
+                if size < model.tolerance:
+                    return beta + step, part + 1
+                if first is not None and size > last / 2:
+                    break
+                last = size
+            elif size > _NEAR:
+                continue
         for _ in range(_MOST_HALVES):
             beyond = np.max(rows.z @ (beta + step), initial=0.0) > model.largest
             many = run.sum("predictors", np.array([int(beyond)]), part=next(tries))

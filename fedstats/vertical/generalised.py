@@ -29,9 +29,8 @@ from fedstats.vertical.model import PUBLISHED, Model
 from protocols import functions
 from protocols.compare import maximum, minimum, negative
 from protocols.floating import floating
-from protocols.inputs import sum_shares
 from protocols.long import LongArray, concatenate, lengthen
-from protocols.secret import SecretArray, matmul, select
+from protocols.secret import SecretArray, matmul, select, stack
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -310,13 +309,13 @@ def _predictors(
     engine: Engine, cohort: VerticalCohort, part: Model, family: Family, beta: Array
 ) -> tuple[SecretArray, SecretArray]:
     """Return linear predictors within what means are computed of, and which are beyond. Some 25 rounds."""
-    own = np.zeros(cohort.size)
     last = len(part.variables.names) - 1
-    mine = {place: z for place, z in part.variables.mine.items() if place != last}
-    if mine:
-        linear = sum(beta[1 + place] * np.nan_to_num(z) for place, z in mine.items())
-        own[cohort.positions] = np.clip(linear, -_PART, _PART)
-    eta = sum_shares(engine, own, bound=_PART, fraction=_DIGITS) + float(np.clip(beta[0], -_PART, _PART))
+    terms = [beta[1 + place] * np.nan_to_num(z) for place, z in part.variables.mine.items() if place != last]
+    parts = [np.clip(sum(terms, np.zeros(len(cohort))), -_PART, _PART)] if cohort.is_holder else []
+    own = joined.placed(cohort, parts)
+    counts = [int(site in cohort.holders) for site in cohort.federation.sites]
+    linear = joined.shared_by_site(engine, cohort, own, counts, bound=_PART, fraction=_DIGITS)
+    eta = stack([its[0] for its in linear if len(its)]).sum(axis=0) + float(np.clip(beta[0], -_PART, _PART))
     beyond = negative(family.most - eta) + negative(eta + family.most)
     return maximum(minimum(eta, family.most), -family.most).assume(family.most), beyond
 
@@ -406,7 +405,7 @@ def _finished(
         params=pd.Series((unframing @ found.params) / part.units, index=terms, name="coef"),
         bse=pd.Series(np.sqrt(opened["variances"]) / part.units, index=terms, name="std err"),
         nobs=n,
-        n_missing=cohort.size - n,
+        n_missing=cohort.sizes.union - n,
         covariance=None,
         llf=llf,
         llnull=llnull,

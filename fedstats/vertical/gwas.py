@@ -113,7 +113,7 @@ def linear(
             trait=part.response_name,
             frame=table_of(panel.shared.variants, scan, 0, unit),
             nobs=n,
-            n_missing=cohort.size - n,
+            n_missing=cohort.sizes.union - n,
             df_resid=n - p - 1,
             reconciled=panel.shared,
         )
@@ -156,7 +156,7 @@ def logistic(
             frame=on_one_copy(frame),
             nobs=fit.n,
             n_cases=fit.total,
-            n_missing=cohort.size - fit.n,
+            n_missing=cohort.sizes.union - fit.n,
             df_resid=fit.n - len(part.names) - 1,
             reconciled=panel.shared,
         )

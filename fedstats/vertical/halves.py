@@ -36,8 +36,8 @@ _MOST = 1 << 22
 
 
 def are_there(engine: Engine, cohort: VerticalCohort) -> bool:
-    """Return whether products of shares are dear, and two sites have all columns."""
-    return engine.full and len(cohort.holders) == 2
+    """Return whether products of shares are dear, and two sites have all columns, and know their places."""
+    return engine.full and len(cohort.holders) == 2 and not cohort.alignment.links
 
 
 def gram(engine: Engine, cohort: VerticalCohort, variables: Variables) -> tuple[SecretArray, SecretArray]:
@@ -278,7 +278,7 @@ class _Columns:
         if self.member.values is not None and self.columns.values is not None:
             both = np.concatenate([field.mul(self.member.values, self._unit), self.columns.values])
             made = field.mul(both[first], both[second])
-        return Held(self.member.party, len(first), terms, self.powers.bound, values=made)
+        return Held(self.member.holder, len(first), terms, self.powers.bound, values=made)
 
     def own_products(self, part: slice) -> Held:
         """Return products of some of these columns with all of them, power by power, and of the values."""
@@ -294,4 +294,4 @@ class _Columns:
                     field.mul(z[part, np.newaxis], z[np.newaxis]).reshape(-1, terms, 2),
                 ]
             )
-        return Held(self.member.party, 4 * count * width, terms, self.powers.bound, values=made)
+        return Held(self.member.holder, 4 * count * width, terms, self.powers.bound, values=made)

@@ -1,9 +1,9 @@
 """Columns of several sites, brought onto shares as rows of the patients that all have.
 
 Each site says in which coarse unit, and from where, its columns are measured, and shares what it has of each
-patient of the common list: 0 of those it does not have, or has no value of, and a bit that says whether it
-has one. A patient counts whose bits are all 1. Sums over patients of products of columns are then one matrix
-product on shares, exact until they are rounded at the end.
+patient of the common list (`alignment`): 0 of those it does not have, or has no value of, and a bit that says
+whether it has one. A patient counts whose bits are all 1. Sums over patients of products of columns are then
+one matrix product on shares, exact until they are rounded at the end.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from fedstats.design import check_same_call
 from fedstats.errors import DataError, ProtocolError
 from fedstats.expressions import Array
 from protocols.fixed import Format, fraction_for
-from protocols.inputs import share, share_rows
-from protocols.secret import SecretArray, matmul
+from protocols.inputs import share_rows
+from protocols.secret import SecretArray, concatenate, matmul
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -276,19 +276,70 @@ def spread(
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** One round.
+    **Leakage.** Nothing. **Cost.** That of `shared_by_site`.
     """
     sites = cohort.federation.sites
-    mine = sorted(variables.mine)
-    values = np.zeros((len(mine), cohort.size))
-    for place, position in enumerate(mine):
-        values[place, cohort.positions] = np.nan_to_num(variables.mine[position])
+    mine = [np.nan_to_num(variables.mine[position]) for position in sorted(variables.mine)]
+    values = placed(cohort, mine)
     whole = values if fraction else np.rint(values).astype(np.int64)
-    lengths = [variables.owners.count(site) for site in sites]
-    shared = share_rows(engine, whole, lengths, bound=bound, fraction=fraction)
+    counts = [variables.owners.count(site) for site in sites]
+    shared = concatenate(shared_by_site(engine, cohort, whole, counts, bound=bound, fraction=fraction))
     # They come site by site; back into their order.
     by_site = [place for site in sites for place, owner in enumerate(variables.owners) if owner == site]
     return shared[np.argsort(np.array(by_site, np.intp))]
+
+
+def placed(cohort: VerticalCohort, numbers: Sequence[Array]) -> Array:
+    """Return numbers of this site's rows at its places, 0 at others."""
+    values = np.zeros((len(numbers), cohort.alignment.places[cohort.federation.site]))
+    for row, its in zip(values, numbers, strict=True):
+        row[cohort.positions] = its
+    return values
+
+
+def shared_by_site(
+    engine: Engine,
+    cohort: VerticalCohort,
+    mine: NDArray[Any],
+    counts: Sequence[int],
+    *,
+    bound: float,
+    fraction: int,
+) -> list[SecretArray]:
+    """Share numbers of each site's rows, and bring them into the order of the list.
+
+    Parameters
+    ----------
+    engine, cohort
+        The computation, and the linked columns.
+    mine
+        This site's, as `placed` returns them.
+    counts
+        How many numbers a row each site has, in the order of the roster.
+    bound, fraction
+        As for `inputs.share`.
+
+    Returns
+    -------
+    list of SecretArray
+        Of each site, shape ``(its count, patients of the list)``.
+
+    Notes
+    -----
+    **Leakage.** Nothing. **Cost.** One round; one more for each site whose rows must be moved.
+    """
+    alignment, sites = cohort.alignment, cohort.federation.sites
+    lengths = [count * alignment.places[site] for count, site in zip(counts, sites, strict=True)]
+    shared = share_rows(engine, mine.reshape(-1), lengths, bound=bound, fraction=fraction)
+    ends = np.cumsum([0, *lengths])
+    parts = []
+    for place, (site, count) in enumerate(zip(sites, counts, strict=True)):
+        if count:
+            its = shared[ends[place] : ends[place + 1]].reshape(count, alignment.places[site])
+            parts.append(alignment.moved(engine, site, its))
+        else:
+            parts.append(shared[:0].reshape(0, cohort.size))
+    return parts
 
 
 def counting(
@@ -316,19 +367,19 @@ def counting(
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** As many rounds as there are sites with tables.
+    **Leakage.** Nothing. **Cost.** That of `shared_by_site`, and a round less than there are tables.
     """
-    bits = np.zeros((len(sets), cohort.size), np.int64)
-    if cohort.is_holder:
-        for place, its in enumerate(sets):
-            there = np.ones(len(cohort), np.bool_) if among is None else among.copy()
-            for position in its:
-                if position in variables.mine:
-                    there &= ~np.isnan(variables.mine[position])
-            bits[place, cohort.positions] = there
-    flags = share(engine, bits, bound=1)
-    holders = [place for place, site in enumerate(cohort.federation.sites) if site in cohort.holders]
-    return reduce(lambda one, two: (one * two).assume(1), [flags[place] for place in holders])
+    bits = []
+    for its in sets if cohort.is_holder else []:
+        there = np.ones(len(cohort), np.bool_) if among is None else among.copy()
+        for position in its:
+            if position in variables.mine:
+                there &= ~np.isnan(variables.mine[position])
+        bits.append(there.astype(np.float64))
+    counts = [len(sets) * (site in cohort.holders) for site in cohort.federation.sites]
+    mine = placed(cohort, bits).astype(np.int64)
+    flags = [its for its in shared_by_site(engine, cohort, mine, counts, bound=1, fraction=0) if len(its)]
+    return reduce(lambda one, two: (one * two).assume(1), flags)
 
 
 def masked(values: SecretArray, counts: SecretArray) -> SecretArray:

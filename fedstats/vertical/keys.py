@@ -49,24 +49,35 @@ def link_keys(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[bytes],
     DataError
         A column does not exist, or a key is there twice. No key is named.
     """
-    absent = [name for name in columns if name not in frame]
-    if absent:
-        raise DataError(
-            f"there is no column {', '.join(map(repr, absent))} by which patients could be linked"
-        )
-    parts = [_written(frame[name]) for name in columns]
+    check_columns(frame, columns)
+    parts = [written(frame[name]) for name in columns]
     there = np.flatnonzero(np.logical_and.reduce([[bool(text) for text in part] for part in parts]))
-    keys = ["\x1f".join(part[row] for part in parts).encode() for row in there.tolist()]
+    rows = there.astype(np.intp)
+    keys = keys_of(parts, rows)
     repeated = len(keys) - len(set(keys))
     if repeated:
         raise DataError(
             f"{repeated} rows have the identifiers of a row before, as they are compared "
             f"({', '.join(columns)}): merge or leave out such rows, or name more columns in on="
         )
-    return keys, there.astype(np.intp)
+    return keys, rows
 
 
-def _written(values: pd.Series) -> list[str]:
+def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise DataError if a column by which patients are linked does not exist."""
+    absent = [name for name in columns if name not in frame]
+    if absent:
+        raise DataError(
+            f"there is no column {', '.join(map(repr, absent))} by which patients could be linked"
+        )
+
+
+def keys_of(parts: Sequence[Sequence[str]], rows: NDArray[np.intp]) -> list[bytes]:
+    """Return the key of each of some rows, of the columns as they are compared."""
+    return ["\x1f".join(part[row] for part in parts).encode() for row in rows.tolist()]
+
+
+def written(values: pd.Series) -> list[str]:
     """Return values as they are compared; "" where they are missing."""
     if kind_of(values) is Kind.DATETIME:
         moments = pd.to_datetime(values, errors="coerce", utc=True)

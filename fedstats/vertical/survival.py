@@ -104,6 +104,7 @@ def coxph(
         )
         names = part.names
         holder = columns.owner(cohort)
+        cohort = cohort.listed_by(holder)
         shape, extents = _agree_shape(run, cohort, columns, part.variables, holder, own)
         n, likelihood = _share(run, cohort, part, extents, holder, shape, own, is_efron=ties == "efron")
         fit = _Newton(run, likelihood, names, 1 / extents)

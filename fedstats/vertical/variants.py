@@ -23,9 +23,9 @@ from fedstats.gwas._ahead import blocks
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.reconcile import Reconciled, reconcile
 from fedstats.gwas.varianttable import VariantTable
-from protocols.inputs import share_rows
+from fedstats.vertical import joined
 from protocols.long import LongArray, lengthen, multiply
-from protocols.secret import SecretArray, matmul
+from protocols.secret import SecretArray, concatenate, matmul
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,7 +184,8 @@ def _share(
     for values, largest, beside in ((mine, _LARGEST, null.columns), (mine**2, _LARGEST**2, null.weights)):
         sums = math.ceil(largest) * max(cohort.size, 1) * (beside.format.bound or 0)
         digits = min(2 * _DIGITS, engine.room - 3 - sums.bit_length())
-        shared.append(share_rows(engine, values, lengths, bound=largest, fraction=digits))
+        of_sites = joined.shared_by_site(engine, cohort, values, lengths, bound=largest, fraction=digits)
+        shared.append(concatenate(of_sites))
     return shared[0], shared[1]
 
 
@@ -194,7 +195,7 @@ def _about_whole(cohort: VerticalCohort, panel: Panel) -> Callable[[slice], Arra
     Each is counted from the whole number that is nearest to its mean, so that squares are as exact as calls.
     """
     if panel.genotypes.path is None:
-        return lambda _: np.zeros((0, cohort.size))
+        return lambda _: joined.placed(cohort, [])
     rows = np.flatnonzero(panel.samples >= 0)
     members, positions = panel.genotypes.members(panel.samples[rows]), cohort.positions[rows]
 
@@ -204,7 +205,7 @@ def _about_whole(cohort: VerticalCohort, panel: Panel) -> Callable[[slice], Arra
         total, count = np.where(called, calls, 0.0).sum(axis=1), called.sum(axis=1)
         mean = (total / np.maximum(count, 1))[:, np.newaxis]
         g = np.where(called, calls, mean) - np.rint(mean)
-        placed = np.zeros((len(calls), cohort.size))
+        placed = np.zeros((len(calls), cohort.alignment.places[cohort.federation.site]))
         placed[:, positions] = np.ldexp(np.rint(np.ldexp(g, _DIGITS)), -_DIGITS)
         return placed
 

@@ -34,7 +34,7 @@ class Study:
         found = np.full(VARIANTS, np.nan)
         rows = [int(rsid[2:]) for rsid in table.index]
         known = table["effect_allele_frequency"].to_numpy()
-        if mode != "aggregate":
+        if mode in ("result", "gated"):
             # se² = residual variance / (n · 2p(1 − p)), or so, of a trait with variance 1.
             variance = 1 / (table["standard_error"] ** 2 * self.found[mode].df_resid)
             known = (1 - np.sqrt(np.clip(1 - 2 * variance, 0, 1))) / 2  # allele 1 is the rarer one
@@ -77,6 +77,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         mode: scan(parts, fs.gwas.linear, trait="trait", disclose=mode)
         for mode in ("aggregate", "result", "gated")
     }
+    found["rounded"] = scan(parts, fs.gwas.qc, disclose="result")
     return Study(population, members, strangers, found)
 
 
@@ -87,6 +88,11 @@ def test_pooled_frequencies_give_every_member_away(study: Study) -> None:
 def test_standard_errors_tell_frequencies_nearly(study: Study) -> None:
     """What the documentation of the mode says: it is for few recipients, or few variants."""
     assert 0.7 < study.auc("result") < study.auc("aggregate") + 0.005
+
+
+def test_rounded_frequencies_tell_members_too(study: Study) -> None:
+    """What the documentation of `gwas.qc` says of frequencies on shares: `screen` is for others."""
+    assert study.auc("rounded") > 0.9
 
 
 def test_what_passes_a_threshold_tells_nobody(study: Study) -> None:

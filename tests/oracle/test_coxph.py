@@ -15,7 +15,8 @@ import statsmodels.formula.api as smf
 from stat_helpers import pooled, split
 
 import fedstats as fs
-from fedstats.survival._ties import nodes
+from fedstats.survival import _cox_start
+from fedstats.survival._ties import Ties
 
 #: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
 EXACT, RTOL = 1e-8, 1e-6
@@ -323,17 +324,35 @@ def test_a_start_that_is_far_or_none() -> None:
     np.testing.assert_allclose(found.params, expected.params, rtol=0.05)  # Breslow's ties
 
 
-def test_few_values_stand_for_many_ties() -> None:
-    for d in (1, 12, 13, 100, 5000):
-        place, weight = nodes(d)
-        k = np.arange(d)
-        assert len(place) < 10 + 9 * np.log2(d)
-        assert weight.sum() == pytest.approx(d, rel=1e-12)
+def test_a_start_from_some_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cox_start, "_MANY", 40)
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}
+    in_both_modes("treat + age", cgd(3), **options)
+
+
+def test_series_stand_for_many_ties() -> None:
+    for d in (2, 3, 12, 13, 100, 5000):
+        ties = Ties.of(np.array([d, 2]))
+        assert ties.degree < 30 * np.sqrt(np.sqrt(d))
+        q, kappa = 1 + 2.0**-ties.octaves, np.arange(d) / d
         for share in (1.0, 0.9, 1e-4):
-            left, some = d - k * share, d - place * share
-            assert weight @ (1 / some) == pytest.approx((1 / left).sum(), rel=1e-8)
-            assert weight @ (1 / some**2) == pytest.approx((1 / left**2).sum(), rel=1e-7)
-            assert weight @ np.log(some) == pytest.approx(np.log(left).sum(), rel=1e-8)
+            y, u = ((2 * q - 1) * share - q) / (q - share), 1 / (q - share)
+            found = [np.polynomial.chebyshev.chebval(y, series) for series in ties.coefficients[0]]
+            left = 1 - kappa * share
+            expected = [np.sum(kappa**j / left) / d / u for j in (0, 1)]
+            expected += [np.sum(kappa**j / left**2) / d / u**2 for j in (0, 1, 2)]
+            np.testing.assert_allclose(found[:7], [*expected, u, u**2], rtol=1e-9)
+            assert found[7] + ties.constants[0] == pytest.approx(np.log(left).sum(), abs=1e-9 * d)
+
+
+def test_sites_that_differ_take_steps_of_newton_alone() -> None:
+    """Where sites as strata are far from the pooled rows, a step with their information is not taken."""
+    frame = veteran()
+    parts = [frame.iloc[:40], frame.iloc[40:90].assign(age=lambda f: f.age + 30), frame.iloc[90:]]
+    parts[2] = parts[2].assign(age=lambda f: f.age + 60, time=lambda f: np.ceil(f.time / 4))
+    _, result = in_both_modes("karno + age", parts, duration="time", event="status")
+    _, alike = in_both_modes("karno + age", split(frame, [40, 50]), duration="time", event="status")
+    assert result.cost.rounds < alike.cost.rounds + 90 * (result.steps - alike.steps + 1)
 
 
 @pytest.mark.slow

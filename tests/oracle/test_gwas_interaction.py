@@ -49,6 +49,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
             trait=["ldl", "hdl"],
             modifiers=["aged", "C(arm)"],
             covariates=["female"],
+            disclose="aggregate",
         )
     return Case(panel, parts, found)
 
@@ -90,7 +91,9 @@ def test_pooled_regression(case: Case) -> None:
 def test_plink(case: Case, tmp_path: Path) -> None:
     """plink2 --glm omit-ref interaction --vif 100000 --max-corr 0.999999, as test_plink2 has it."""
     rows = case.panel.rows
-    found = scan(case.parts, fs.gwas.interaction, trait="ldl", modifiers=["aged", "female"])
+    found = scan(
+        case.parts, fs.gwas.interaction, disclose="aggregate", trait="ldl", modifiers=["aged", "female"]
+    )
     write_bed(tmp_path / "all", case.panel.genotypes, case.panel.variants, rows[["iid"]])
     named = rows.rename(columns={"iid": "#IID"})
     named[["#IID", "ldl"]].rename(columns={"ldl": "modified"}).to_csv(
@@ -117,7 +120,8 @@ def test_plink(case: Case, tmp_path: Path) -> None:
 
 
 def test_what_is_opened_and_kept(case: Case, tmp_path: Path) -> None:
-    options = {"trait": "ldl", "modifiers": ["scale(age)"], "ambiguous": "frequency"}
+    options: dict[str, Any] = {"trait": "ldl", "modifiers": ["scale(age)"], "ambiguous": "frequency"}
+    options["disclose"] = "aggregate"
     result = scan(case.parts, fs.gwas.interaction, **options, checkpoints=tmp_path)
     declared = importlib.import_module("fedstats.gwas.interaction").DECLARATION
     assert result.leakage.labels == declared.aggregate.keys() | declared.published.keys()
@@ -152,5 +156,69 @@ def test_the_foremost_is_shown(case: Case) -> None:
 def test_unusable_modifiers(case: Case, options: dict[str, Any], message: str) -> None:
     with pytest.raises(fs.DataError, match=message):
         everywhere(case.parts, fs.gwas.interaction, trait="ldl", **options)
-    with pytest.raises(fs.DisclosureError, match="offers 'aggregate'"):
-        everywhere(case.parts, fs.gwas.interaction, trait="ldl", modifiers=["aged"], disclose="result")
+
+
+def imputed(panel: Panel, number: int, sizes: list[int]) -> np.ndarray | None:
+    """Return allele 1 in the rows that are used, missing calls at their site's mean, if all have one."""
+    site = np.repeat(range(len(sizes)), sizes)
+    used = panel.rows["aged"].notna().to_numpy()
+    calls = np.where(panel.genotypes[number] < 0, np.nan, panel.genotypes[number])[used]
+    site = site[used]
+    known = np.bincount(site, ~np.isnan(calls), len(sizes))
+    if (known == 0).any():
+        return None
+    mean = np.bincount(site, np.nan_to_num(calls), len(sizes)) / known
+    return np.where(np.isnan(calls), mean[site], calls)
+
+
+@pytest.mark.parametrize("sizes", [[11, 189, 200], [60, 5, 85, 130, 120]], ids=["3 sites", "5 sites"])
+def test_on_shares(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
+    """Nothing but estimates and their covariances is opened, of regressions with imputed calls."""
+    monkeypatch.setattr(_ahead, "BLOCK", 25)
+    panel = case.panel
+    modifiers = ["aged", "female"] if len(sizes) == 3 else ["aged"]
+    parts = panel.deal(tmp_path, sizes[:-1])
+    options: dict[str, Any] = {"trait": ["ldl", "hdl"], "modifiers": modifiers, "checkpoints": tmp_path}
+    found = scan(parts, fs.gwas.interaction, **options)
+    rows = panel.rows[panel.rows["aged"].notna()]
+    frame = found["ldl"].to_frame()
+    assert len(frame) == 60 * (1 + len(modifiers))
+    tested = 0
+    for trait, result in found.items():
+        for rsid, its in result.to_frame().groupby("rsid"):
+            number = int(rsid[2:])
+            calls = imputed(panel, number, sizes)
+            if calls is None:
+                assert its["beta"].isna().all()
+                continue
+            if panel.variants["allele1"][number] != its["effect_allele"].iloc[0]:
+                calls = 2 - calls
+            e = rows[modifiers].to_numpy()
+            if its["beta"].isna().any():
+                # Nothing but imputed calls tells the columns apart.
+                g = np.rint(calls)[:, np.newaxis]
+                columns = np.hstack([np.ones_like(g), g, g * e, e])
+                assert its["beta"].isna().all()
+                assert np.linalg.matrix_rank(columns) < columns.shape[1]
+                continue
+            x = np.column_stack([np.ones(len(e)), calls, calls[:, np.newaxis] * e, e])
+            fit = sm.OLS(rows[trait].to_numpy(), x).fit()
+            b, se = (np.asarray(part)[1 : 2 + len(modifiers)] for part in (fit.params, fit.bse))
+            if panel.variants["chromosome"][number] == "MT":
+                b, se = 2 * b, 2 * se
+            # What is opened is rounded, which weighs more where little tells the columns apart.
+            np.testing.assert_allclose(its["beta"], b, rtol=0, atol=1e-5 * se.max())
+            np.testing.assert_allclose(its["standard_error"], se, rtol=1e-5)
+            assert its["n"].unique() == len(rows)
+            tested += 1
+    assert tested > 60
+    declared = importlib.import_module("fedstats.gwas.interaction").DECLARATION
+    labels = found["ldl"].leakage.labels
+    assert "associations" in labels
+    assert labels <= declared.result.keys() | declared.published.keys()
+    pairs = (1 + len(modifiers)) * (2 + len(modifiers)) // 2
+    sizes_opened = {its.label: its.size for its in found["ldl"].leakage}
+    assert sizes_opened["associations"] == 60 * (pairs + 2 * (1 + len(modifiers)))
+    again = scan(parts, fs.gwas.interaction, **options)
+    pd.testing.assert_frame_equal(again["hdl"].to_frame(), found["hdl"].to_frame(), check_exact=True)
+    assert "associations" not in again["ldl"].leakage.labels

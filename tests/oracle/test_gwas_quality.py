@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,117 @@ def test_heterogeneity_is_pearsons(tmp_path: Path, panel: Panel, monkeypatch: py
         quality.passing(call_rate=0, maf=0, hwe=0, heterogeneity=1e-6)["base_pair_location"]
     )
     assert lost == {panel.variants["base_pair_location"][7]}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Panel, fs.gwas.QCResult, fs.gwas.QCResult]:
+    """Rates on shares of five sites, and counts: autosomes, X, Y and MT, some of them called by few."""
+    panel = make_panel(1_000, 150, missing=0.03, seed=6)
+    panel.variants["chromosome"] = np.repeat(["1", "X", "Y", "MT"], [110, 20, 10, 10])
+    panel.rows["sex"] = 1 + np.arange(1_000) % 2
+    random = np.random.default_rng(2)
+    site = np.repeat(range(5), [6, 344, 250, 100, 300])
+    for number in range(40):
+        p = 0.3 + 0.004 * number * (site - 2)
+        panel.genotypes[number] = random.binomial(2, np.clip(p, 0.0, 1.0))
+    panel.genotypes[40] = -1
+    panel.genotypes[41, 260:] = -1  # just enough calls, and not
+    panel.genotypes[42, 240:] = -1
+    panel.genotypes[43, :6] = -1  # none at one site
+    panel.genotypes[44] = 1
+    panel.genotypes[45] = np.where(panel.genotypes[45] == 1, 0, panel.genotypes[45])
+    parts = panel.deal(tmp_path_factory.mktemp("five"), [6, 344, 250, 100])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ahead, "BLOCK", 80)
+        return panel, scan(parts, fs.gwas.qc, disclose="result"), scan(parts, fs.gwas.qc)
+
+
+def test_rates_on_shares(both: tuple[Panel, fs.gwas.QCResult, fs.gwas.QCResult]) -> None:
+    """To the nearest multiple of a unit what counts say, where calls are enough and the variant common."""
+    _, on_shares, counted = both
+    ours, exact = on_shares.to_frame(), counted.to_frame()
+    assert [*ours] == [
+        *["chromosome", "base_pair_location", "effect_allele", "other_allele", "rsid", "call_rate"],
+        *["effect_allele_frequency", "hwe_p", "heterogeneity", "heterogeneity_p"],
+    ]
+    pd.testing.assert_frame_equal(ours[[*ours][:5]], exact[[*ours][:5]])
+    samples = 2.0**-7  # five of a thousand at least
+    for name, unit in (("call_rate", samples), ("effect_allele_frequency", samples / 2)):
+        told = ours[name].dropna()
+        assert (told / unit == np.rint(told / unit)).all()
+        np.testing.assert_allclose(told, exact.loc[told.index, name], atol=0.50001 * unit)
+        assert told.nunique() > 3
+    alleles = np.select([ours["chromosome"] == "Y", ours["chromosome"] == "X"], [500, 1_500], 2_000)
+    alleles = np.where(ours["chromosome"] == "MT", 1_000, alleles)
+    enough = exact["allele_count"] >= 0.25 * alleles
+    assert (ours["effect_allele_frequency"].notna() == enough).all()
+    assert set(ours["rsid"][~enough]) == {"rs40", "rs42"}
+    assert ours["call_rate"].notna().all()
+
+    rarer = np.minimum(exact["effect_allele_count"], exact["allele_count"] - exact["effect_allele_count"])
+    common = enough & (rarer / alleles >= np.sqrt(np.where(ours["chromosome"] == "MT", 5, 10) / alleles))
+    told = ours["heterogeneity"].notna()
+    assert (told == common).all()
+    assert 50 < told.sum() < 120
+    np.testing.assert_allclose(
+        ours["heterogeneity"][told], exact["heterogeneity"][told], atol=0.5 / 16 + 3e-3
+    )
+    known = ours["hwe_p"].notna()
+    assert (known == told & (ours["chromosome"] == "1")).all()
+    its = exact[known]
+    n = its["heterozygotes"] + its["effect_homozygotes"] + its["other_homozygotes"]
+    p = its["effect_allele_frequency"]
+    ratio = its["heterozygotes"] / (2 * n * p * (1 - p))
+    z = np.sqrt(stats.chi2.isf(ours["hwe_p"][known], 1))
+    np.testing.assert_allclose(z, np.sqrt(n) * abs(1 - ratio), atol=0.04, rtol=0.01)
+    assert ours.set_index("rsid").loc["rs44", "hwe_p"] < 1e-200
+
+
+def test_rates_are_what_is_opened(both: tuple[Panel, fs.gwas.QCResult, fs.gwas.QCResult]) -> None:
+    _, on_shares, counted = both
+    # Two for lists that differ, two for samples, the engine, and the end; and two blocks.
+    assert on_shares.cost.rounds == 6 + 2 * 77
+    declaration = importlib.import_module("fedstats.gwas.qc").DECLARATION
+    labels = declaration.result.keys() | declaration.published.keys()
+    assert on_shares.leakage.labels == labels - {"strands"}
+    assert {its.label: its.size for its in on_shares.leakage}["rates"] == 150 * 4
+    # What a site says of its own samples hardly differs.
+    ours, exact = on_shares.samples, counted.samples
+    same = ["id", "call_rate", "heterozygosity", "sex_mismatch"]
+    pd.testing.assert_frame_equal(ours[same], exact[same])
+    np.testing.assert_allclose(ours["inbreeding"], exact["inbreeding"], atol=0.03)
+    assert "Frequency of 0" in on_shares.summary()
+    good = {"call_rate": 0.9, "maf": 0.05, "hwe": 1e-6}
+    alike = set(on_shares.passing(**good)["base_pair_location"]) ^ set(
+        counted.passing(**good)["base_pair_location"]
+    )
+    assert len(alike) < 8
+    with pytest.raises(fs.DataError, match=r"mac=3: no counts were opened"):
+        on_shares.passing(mac=3)
+
+
+@pytest.mark.parametrize("disclose", ["aggregate", "result"])
+def test_sexes_that_the_genotypes_contradict(tmp_path: Path, disclose: str) -> None:
+    panel = make_panel(300, 200, seed=4)
+    random = np.random.default_rng(5)
+    panel.variants["chromosome"] = np.repeat(["1", "X"], [50, 150])
+    frequency = random.uniform(0.2, 0.5, (200, 1))
+    panel.genotypes[:] = random.binomial(2, frequency, (200, 300))
+    male = np.arange(300) % 2 == 0
+    panel.genotypes[50:, male] = 2 * random.binomial(1, frequency[50:], (150, 150))
+    panel.genotypes[random.random((200, 300)) < 0.02] = -1
+    panel.rows["sex"] = np.where(male, 1, 2)
+    wrong = [4, 7, 120, 205]
+    panel.rows.loc[wrong, "sex"] = 3 - panel.rows.loc[wrong, "sex"]
+    panel.rows.loc[[9, 10], "sex"] = 0
+    found = pd.concat(
+        its.samples for its in everywhere(panel.deal(tmp_path, SIZES), fs.gwas.qc, disclose=disclose)
+    ).set_index("id")
+    names = panel.rows["iid"]
+    assert set(found.index[found["sex_mismatch"]]) == set(names[wrong])
+    of_men = found.loc[names[male], "x_inbreeding"]
+    assert (of_men == 1).all()
+    assert found.loc[names[~male], "x_inbreeding"].abs().max() < 0.5
 
 
 def test_filters(tmp_path: Path, panel: Panel) -> None:
@@ -166,7 +278,7 @@ def test_the_strand_of_the_majority(tmp_path: Path, site: int, disclose: str) ->
 def test_every_site_learns_its_own_strand_alone(tmp_path: Path) -> None:
     parts = of_strands(FREQUENCIES).deal(tmp_path, SIZES, alike=True)
     flipped(parts, 1, ["rs0", "rs1"])
-    found = everywhere(parts, fs.gwas.qc, ambiguous="frequency")
+    found = everywhere(parts, fs.gwas.qc, ambiguous="frequency", disclose="aggregate")
     flips = [int(its.reconciled.flip["site2"].sum()) for its in found]
     # By its letters the file of site2 counts the other allele; only there it is known that it does not.
     assert flips == [2, 0, 2]

@@ -161,7 +161,7 @@ def test_quality(parts: list[tuple[pd.DataFrame, Path]], pooled: Path, panel: Pa
 def test_samples(parts: list[tuple[pd.DataFrame, Path]], pooled: Path) -> None:
     def program(federation: fs.Federation, data: tuple[pd.DataFrame, Path]) -> pd.DataFrame:
         cohort = federation.cohort(data[0], id="iid")
-        return fs.gwas.qc(federation.genotypes(data[1]), cohort).samples
+        return fs.gwas.qc(federation.genotypes(data[1]), cohort, disclose="aggregate").samples
 
     ours = pd.concat(fs.simulate(program, parts)).set_index("id")
     plink(pooled, "--missing", "--het", "--nonfounders")

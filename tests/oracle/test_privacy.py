@@ -204,7 +204,7 @@ def test_allele_frequencies(tmp_path_factory: pytest.TempPathFactory) -> None:
     panel = make_panel(300, 60)
     parts = panel.deal(tmp_path_factory.mktemp("panel"), [100, 150])
     result = everywhere(parts, P.allele_frequencies, rho=100)[0]
-    exact = everywhere(parts, fs.gwas.qc)[0].to_frame().set_index("rsid")
+    exact = everywhere(parts, fs.gwas.qc, disclose="aggregate")[0].to_frame().set_index("rsid")
     frame = result.to_frame().set_index("rsid")
     assert set(frame["chromosome"]) == {"1", "2"}
     near = exact.loc[frame.index, "effect_allele_frequency"]

@@ -11,10 +11,11 @@ from engine_helpers import SIZES, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.divide import Divisor, divide, divide_by_sqrt, inverse_sqrt, reciprocal, sqrt
+from protocols.divide import Divisor, divide, divide_by_sqrt, inverse_sqrt, joined, reciprocal, sqrt
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
+from protocols.functions import log_of
 
 #: Relative error that is documented, by the number of parties.
 ERROR = dict.fromkeys((3, 4, 5, 7, 10), 1e-9)
@@ -43,6 +44,30 @@ def test_relative_errors_over_the_whole_range(n, bits, fraction):
     found, x = compute_alike(n, program), np.array(integers, float) * 2.0**-fraction
     for name, expected in (("r", 1 / x), ("s", np.sqrt(x)), ("i", 1 / np.sqrt(x))):
         assert np.max(np.abs(found[name] / expected - 1)) < ERROR[n]
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_divisors_that_are_normalised_once(n):
+    b, a = np.array([3.0, 0.001, 900.0]), np.array([[1.5, 0.0009, 10.0], [-3.0, 0.0, -900.0]])
+
+    def program(engine: Engine) -> Any:
+        below, above = (
+            secret_of(engine, np.rint(x * 2**20).astype(int).tolist(), Format.of(1024, 20)) for x in (b, a)
+        )
+        divisor = Divisor(below)
+        found = divisor.into(above, bound=1, fraction=34)
+        cost, scaled = spent(engine, lambda: divisor[[2, 0]].scaled(above[:, [2, 0]], bound=1, fraction=30))
+        both = joined([divisor.normal, divisor[1:].normal])
+        return cost.rounds, found.reveal("found"), scaled.reveal("scaled"), log_of(both).reveal("logarithms")
+
+    rounds, found, scaled, logarithms = compute_alike(n, program)
+    exact = np.rint(a * 2**20) / np.rint(b * 2**20)
+    np.testing.assert_allclose(found, exact, atol=1e-8)
+    assert rounds == 1
+    assert np.all(np.abs(scaled) <= np.abs(exact[:, [2, 0]]) + 1e-8)
+    assert np.all(np.abs(scaled) >= np.abs(exact[:, [2, 0]]) / 2 - 1e-8)
+    expected = np.log(np.rint(b * 2**20) / 2**20)
+    np.testing.assert_allclose(logarithms, [*expected, *expected[1:]], atol=4e-9)
 
 
 @settings(max_examples=15)

@@ -15,7 +15,7 @@ from protocols import series
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
-from protocols.functions import exp, log, logistic, normal_cdf, normal_quantile
+from protocols.functions import chebyshev, exp, log, logistic, normal_cdf, normal_quantile
 
 #: Relative or absolute error that is documented, by the number of parties.
 ERROR = {3: 1e-9, 4: 1e-9, 5: 2e-9, 7: 1e-8, 10: 3e-8}
@@ -52,6 +52,20 @@ def test_logarithms(n, bits, fraction):
 
     expected = np.log(np.array(integers, float) * 2.0**-fraction)
     np.testing.assert_allclose(compute_alike(n, program), expected, rtol=0, atol=4 * ERROR[n])
+
+
+def test_chebyshev_polynomials() -> None:
+    z, degree = np.round(np.linspace(-1, 1, 17) * 2**UNIT) / 2**UNIT, 21
+
+    def program(engine: Engine) -> Any:
+        secret = shared(engine, z, 1.0)
+        cost, found = spent(engine, lambda: chebyshev(secret, degree))
+        return cost.rounds, found.reveal("polynomials")
+
+    rounds, found = compute_alike(3, program)
+    expected = [chebval(z, np.eye(degree + 1)[k]) for k in range(1, degree + 1)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-9 * degree)
+    assert rounds == 5
 
 
 @pytest.mark.parametrize(("n", "bound"), [(3, 0.25), (3, 6.5), (5, 6.5), (7, 3.0), (7, 6.5)])
