@@ -89,6 +89,7 @@ class Rules:
         policy.check_call(self._use)
         shared.check_call(self._use)
         policy.check_shared(self._use, shared)
+        self._federation.check_encryption()
 
     def check_input(self, label: str) -> None:
         """Raise PolicyError if a rule forbids the columns or rows that were asked for by a step."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
@@ -177,8 +177,9 @@ class Analysis:
             )
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
-            # What may be opened is in the log before all have agreed, which comes before any opening.
-            with self.federation.log_syncing() if self._declared else nullcontext(), translated():
+            # What may be opened is in the log before all have agreed, which comes before any opening. What
+            # is told is there too before it is used: it may be a site's estimate.
+            with self.federation.log_syncing(), translated():
                 replies: Mapping[str, Any] = publish(
                     self.federation.party, self.step(label), message, max_bytes=max_bytes
                 )

@@ -290,10 +290,11 @@ class Federation:
             self._triples = Triples(self._source())
         return self._triples
 
-    def _source(self) -> Source:
+    def check_encryption(self) -> None:
+        """Raise PolicyError if this site cannot make triples as the federation's rules ask for."""
         megabits = self.shared_policy.link_megabits
-        if not megabits:
-            return Crossing(self.party, "transfers")
+        if not (megabits and self.shared_policy.full):
+            return
         try:
             library.require()
         except ImportError as error:
@@ -301,6 +302,11 @@ class Federation:
                 f"the federation's rule link_megabits = {megabits} asks for Paillier's encryption: "
                 "pip install 'fedstats[he]' at this site"
             ) from error
+
+    def _source(self) -> Source:
+        megabits = self.shared_policy.link_megabits
+        if not megabits:
+            return Crossing(self.party, "transfers")
         return Cheaper(
             Crossing(self.party, "transfers"),
             lambda: Ciphering(self.party, "encryption"),

@@ -125,7 +125,7 @@ def factor_analysis(
             for name, number in {"n_factors": n_factors, "n_starts": n_starts}.items():
                 if type(number) is not int or number < 1:
                     raise DataError(f"{name} is a whole number from 1")
-            if not isinstance(columns, str) and _freedom(len(columns), n_factors) < 0:
+            if not isinstance(columns, str) and not _is_determined(len(columns), n_factors):
                 raise DataError(f"{len(columns)} columns do not determine {n_factors} factors: use fewer")
 
         call = f"n_factors={n_factors!r}, rotation={rotation!r}, n_starts={n_starts!r}"
@@ -160,6 +160,11 @@ def factor_analysis(
 # --- Estimates ----------------------------------------------------------------------------------------
 
 
+def _is_determined(columns: int, factors: int) -> bool:
+    # The degrees of freedom are a parabola: beyond as many factors as columns, there are some again.
+    return factors < columns and _freedom(columns, factors) >= 0
+
+
 def _freedom(columns: int, factors: int) -> int:
     """Return the correlations that are left when parameters have been fitted."""
     return ((columns - factors) ** 2 - columns - factors) // 2
@@ -175,7 +180,10 @@ def _fitted(R: Array, q: int, starts: int) -> tuple[Array, Array, float]:
         ((value, x) for value, x in found if x is not None), key=itemgetter(0), default=(0.0, None)
     )
     if x is None:
-        raise EstimationError(f"the estimates with {q} factors do not converge: use fewer, or more n_starts")
+        raise EstimationError(
+            f"the estimates with {q} factors do not converge: use fewer, more n_starts, or columns that are "
+            "correlated more"
+        )
     root = np.exp(x / 2)
     values, vectors = np.linalg.eigh(R / np.outer(root, root))
     scale = np.sqrt(np.maximum(values[::-1][:q] - 1, 0.0))
@@ -193,7 +201,8 @@ def _searched(R: Array, q: int, start: Array) -> tuple[float, Array | None]:
         # At a bound that the gradient points out of, it stays.
         free = ~(((x <= least) & (gradient > 0)) | ((x >= 0) & (gradient < 0)))
         curvature = hessian[np.ix_(free, free)]
-        if np.linalg.eigvalsh(curvature).min(initial=1.0) <= 0:
+        # Where two eigenvalues meet, as all do if nothing is correlated, there is none.
+        if not np.isfinite(curvature).all() or np.linalg.eigvalsh(curvature).min(initial=1.0) <= 0:
             break
         step = np.zeros(len(R))
         step[free] = -np.linalg.solve(curvature, gradient[free])
@@ -207,16 +216,17 @@ def _searched(R: Array, q: int, start: Array) -> tuple[float, Array | None]:
 def _misfit(R: Array, x: Array, q: int) -> tuple[float, Array, Array]:
     """Return Σ (θ − log θ − 1) over the eigenvalues θ of Ψ^(−½)·R·Ψ^(−½) but the q largest, at x = log ψ.
 
-    With its first and second derivatives.
+    With its first and second derivatives, of which the latter are not finite where eigenvalues meet.
     """
     root = np.exp(x / 2)
     values, vectors = np.linalg.eigh(R / np.outer(root, root))
     small, large = values[:-q], values[-q:]
     V, U = vectors[:, :-q], vectors[:, -q:]
     gradient = np.square(V) @ (1 - small)
-    ratio = (1 - small)[:, np.newaxis] * (large + small[:, np.newaxis]) / (large - small[:, np.newaxis])
     among = (V @ V.T) * ((V * small) @ V.T)
-    between = np.einsum("im,jm,ik,jk,mk->ij", V, V, U, U, ratio, optimize=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (1 - small)[:, np.newaxis] * (large + small[:, np.newaxis]) / (large - small[:, np.newaxis])
+        between = np.einsum("im,jm,ik,jk,mk->ij", V, V, U, U, ratio, optimize=True)
     return float(np.sum(small - np.log(small) - 1)), gradient, among + between
 
 

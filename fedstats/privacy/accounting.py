@@ -171,7 +171,7 @@ def rho_for(epsilon: float, delta: float, distance: float = 0.0) -> Fraction:
             high = middle
     if not low:
         raise DataError(
-            f"epsilon = {epsilon:g} with delta = {delta:g} leaves room for no answer: ask for more"
+            f"epsilon = {epsilon:g} with delta = {delta:g} leaves room for no answer: ask for more of either"
         )
     return low * _UNIT
 

@@ -152,6 +152,7 @@ def test_summary_and_plot() -> None:
         (["A1", "A2", "A6"], {}, fs.DataError, "no site has a column 'A6'"),
         ("A1", {}, fs.DataError, "columns is a list"),
         (["A1", "A2"], {}, fs.DataError, "2 columns do not determine 1 factors"),
+        (["A1", "A2", "A3"], {"n_factors": 7}, fs.DataError, "3 columns do not determine 7 factors"),
         (["A1", "A2", "A3"], {"n_factors": 0}, fs.DataError, "whole number from 1"),
         (["A1", "A2", "A3"], {"n_starts": 0}, fs.DataError, "n_starts is a whole number from 1"),
         (["A1", "A2", "A3"], {"rotation": "promax"}, fs.DataError, "'varimax' or None, not 'promax'"),
@@ -159,12 +160,15 @@ def test_summary_and_plot() -> None:
         (["A1", "A2", "same"], {}, fs.EstimationError, "'same' has the same value"),
         (["A1", "A2", "wild"], {}, fs.DataError, "infinite"),
         (["A1", "A2", "A3", "sum"], {}, fs.EstimationError, "sum"),
+        (["bit 0", "bit 1", "bit 2", "bit 3"], {}, fs.EstimationError, "columns that are correlated"),
         (["A1", "A2", "A3"], {"disclose": "result"}, fs.DisclosureError, "no disclosure mode 'result'"),
     ],
 )
 def test_refused(columns: object, options: dict, error: type[Exception], message: str) -> None:
     frame = bfi().iloc[:200].assign(word="w", same=3.0, wild=np.inf)
     frame["sum"] = frame.A1 + 2 * frame.A2
+    for bit in range(4):  # not correlated at all
+        frame[f"bit {bit}"] = np.where(np.arange(200) < 192, 1.0 - 2 * (np.arange(200) >> bit & 1), np.nan)
     options = {"n_factors": 1, **options}
     for raised in refused(lambda c: fs.factor_analysis(c, columns, **options), split(frame, [20, 60])):
         with pytest.raises(error, match=message):

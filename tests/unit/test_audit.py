@@ -243,6 +243,17 @@ def test_nothing_is_opened_that_the_log_does_not_hold(tmp_path: Path, event: str
     assert not opened
 
 
+def test_what_is_told_and_not_opened_is_on_the_disk_too(tmp_path: Path) -> None:
+    def release(federation: fs.Federation, site: str) -> None:
+        assert federation.records is not None
+        synced, sync = [], federation.records.audit.sync
+        federation.records.audit.sync = lambda: synced.append(sync())  # type: ignore[method-assign]
+        fs.meta_analysis(federation, 0.5, 0.1, release=True)
+        assert len(synced) == 1
+
+    session(federate(tmp_path, "a", "b", "c"), release)
+
+
 def test_a_log_that_was_cut_off_is_refused_by_all(tmp_path: Path) -> None:
     sites = federate(tmp_path, "a", "b", "c")
     session(sites, lambda fed, site: None)
