@@ -167,7 +167,8 @@ def coxph(
     missing
         As for `ols`; of all columns that are named.
     unit, grid
-        The grid of times, as for `kaplan_meier`. Linked columns need none: their times may be any.
+        The grid of times, as for `kaplan_meier`. Linked columns need none: their times may be any
+        that are not negative.
     disclose
         ``"result"``: estimates, with each step on the way to them, and their variances are opened.
         ``"aggregate"``: sums over risk sets are.

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstats.expressions import Array
 from fedstats.vertical import joined
@@ -52,16 +53,19 @@ def gram(engine: Engine, cohort: VerticalCohort, variables: Variables) -> tuple[
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** Six rounds; see `crossed.inner_products`.
+    **Leakage.** Nothing. **Cost.** Six rounds, see `crossed.inner_products`; more where a site has more
+    variables and patients than fit a message.
     """
     fraction = joined.fraction_of_products(engine, cohort)
     one, other = (_Columns(cohort, variables, site, fraction, complete=True) for site in cohort.holders)
     sums = field.zeros((1 + len(variables.names),) * 2)
     for half, its_other in ((one, other), (other, one)):
         at = np.array([0, *(1 + half.places)])
-        first, second = (at[side] for side in np.triu_indices(len(at)))
-        found = inner_products(engine, half.with_constant(), its_other.member)[:, 0]
-        sums[first, second] = sums[second, first] = found
+        pairs = np.stack(np.triu_indices(len(at)))
+        for part in cut(0, pairs.shape[1], max(1, _MOST // max(1, cohort.size))):
+            first, second = at[pairs[:, part]]
+            found = inner_products(engine, half.with_constant(*pairs[:, part]), its_other.member)[:, 0]
+            sums[first, second] = sums[second, first] = found
     rows, columns = 1 + one.places[:, np.newaxis], 1 + other.places
     sums[rows, columns] = inner_products(engine, one.columns, other.columns)
     sums[columns[:, np.newaxis], rows[:, 0]] = sums[rows, columns].swapaxes(0, 1)
@@ -267,10 +271,9 @@ class _Columns:
         self.columns = Held(site, width, terms, bound, values=ours[2])
         self.powers = Held(site, 3 * width, terms, bound**2, values=ours[3])
 
-    def with_constant(self) -> Held:
-        """Return products of a constant and these columns, two by two: the upper triangle."""
-        width, terms = len(self.places), self.member.terms
-        first, second = np.triu_indices(1 + width)
+    def with_constant(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> Held:
+        """Return products of two of a constant, which is 0, and these columns, for each pair of them."""
+        terms = self.member.terms
         made: Elements | None = None
         if self.member.values is not None and self.columns.values is not None:
             both = np.concatenate([field.mul(self.member.values, self._unit), self.columns.values])

@@ -23,7 +23,7 @@ from fedstats.vertical import joined, model
 from fedstats.vertical.hazards import COEFFICIENTS, DIGITS, FARTHEST, Evaluation, Likelihood
 from fedstats.vertical.joined import ROWS, Variables
 from fedstats.vertical.model import Model
-from fedstats.vertical.timeline import Columns, Marks, Shape, Timeline
+from fedstats.vertical.timeline import MOST_BITS, Columns, Marks, Shape, Timeline
 from protocols.floating import SecretFloat, floating
 from protocols.secret import SecretArray, stack
 
@@ -57,8 +57,6 @@ CLOSE, ROUNDING = 3e-7, 1e-4
 MOST_STEPS, MOST_HALVES = 30, 10
 #: A covariate is constant if its mean variance at an event is less; its largest magnitude is 1.
 CONSTANT = 2.0**-24
-#: Marks times strata, beyond which strata are refused.
-MOST_BITS = 1 << 24
 
 
 def coxph(
@@ -215,6 +213,11 @@ def _share(
         raise EstimationError("no patient that counts has an event: nothing can be estimated")
     if likelihood.events < 0:
         raise EstimationError(f"fewer than {enough} of the patients that count (min_cell) have an event")
+    if likelihood.largest <= 0:
+        raise EstimationError(
+            f"{likelihood.events} events with late entry leave no room for weights among "
+            f"{len(run.sites)} sites: fit without entry, or have fewer sites take part"
+        )
     return n, likelihood
 
 
@@ -259,10 +262,17 @@ class _Newton:
                 return beta + found
             step, last = found, size
             beta = _rounded(beta + step)
+        # How often steps were halved tells this, and was opened.
+        beyond = (
+            f" with linear predictors within {self._likelihood.largest:.1f} of that of a patient near the "
+            "means, as weights are computed of no others"
+            if halves == MOST_HALVES
+            else ""
+        )
         raise EstimationError(
-            f"the estimates do not converge: {self._names[int(np.argmax(np.abs(step)))]!r} may separate "
-            "events from other rows, so that its estimate grows without bound, or be extreme in some row; "
-            "leave it out, merge rare levels, or transform it"
+            f"the estimates do not converge{beyond}: {self._names[int(np.argmax(np.abs(step)))]!r} may "
+            "separate events from other rows, so that its estimate grows without bound, or be extreme in "
+            "some row; leave it out, merge rare levels, or transform it"
         )
 
     def _step(self, beta: Array) -> Array | None:

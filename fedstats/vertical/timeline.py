@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 
-#: Bits by which strata are told apart, strata times marks, beyond which they are refused.
+#: Bits by which strata are told apart, strata times marks, beyond which strata are refused.
 MOST_BITS = 1 << 24
 
 

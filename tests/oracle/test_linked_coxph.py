@@ -14,6 +14,7 @@ import statsmodels.formula.api as smf
 
 import fedstats as fs
 from fedstats.policy import FederationPolicy, SitePolicy
+from fedstats.vertical import hazards
 from fedstats.vertical.survival import COXPH
 
 #: Relative error.
@@ -290,6 +291,25 @@ def test_what_is_refused(formula: str, options: dict[str, Any], message: str) ->
 
     said = fs.simulate(run, bad())
     assert any(re.search(message, its) for its in said), said
+
+
+def test_effects_beyond_the_range_of_weights() -> None:
+    """Not separated: the model of whole rows has an estimate, of which weights cannot be computed here."""
+    x, time, entry = (np.random.default_rng(seed) for seed in (5, 6, 7))
+    frame = named(pd.DataFrame({"x": x.normal(size=60), "status": 1}))
+    frame["time"] = time.exponential(np.exp(-4 * frame["x"]))
+    frame["entry"] = np.minimum(frame["time"] / 2, entry.exponential(0.1, len(frame)))
+    parts = tables(frame, ["time", "status", "entry"], ["x"])
+    with pytest.raises(fs.EstimationError, match=r"linear predictors within \d\.\d of .* 'x' may"):
+        linked(parts, "x", **TIMES, entry="entry")
+
+
+def test_no_room_for_weights_with_late_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hazards, "PARTS", 60)
+    frame = veteran().assign(entry=0)
+    parts = tables(frame, ["time", "status", "entry"], ["karno"])
+    with pytest.raises(fs.EstimationError, match=r"128 events with late entry leave no room .* 3 sites"):
+        linked(parts, "karno", **TIMES, entry="entry")
 
 
 def test_more_parameters_than_a_site_allows() -> None:

@@ -19,6 +19,8 @@ import fedstats as fs
 from fedstats import federation as sessions
 from fedstats.gwas.plink import write_bed
 from fedstats.policy import FederationPolicy, SitePolicy
+from fedstats.vertical import halves
+from protocols.crossed import Held, inner_products
 from protocols.paillier.ciphering import Ciphering
 from protocols.triples import cheaper
 
@@ -223,6 +225,22 @@ def test_slow_links_ask_for_the_extra(sites: list[Data], monkeypatch: pytest.Mon
         run(sites, least_squares, link_megabits=10)
 
 
+def test_few_products_are_in_memory_at_a_time(
+    sites: list[Data], joined: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = 400
+    sizes: list[int] = []
+
+    def watched(engine: Any, one: Held, other: Held) -> Any:
+        sizes.append(max(one.rows * one.terms, other.rows * other.terms))
+        return inner_products(engine, one, other)
+
+    monkeypatch.setattr(halves, "_MOST", largest)
+    monkeypatch.setattr(halves, "inner_products", watched)
+    agrees(run(sites, least_squares)[0], smf.ols(LINEAR, joined).fit())
+    assert max(sizes) <= largest
+
+
 @pytest.mark.slow
 def test_no_patient_is_shared_to_be_multiplied() -> None:
     """Of each patient 36 bits choose for six columns, and one bit for a dozen: no triples of 2.5 kB each."""
@@ -230,8 +248,8 @@ def test_no_patient_is_shared_to_be_multiplied() -> None:
     columns["name"] = [f"patient {number}" for number in range(900)]
 
     def bytes_sent(rows: int) -> int:
-        halves: list[Data] = [(columns[["name", *own]][:rows], None) for own in ("uvw", "xyz")]
-        fits = run(halves, lambda f, its: fs.ols("u ~ v + w + x + y + z", linked(f, its)))
+        parts: list[Data] = [(columns[["name", *own]][:rows], None) for own in ("uvw", "xyz")]
+        fits = run(parts, lambda f, its: fs.ols("u ~ v + w + x + y + z", linked(f, its)))
         return max(fit.cost.bytes_sent for fit in fits)
 
     assert (bytes_sent(900) - bytes_sent(300)) / 600 < 3 * 36 * 3 * 16 + 12 * 16 + 800
