@@ -103,6 +103,10 @@ class OpenModel:
         self._event_sums = self.run.sum("event sums", own)
         self.spread = np.ones(len(self.names))
 
+    def is_beyond(self, beta: Array) -> bool:
+        """Tell whether a linear predictor of this site is too large."""
+        return bool(np.max(self.rows.z @ beta, initial=0.0) > self.largest)
+
     def step(self, beta: Array, number: int) -> Array:
         """Return Newton's step from β."""
         self._found = self.evaluate(beta, number)

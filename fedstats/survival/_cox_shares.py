@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 #: Fractional bits of sums over risk sets, where there is room.
 SUMS = 46
+#: A site's rows at risk are lost among roundings if Σw has fewer bits than these.
+LEAST = 18
 #: Fractional bits of public weights between −1 and 1.
 WEIGHTS = 24
 
@@ -164,6 +166,15 @@ class SharedModel:
         """Fractional bits of means, and of other factors of which products are summed over all events."""
         return (self._engine.room - 3 - self._events.bit_length()) // 2
 
+    def is_beyond(self, beta: Array) -> bool:
+        """Tell whether this site's weights are too large to be shared or, in some risk set, too small."""
+        rows = self.rows
+        if np.max(rows.z @ beta, initial=0.0) > self.largest:
+            return True
+        weights = rows.weights(beta)
+        total, many = rows.at_risk(np.stack([weights, np.ones_like(weights)]))
+        return bool((total[many > 0] < math.ldexp(1.0, LEAST - self._sums_fraction)).any())
+
     # --- Evaluation ----------------------------------------------------------------------------------
 
     def evaluate(self, beta: Array, *, second: bool) -> SharedEvaluation:
@@ -199,11 +210,20 @@ class SharedModel:
     def _octaves(self) -> int:
         return self._ties.octaves if self._ties else 0
 
+    @property
+    def _most(self) -> float:
+        """What no Σw exceeds."""
+        return self.nobs * math.exp(self.largest)
+
+    @property
+    def _sums_fraction(self) -> int:
+        """Fractional bits of sums over risk sets."""
+        return min(SUMS, self._engine.room - 6 - self._octaves - math.ceil(math.log2(self._most)))
+
     def _shared_sums(self, own: Array) -> SecretArray:
         """Share sums of weights, or of these times products of covariates."""
-        most = self.nobs * math.exp(self.largest)
-        room = self._engine.room - 6 - self._octaves - math.ceil(math.log2(most))
-        return sum_shares(self._engine, own, bound=most, fraction=min(SUMS, room)).assume(most)
+        shares = sum_shares(self._engine, own, bound=self._most, fraction=self._sums_fraction)
+        return shares.assume(self._most)
 
     # --- Ties ----------------------------------------------------------------------------------------
 

@@ -301,7 +301,7 @@ def coxph(
             own = Rows.of(z, local, Cells.of(local.events()[:, 0]))
             parabola = own_expansion(own, names, is_efron=is_efron, spread=spread, largest=model.largest)
             first = model.start(*parabola)
-        beta, steps = _newton(run, rows, names, model, first)
+        beta, steps = _newton(run, names, model, first)
         tests = None if ph_test is None else _proportionality(run, model, ph_test, local, cells)
         clusters = None if cluster is None else _concordance.codes(cohort.texts(cluster)[part.rows])
         if isinstance(model, OpenModel):
@@ -383,7 +383,6 @@ _OCTAVES = 22
 
 def _newton(
     run: Analysis,
-    rows: Rows,
     names: tuple[str, ...],
     model: OpenModel | SharedModel,
     first: Array | None,
@@ -393,15 +392,14 @@ def _newton(
     if first is not None:
         next(steps)
         try:
-            return _steps(run, rows, names, model, steps, tries, first)
+            return _steps(run, names, model, steps, tries, first)
         except EstimationError:
             pass  # all begins again without it
-    return _steps(run, rows, names, model, steps, tries, None)
+    return _steps(run, names, model, steps, tries, None)
 
 
 def _steps(
     run: Analysis,
-    rows: Rows,
     names: tuple[str, ...],
     model: OpenModel | SharedModel,
     steps: Iterator[int],
@@ -410,7 +408,7 @@ def _steps(
 ) -> tuple[Array, int]:
     """Take steps from 0 until one is small, or, if the first one is known, none becomes much smaller.
 
-    A step is halved while it would take some row's linear predictor out of the range of weights. One that is
+    A step is halved while it would take some site's weights out of the range of numbers. One that is
     not Newton's is taken only if it is small.
     """
     beta, last = np.zeros(len(names)), np.inf
@@ -429,8 +427,8 @@ def _steps(
             elif size > _NEAR:
                 continue
         for _ in range(_MOST_HALVES):
-            beyond = np.max(rows.z @ (beta + step), initial=0.0) > model.largest
-            many = run.sum("predictors", np.array([int(beyond)]), part=next(tries))
+            beyond = int(model.is_beyond(beta + step))
+            many = run.sum("predictors", np.array([beyond]), part=next(tries))
             if not many[0]:
                 break
             step = step / 2

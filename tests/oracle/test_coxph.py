@@ -290,6 +290,22 @@ def test_far_and_large_covariates_and_an_outlier() -> None:
     assert found.params["year"] == pytest.approx(1e3 * expected.params["age"], rel=1e-7)
 
 
+@pytest.mark.parametrize("far", [-12.0, -30.0])
+def test_a_last_row_of_little_weight(far: float) -> None:
+    """On shares Σw of a risk set has fractional bits, of which few may be left: that is an error."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=300)
+    time = np.argsort(np.argsort(rng.gumbel(size=300) - x)) + 1.0
+    frame = pd.DataFrame({"x": x, "time": time, "dead": 1})
+    frame.loc[0, ["x", "time"]] = far, 400.0  # alone in the last risk set
+    parts = split(frame, [100, 100])
+    if far > -20:
+        in_both_modes("x", parts, duration="time", event="dead")
+    else:
+        with pytest.raises(fs.EstimationError, match=r"'x' may separate .* or be extreme in some row"):
+            pooled(lambda c: fs.coxph("x", c, duration="time", event="dead"), parts)
+
+
 def test_sites_without_events_and_without_rows() -> None:
     frame = cancer()
     parts = [frame[frame.status == 0], frame[frame.status == 1], frame.iloc[:0]]
