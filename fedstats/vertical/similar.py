@@ -51,6 +51,8 @@ DECLARATION = Declaration(
 
 #: Most pairs of rows that are compared, of all blocks together; and where no majority is trusted.
 MOST_PAIRS, MOST_PAIRS_BY_TRIPLES = 1 << 22, 1 << 12
+#: Most rows of a table, with those that fill its blocks: at 1024 bits their filters take 1 GiB.
+MOST_ROWS = 1 << 20
 #: Blocks are put together until there is one for so many rows of the largest table, or fewer.
 ROWS_A_BLOCK = 8
 
@@ -126,6 +128,12 @@ def link(
         raise DataError(
             f"{pairs:,} pairs of rows would be compared, where {most:,} can be: "
             + ("name columns with more values in block=" if on.block else "say in block= which columns agree")
+        )
+    longest = count * max(room[site] for site in holders)
+    if longest > MOST_ROWS:
+        raise DataError(
+            f"a table would have {longest:,} rows, filled up to its largest block, where {MOST_ROWS:,} "
+            "can be: name columns in block= whose values are about as frequent as one another"
         )
     me = run.federation.site
     filters = np.zeros((count, room[me] if me in holders else 0, on.bits), np.uint8)

@@ -35,14 +35,19 @@ def theirs(Z, y, alpha: float, l1_ratio: float, family: str):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if family == "binomial":
-            model = LogisticRegression(
-                C=1 / (alpha * len(y)), l1_ratio=l1_ratio, solver="saga", tol=1e-12, max_iter=200_000
-            )
+            C = 1 / (alpha * len(y))
             if l1_ratio == 0:
-                model = LogisticRegression(C=1 / (alpha * len(y)), solver="newton-cholesky", tol=1e-12)
-            model.fit(Z, y)
-            if not model.coef_.any():  # the intercept alone is left unfinished by saga
-                return np.array([logit(y.mean()), *model.coef_[0]])
+                model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12).fit(Z, y)
+                return np.array([model.intercept_[0], *model.coef_[0]])
+            # In an unlucky order of rows saga ends at once, which leaves the intercept unfinished.
+            for order in range(20):
+                model = LogisticRegression(
+                    C=C, l1_ratio=l1_ratio, solver="saga", tol=1e-12, max_iter=200_000, random_state=order
+                ).fit(Z, y)
+                if not model.coef_.any():  # then it always is
+                    return np.array([logit(y.mean()), *model.coef_[0]])
+                if abs((model.predict_proba(Z)[:, 1] - y).mean()) < 1e-9:
+                    break
             return np.array([model.intercept_[0], *model.coef_[0]])
         if l1_ratio == 0:
             model = Ridge(alpha=alpha * len(y)).fit(Z, y)

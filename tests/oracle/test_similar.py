@@ -415,6 +415,9 @@ def test_tables_that_cannot_be_linked(monkeypatch: pytest.MonkeyPatch) -> None:
         "pairs of rows would be compared, where 100 can be" in its
         for its in link(on, clinic, laboratory, None)
     )
+    monkeypatch.undo()
+    monkeypatch.setattr(similar, "MOST_ROWS", 10)
+    assert all("rows, filled up to" in its for its in link(on, clinic, laboratory, None))
 
 
 def test_sites_that_compare_otherwise() -> None:
