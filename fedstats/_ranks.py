@@ -236,14 +236,14 @@ class Ranking:
         most = max(self.counts)
         cells = np.cumsum([0, *self.counts[:-1]])[:, np.newaxis] + np.arange(most)
         cells = np.where(np.arange(most) < np.array(self.counts)[:, np.newaxis], cells, self.count)
-        left, right = (stack([_with_zero(pair[side]) for pair in pairs])[:, cells] for side in (0, 1))
+        left, right = (stack([scan.with_zero(pair[side]) for pair in pairs])[:, cells] for side in (0, 1))
         found = inner(left, right)
         return [found[pair] for pair in range(len(pairs))]
 
     def by_list(self, x: SecretArray) -> SecretArray:
         """Return the sums of a column within each list. Local."""
         ends = np.cumsum(self.counts)
-        running = _with_zero(scan.running_sum(x))
+        running = scan.with_zero(scan.running_sum(x))
         return running[ends - 1] - running[np.append(self.count, ends[:-1] - 1)]
 
 
@@ -305,8 +305,3 @@ def rank_lists(
 
 def _bits(engine: Engine, shares: Elements) -> SecretArray:
     return SecretArray(engine, shares, BIT)
-
-
-def _with_zero(x: SecretArray) -> SecretArray:
-    """Append a 0."""
-    return SecretArray(x.engine, np.concatenate([x.shares, np.zeros((1, 2), np.uint64)]), x.format)

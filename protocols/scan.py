@@ -72,3 +72,9 @@ def running_sum(x: SecretArray) -> SecretArray:
     """Return the sums of each entry and all before it, along the last axis. Local."""
     bound = None if x.format.bound is None else x.format.bound * x.shape[-1]
     return SecretArray(x.engine, field.cumsum(x.shares), Format(x.format.fraction, bound))
+
+
+def with_zero(x: SecretArray) -> SecretArray:
+    """Append an entry of 0 to the last axis, for what sums to nothing. Local."""
+    zero = np.zeros((*x.shape[:-1], 1, 2), np.uint64)
+    return SecretArray(x.engine, np.concatenate([x.shares, zero], axis=-2), x.format)

@@ -15,6 +15,7 @@ from protocols import field
 from protocols.engine import Engine
 from protocols.fixed import Format
 from protocols.long import lengthen
+from protocols.scan import with_zero
 from protocols.secret import SecretArray, concatenate, inner, public
 
 #: Public numbers, or shares of them.
@@ -105,7 +106,7 @@ def shared_sums_of_products(x: SecretArray, y: SecretArray, at: Codes, *, bound:
     cells = np.where(cells < edges[1:, np.newaxis], cells, size)  # the entry of zeros
     fraction = x.format.fraction + y.format.fraction
     # As integers: the products are exact, and need no mask.
-    left, right = (SecretArray(z.engine, _with_zero(z).shares) for z in (x, y))
+    left, right = (SecretArray(z.engine, with_zero(z).shares) for z in (x, y))
     stretches = cumulative_sum(inner(left[..., cells], right[..., cells]))
     return SecretArray(x.engine, stretches.shares, Format.of(bound, fraction))
 
@@ -118,9 +119,3 @@ def before(x: Numbers, first: int) -> Numbers:
     whole = public(x.engine, np.full(shape, first, np.int64))
     start = whole.rescale(x.format.fraction)
     return concatenate([start, x[..., :-1]], axis=-1)
-
-
-def _with_zero(x: SecretArray) -> SecretArray:
-    """Append an entry of 0 to the last axis."""
-    zero = np.zeros((*x.shape[:-1], 1, 2), np.uint64)
-    return SecretArray(x.engine, np.concatenate([x.shares, zero], axis=-2), x.format)
