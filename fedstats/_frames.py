@@ -63,7 +63,9 @@ def open_rows(run: Analysis, complete: int, dropped: int) -> tuple[int, int]:
     return n, left_out
 
 
-def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Frame:
+def pooled_frame(
+    run: Analysis, x: Array, names: tuple[str, ...], n: int, *, part: int | None = None
+) -> Frame:
     """Return a public frame of each column, in which it has a standard deviation between ½ and 2.
 
     Parameters
@@ -76,6 +78,8 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
         Names of the columns.
     n
         Rows of all sites, from `open_rows`.
+    part
+        Number of the frame, where an analysis opens several on shares.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def pooled_frame(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> Fra
         spread = np.sqrt(squares / n)
         _refuse_constants(spread <= CONSTANT * magnitude / n, names)
         return Frame(centre, power_of_two_near(spread))
-    return pooled_frame_and_sums(run, x, names, n, {})[0]
+    return _secret_frame_of_rows(run, x, names, n, {}, part)[0]
 
 
 def pooled_frame_and_sums(
@@ -107,13 +111,24 @@ def pooled_frame_and_sums(
     """
     if run.disclose == "aggregate":
         return pooled_frame(run, x, names, n), {label: run.sum(label, own) for label, own in sums.items()}
-    frame, constant, opened = secret_frame(run, list(x.T), np.full(x.shape[1], n), sums)
+    return _secret_frame_of_rows(run, x, names, n, sums, None)
+
+
+def _secret_frame_of_rows(
+    run: Analysis, x: Array, names: tuple[str, ...], n: int, sums: Mapping[str, Array], part: int | None
+) -> tuple[Frame, dict[str, Array]]:
+    frame, constant, opened = secret_frame(run, list(x.T), np.full(x.shape[1], n), sums, part=part)
     _refuse_constants(constant, names)
     return frame, opened
 
 
 def secret_frame(
-    run: Analysis, values: list[Array], n: NDArray[np.int64], sums: Mapping[str, Array] | None = None
+    run: Analysis,
+    values: list[Array],
+    n: NDArray[np.int64],
+    sums: Mapping[str, Array] | None = None,
+    *,
+    part: int | None = None,
 ) -> tuple[Frame, NDArray[np.bool_], dict[str, Array]]:
     """Return a coarse public frame of variables, computed on shares.
 
@@ -127,6 +142,8 @@ def secret_frame(
         Numbers of values over all sites, none of them 0.
     sums
         This site's summands of pooled sums that are opened on the way, by label.
+    part
+        As for `pooled_frame`.
 
     Returns
     -------
@@ -143,14 +160,15 @@ def secret_frame(
         pooled = [sum_long(engine, own, bound=LARGEST_SUM, fraction=SUM_DIGITS) for own in sums.values()]
         found = floating(concatenate([scatter, *pooled]))
     sizes = {"column units": len(values), **{label: own.size for label, own in sums.items()}}
-    opened = run.reveal(parts(found, sizes), digits={**dict.fromkeys(sizes, 30), "column units": 1})
+    digits = {**dict.fromkeys(sizes, 30), "column units": 1}
+    opened = run.reveal(parts(found, sizes), digits=digits, part=part)
     roughly = opened.pop("column units") / n.astype(float) ** 3
     constant = roughly == 0
     unit = power_of_two_near(np.sqrt(np.where(constant, 1.0, roughly)))
     with run.on_shares():
         # A fraction, as it is a measurement: a site's rules may have it rounded.
         multiple = _nearest_integers(total * (1 / (n * unit))).rescale(1)
-    centre = run.reveal({"column centres": multiple})["column centres"] * unit
+    centre = run.reveal({"column centres": multiple}, part=part)["column centres"] * unit
     return Frame(centre, unit), constant, opened
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,8 @@ SMALL = Format.of(2.0**-15, RESIDUAL)
 COARSER = 8
 #: Cubic with (c·(1, d, d², d³))² d within 1 ± 0.0185 for ¼ ≤ d ≤ 1, in sixteenths.
 CUBIC = (49, -90, 92, -35)
+#: How far the logarithms of numbers that are nearly others may be from those of these.
+NEAR = 0.2
 #: The binomial series of (1 − e)^(−½), in 128ths.
 SERIES = (128, 64, 48, 40, 35)
 
@@ -171,7 +173,7 @@ class Divisor:
     ) -> None:
         self._b, self._least = b, least
         self._top, octaves = _range(b, least)
-        self._octaves = max(1, octaves)
+        self._octaves = inverted[0].spare if inverted else max(1, octaves)
         self._inverted = inverted
 
     @property
@@ -188,6 +190,39 @@ class Divisor:
         inverted = self.normal[index], self.y[index]
         return Divisor(self._b[index], least=self._least, inverted=inverted)
 
+    def near(self, b: SecretArray, change: float) -> Divisor:
+        """Return numbers that are nearly these as a divisor, whose inverses are found from those of these.
+
+        Parameters
+        ----------
+        b
+            Of the same shape, format and bound.
+        change
+            Public: what no |log(b/b_0)| exceeds, b_0 the number here; `NEAR` at most.
+
+        Notes
+        -----
+        b is brought to d = b·2^(s − top) by the power of two of b_0, and may so be a little larger than 1.
+
+        **Leakage.** Nothing, within the stated range. **Cost.** For three parties 6 rounds, or 5 for a change
+        up to 0.06; to normalise and invert takes 26.
+        """
+        if not 0 <= change <= NEAR:
+            raise ValueError(f"numbers that are nearly others differ from them by a factor of e^{NEAR} at most")
+        if b.format != self._b.format:
+            raise ValueError("numbers that are nearly others have their format")
+        old, beyond = self.normal, math.exp(change)
+        digits = DIVISOR if _is_coarse(b.engine, _digits(b.engine, old.octaves + 1)) else (
+            old.d.format.fraction
+        )
+        if old.power is None:
+            d = _with_digits(b, self._top, digits)
+        else:
+            d = _product_with_digits(b, old.power, self._top, digits, beyond)
+        normal = Normal(d, old.shift, old.power, old.top, old.octaves, beyond)
+        inverse = _inverse(normal, self.y)
+        return Divisor(b, least=self._least, inverted=(normal, inverse))
+
     def into(self, a: SecretArray, *, bound: float, fraction: int, digits: int | None = None) -> SecretArray:
         """Return a/b; see `divide`.
 
@@ -200,7 +235,7 @@ class Divisor:
             relative error (C + 1)·2^−digits and leaves room for larger quotients.
         """
         engine = self._b.engine
-        # a/b = (a·2^s)·y, where the first factor is no larger than the quotient: it gets what bits y leaves.
+        # a/b = (a·2^s)·y, where the first factor is hardly larger than the quotient: it gets what bits y leaves.
         most = _inverse_digits(engine, self._octaves)
         kept = most if digits is None else min(digits, most)
         before = a.format.fraction + self._top - self._b.format.fraction
@@ -212,7 +247,7 @@ class Divisor:
         return known_product(a, y.broadcast_to(a.shape), Format.of(bound, fraction), drop=drop)
 
     def scaled(self, a: SecretArray, *, bound: float, fraction: int) -> SecretArray:
-        """Return a·2^(s − top) = d·a/b, no more than a/b, with so many fractional bits or all that there are.
+        """Return a·2^(s − top) = d·a/b, hardly more than a/b, with so many fractional bits or all there are.
 
         Parameters
         ----------
@@ -228,6 +263,7 @@ class Divisor:
         **Leakage.** Nothing, within the stated ranges. **Cost.** One round.
         """
         before, power = a.format.fraction + self._top - self._b.format.fraction, self.normal.power
+        bound *= self.normal.beyond
         shorter, drop = Format.of(bound, min(before, fraction)), max(0, before - fraction)
         if power is not None:
             return known_product(a, power.broadcast_to(a.shape), shorter, drop=drop)
@@ -353,7 +389,7 @@ def divide_by_sqrt(a: SecretArray, x: SecretArray, *, bound: float, fraction: in
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Normal:
-    """A number as d·2^(top − s), 2^−octaves ≤ d ≤ 1.
+    """A number as d·2^(top − s), 2^−octaves ≤ d ≤ 1, or nearly so.
 
     Attributes
     ----------
@@ -363,6 +399,8 @@ class Normal:
         s and 2^s; None stands for 0 and 1.
     top, octaves
         Public.
+    beyond
+        Public: by which factor d may be beyond these ends.
     """
 
     d: SecretArray
@@ -370,10 +408,16 @@ class Normal:
     power: SecretArray | None
     top: int
     octaves: int
+    beyond: float = 1.0
 
     def __getitem__(self, index: Any) -> Normal:
         shift, power = (None if x is None else x[index] for x in (self.shift, self.power))
-        return Normal(self.d[index], shift, power, self.top, self.octaves)
+        return replace(self, d=self.d[index], shift=shift, power=power)
+
+    @property
+    def spare(self) -> int:
+        """Return the bits that 1/d has before the point."""
+        return self.octaves + (self.beyond > 1)
 
     @property
     def exponent(self) -> SecretArray:
@@ -385,11 +429,12 @@ class Normal:
 def joined(numbers: Sequence[Normal]) -> Normal:
     """Join vectors of numbers that are normalised alike: within the same public bounds."""
     first = numbers[0]
+    beyond = max(one.beyond for one in numbers)
     d = concatenate([one.d for one in numbers])
     if first.shift is None or first.power is None:
-        return Normal(d, None, None, first.top, first.octaves)
+        return replace(first, d=d, beyond=beyond)
     shift, power = (concatenate([getattr(one, name) for one in numbers]) for name in ("shift", "power"))
-    return Normal(d, shift, power, first.top, first.octaves)
+    return replace(first, d=d, shift=shift, power=power, beyond=beyond)
 
 
 def normalized(x: SecretArray, least: float | None = None) -> Normal:
@@ -484,17 +529,20 @@ def _even_top(x: SecretArray) -> int:
     return top + (top - x.format.fraction) % 2
 
 
-def _with_digits(x: SecretArray, top: int, digits: int) -> SecretArray:
-    """Return integers up to 2^top as numbers up to 1, with so many fractional bits."""
-    scaled = SecretArray(x.engine, x.shares, Format(top, 1 << top)).rescale(digits)
-    return SecretArray(x.engine, scaled.shares, Format(digits, (1 << digits) + x.engine.prss.count))
+def _with_digits(x: SecretArray, top: int, digits: int, beyond: float = 1.0) -> SecretArray:
+    """Return integers up to 2^top as numbers up to 1, or a little more, with so many fractional bits."""
+    scaled = SecretArray(x.engine, x.shares, Format.of(beyond, top)).rescale(digits)
+    bound = (Format.of(beyond, digits).bound or 0) + x.engine.prss.count
+    return SecretArray(x.engine, scaled.shares, Format(digits, bound))
 
 
-def _product_with_digits(x: SecretArray, power: SecretArray, top: int, digits: int) -> SecretArray:
-    """Return x·2^s, of `top` bits, as numbers up to 1, with so many fractional bits."""
+def _product_with_digits(
+    x: SecretArray, power: SecretArray, top: int, digits: int, beyond: float = 1.0
+) -> SecretArray:
+    """Return x·2^s, of `top` bits, as numbers up to 1, or a little more, with so many fractional bits."""
     fewer = min(top, digits)
-    d = known_product(x, power, Format(fewer, 1 << fewer), drop=top - fewer)
-    return _with_digits(d, fewer, digits)
+    d = known_product(x, power, Format.of(beyond, fewer), drop=top - fewer)
+    return _with_digits(d, fewer, digits, beyond)
 
 
 def _side(x: SecretArray) -> SecretArray:
@@ -519,17 +567,21 @@ def _restored(
 # --- Iterations --------------------------------------------------------------------------------------
 
 
-def _inverse(normal: Normal) -> SecretArray:
+def _inverse(normal: Normal, start: SecretArray | None = None) -> SecretArray:
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
-    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…
+    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is the inverse of `Normal.beyond` times
+    or a part of d.
     """
-    engine, largest = normal.d.engine, 2.0**normal.octaves
-    digits = _digits(engine, normal.octaves)
+    engine, largest = normal.d.engine, 2.0**normal.octaves * normal.beyond
+    digits = _digits(engine, normal.spare)
     coarse = _is_coarse(engine, digits)
     d = normal.d.rescale(digits)
-    if normal.octaves == 1:
+    if start is not None:
+        y = start.rescale(digits + FINER)
+        e, worst = 1 - multiply(d, y), normal.beyond - 1 + ACCURACY
+    elif normal.octaves == 1:
         y = _polynomial((45, -30), d)
         e, worst = 1 - multiply(d, y), 1 / 16
     else:
@@ -549,7 +601,7 @@ def _inverse(normal: Normal) -> SecretArray:
     exact = normal.d.format.fraction + y.format.fraction
     small = Format.of(1.1 * worst * worst + 2.0**-18, RESIDUAL)
     residual = known_product(normal.d, y, small, drop=exact - RESIDUAL, taken_from=1 << exact)
-    return _corrected(y, residual, _inverse_digits(engine, normal.octaves), largest, 0)
+    return _corrected(y, residual, _inverse_digits(engine, normal.spare), largest, 0)
 
 
 def _corrected(

@@ -23,7 +23,7 @@ from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
 from protocols.secret import SecretArray, concatenate, known_product, multiply, public, select, truncate
-from protocols.series import EXP2, LOG, NORMAL, QUANTILE
+from protocols.series import EXP2, LOG, LOG_BEYOND, NORMAL, QUANTILE
 
 #: Natural logarithm of 2, the same at all parties.
 LOG2 = 0.6931471805599453
@@ -92,8 +92,10 @@ def log(x: SecretArray) -> SecretArray:
 
 
 def log_of(x: Normal) -> SecretArray:
-    """Return `log` of numbers that are normalised already: 6 rounds."""
-    d = x.d.rescale(_digits(x.d.engine)).assume(1.001)
+    """Return `log` of numbers that are normalised already: 6 rounds, or 7 where they are nearly so."""
+    d = x.d.rescale(_digits(x.d.engine)).assume(1.001 * x.beyond)
+    if x.beyond > 1:
+        return _series(2 * d - 1.75, LOG_BEYOND, x.exponent, LOG2)
     return _series(4 * d - 3, LOG, x.exponent, LOG2)
 
 

@@ -1,4 +1,4 @@
-"""The mesh within one process: each peer is a thread, a channel is a pair of queues.
+"""The mesh within one process: each peer is a thread, a channel is a pair of pipes.
 
 `simulate` and the tests run on it. A `LinkModel` makes it behave like a network of a given latency
 and bandwidth, by delaying each message until the moment at which it would have arrived.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -47,18 +47,58 @@ class _Message:
     arrives: float
 
 
+class _Pipe:
+    """Messages of one peer to another, in order; None after them wakes whoever waits for more.
+
+    Attributes
+    ----------
+    messages
+        Those that were not received yet.
+    sent, taken
+        Bytes put in, and taken out. Each has one writer, so that neither needs a lock.
+    drained
+        Told when bytes were taken out while the sender waits for that.
+    """
+
+    def __init__(self) -> None:
+        self.messages: SimpleQueue[_Message | None] = SimpleQueue()
+        self.sent = self.taken = 0
+        self.drained = threading.Condition()
+        self.is_full = False
+
+    def take(self, timeout: float) -> _Message | None:
+        """Return the next message; None if there will be none, or raise `queue.Empty` if there is none."""
+        message = self.messages.get(timeout=timeout)
+        if message is None:
+            self.messages.put(None)  # for whoever asks again
+            return None
+        self.taken += memoryview(message.payload).nbytes
+        if self.is_full:
+            self.wake_sender()
+        return message
+
+    def wait_for_room(self, is_over: Callable[[], object], timeout: float) -> bool:
+        """Wait until little is on its way, or it is over; return whether that was in time."""
+        with self.drained:
+            self.is_full = True
+            in_time = self.drained.wait_for(lambda: is_over() or self.sent - self.taken <= WINDOW, timeout)
+            self.is_full = False
+        return in_time
+
+    def wake_sender(self) -> None:
+        with self.drained:
+            self.drained.notify_all()
+
+
 class _Hub:
-    """What the peers of one in-process mesh have in common: their queues, under one lock."""
+    """What the peers of one in-process mesh have in common."""
 
     def __init__(self, roster: tuple[str, ...], model: LinkModel) -> None:
         self.lock = threading.RLock()
         self.model = model
-        self.queues: dict[tuple[str, str], deque[_Message]] = {
-            (sender, receiver): deque() for sender in roster for receiver in roster if sender != receiver
+        self.pipes = {
+            (sender, receiver): _Pipe() for sender in roster for receiver in roster if sender != receiver
         }
-        #: One for each queue, so that a message wakes only whom it concerns.
-        self.changed = {direction: threading.Condition(self.lock) for direction in self.queues}
-        self.waiting_bytes = dict.fromkeys(self.queues, 0)
         self.uplink_free = dict.fromkeys(roster, 0.0)
         self.closed: set[str] = set()
         #: Who aborted the session, where it went wrong, and how.
@@ -66,69 +106,74 @@ class _Hub:
 
     def arrival(self, sender: str, nbytes: int) -> float:
         """Return when a message that is sent now arrives, and book the sender's uplink for it."""
-        start = max(time.monotonic(), self.uplink_free[sender])
-        self.uplink_free[sender] = start + nbytes / self.model.bandwidth
-        return self.uplink_free[sender] + self.model.latency
+        with self.lock:
+            start = max(time.monotonic(), self.uplink_free[sender])
+            self.uplink_free[sender] = start + nbytes / self.model.bandwidth
+            return self.uplink_free[sender] + self.model.latency
+
+    def wake(self, *peers: str) -> None:
+        """Wake whoever waits at the end of one of these peers, once what was sent before is received."""
+        for direction, pipe in self.pipes.items():
+            if set(direction) & set(peers):
+                pipe.messages.put(None)
+                pipe.wake_sender()
 
 
 class MemoryChannel(Channel):
-    """One direction-pair of queues between two threads."""
+    """One direction-pair of pipes between two threads."""
 
     def __init__(self, hub: _Hub, me: str, peer: str, timeout: float) -> None:
         self.peer = peer
         self._hub = hub
         self._me = me
         self._timeout = timeout
+        self._out, self._in = hub.pipes[me, peer], hub.pipes[peer, me]
 
     def send(self, step: str, payload: Buffer) -> None:
         """Queue one message; see `Channel.send`."""
         if len(step.encode()) > MAX_STEP:
             raise ValueError(f"step names are at most {MAX_STEP} bytes long")
-        hub, direction = self._hub, (self._me, self.peer)
-        size = memoryview(payload).nbytes
-        with hub.lock:
-            self._wait(
-                direction,
-                lambda: hub.waiting_bytes[direction] <= WINDOW or self.peer in hub.closed,
-                f"to take what was sent to it before step {step!r}",
+        self._require_open()
+        hub, out = self._hub, self._out
+        if out.sent - out.taken > WINDOW:
+            in_time = out.wait_for_room(
+                lambda: hub.aborted or self._me in hub.closed or self.peer in hub.closed, self._timeout
             )
-            if self.peer in hub.closed:
-                raise PeerClosed(self.peer, step)
-            hub.queues[direction].append(_Message(step, payload, hub.arrival(self._me, size)))
-            hub.waiting_bytes[direction] += size
-            hub.changed[direction].notify_all()
+            self._require_open()
+            if not in_time:
+                raise PeerTimeout(
+                    self.peer, f"to take what was sent to it before step {step!r}", self._timeout
+                )
+        if self.peer in hub.closed:
+            raise PeerClosed(self.peer, step)
+        size = memoryview(payload).nbytes
+        out.sent += size
+        out.messages.put(_Message(step, payload, hub.arrival(self._me, size)))
 
     def recv(self, step: str) -> Buffer:
         """Wait for the message of `step`; see `Channel.recv`."""
-        hub, direction = self._hub, (self.peer, self._me)
-        queue = hub.queues[direction]
-        with hub.lock:
-            self._wait(direction, lambda: queue or self.peer in hub.closed, f"for step {step!r}")
-            if not queue:
-                raise PeerClosed(self.peer, step)
-            message = queue.popleft()
-            hub.waiting_bytes[direction] -= memoryview(message.payload).nbytes
-            hub.changed[direction].notify_all()
+        self._require_open()
+        try:
+            message = self._in.take(self._timeout)
+        except Empty:
+            self._require_open()
+            raise PeerTimeout(self.peer, f"for step {step!r}", self._timeout) from None
+        self._require_open()
+        if message is None:
+            raise PeerClosed(self.peer, step)
         if message.step != step:
             raise StepMismatch(self.peer, message.step, step)
         if (early := message.arrives - time.monotonic()) > 0:
             time.sleep(early)
         return message.payload
 
-    def _wait(self, direction: tuple[str, str], ready: Callable[[], object], what: str) -> None:
-        """Wait under the hub's lock until `ready()`, or raise what ended the wait."""
+    def _require_open(self) -> None:
+        """Raise what ended the session, if anything did."""
         hub = self._hub
-
-        def over() -> bool:
-            return bool(hub.aborted or self._me in hub.closed or ready())
-
-        in_time = hub.changed[direction].wait_for(over, self._timeout)
         if hub.aborted and hub.aborted[0] != self._me:
             raise lastwords.aborted(self._me, *hub.aborted)
         if hub.aborted or self._me in hub.closed:
             raise MeshClosed("this mesh is closed: make the call inside its `with` block")
-        if not in_time:
-            raise PeerTimeout(self.peer, what, self._timeout)
 
 
 class MemoryMesh(Mesh):
@@ -148,14 +193,13 @@ class MemoryMesh(Mesh):
         with self._hub.lock:
             if self._hub.aborted is None and self.me not in self._hub.closed:
                 self._hub.aborted = (self.me, origin or self.me, code)
+        self._hub.wake(*self.roster)
         self.close()
 
     def close(self) -> None:
         """End this peer's side; what it sent can still be received."""
-        with self._hub.lock:
-            self._hub.closed.add(self.me)
-            for changed in self._hub.changed.values():
-                changed.notify_all()
+        self._hub.closed.add(self.me)
+        self._hub.wake(self.me)
 
 
 def memory_meshes(

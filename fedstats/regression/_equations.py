@@ -12,6 +12,7 @@ last inverse is refined to that of a similar matrix (`protocols.refine`), which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -24,7 +25,7 @@ from fedstats.expressions import Array
 from fedstats.regression._cholesky import cholesky, symmetric
 from protocols import linalg
 from protocols.errors import SingularError
-from protocols.floating import floating, inverse_root_power, parts
+from protocols.floating import SecretFloat, floating, inverse_root_power, parts
 from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, sum_long
 from protocols.refine import refined_inverse
 
@@ -41,8 +42,8 @@ SCALE_DIGITS = 80
 #: A term is aliased if the inverse of the correlation matrix has larger entries, variance inflation factors;
 #: or, as far as the powers of two are from the roots, ones up to 8 times smaller.
 INFLATION = 2.0**23
-#: Fractional bits of the correlation matrix, of its inverse, and of coefficients.
-CORRELATION, INVERSE, COEFFICIENTS = 48, 40, 50
+#: Fractional bits of the correlation matrix, of its inverse, of coefficients, and of variances of these.
+CORRELATION, INVERSE, COEFFICIENTS, VARIANCE = 48, 40, 50, 32
 #: Fractional bits of products in between.
 PRODUCT = 200
 #: Solutions are up to this; columns are measured in units of their standard deviation.
@@ -310,30 +311,42 @@ class Inverse:
     Attributes
     ----------
     scales
-        The products of S's diagonal entries, shape ``(p, p)``.
+        The products of S's diagonal entries, shape ``(p, p)``; or all of them, one public number.
     correlation
         R⁻¹, likewise.
     matrix
         A⁻¹.
     """
 
-    scales: LongArray
+    scales: LongArray | float
     correlation: LongArray
     matrix: LongArray
 
     @classmethod
-    def of(cls, scales: LongArray, correlation: LongArray) -> Inverse:
-        """Return the inverse that these make up. One round."""
-        return cls(scales, correlation, multiply(scales, correlation))
+    def of(cls, scales: LongArray | float, correlation: LongArray) -> Inverse:
+        """Return the inverse that these make up. One round, unless the scales are public."""
+        return cls(scales, correlation, correlation * scales)
 
     def refined(self, A: LongArray) -> Inverse | None:
         """Return the inverse of another matrix if it is near; see `protocols.refine`. Two rounds more."""
-        found = refined_inverse(multiply(self.scales, A), self.correlation)
+        found = refined_inverse(A * self.scales, self.correlation)
         return None if found is None else Inverse.of(self.scales, found)
+
+    def variances(self, meat: LongArray | None = None) -> tuple[SecretArray | SecretFloat, float]:
+        """Return the diagonal of `sandwich` for `reveal`, and the public number that it is to be multiplied by.
+
+        With public scales no entry of R exceeds 1, so that none of R⁻¹'s diagonal is below 1: fractional bits
+        do for significant ones. One round, instead of 16 before and 20 while it is opened.
+        """
+        diagonal = np.arange(len(self.matrix))
+        if meat is not None or isinstance(self.scales, LongArray):
+            return floating(self.sandwich(meat, L=np.eye(len(self.matrix)))[diagonal, diagonal]), 1.0
+        inflation = self.correlation[diagonal, diagonal]
+        return narrow(inflation, bound=inflation.format.magnitude, fraction=VARIANCE), self.scales
 
     def times(self, b: LongArray) -> LongArray:
         """Return A⁻¹·b, shape ``(p, m)``. One round."""
-        return matmul(self.matrix, b, PRODUCT)
+        return matmul(self.matrix, b, min(PRODUCT, self.matrix.format.fraction + b.format.fraction))
 
     def quadratic(self, b: Array | LongArray) -> LongArray:
         """Return b'·A⁻¹·b."""
@@ -346,8 +359,13 @@ class Inverse:
         middle = self.matrix
         if meat is not None:
             middle = matmul(matmul(middle, meat, PRODUCT), middle)
-        left = (middle.rescale(PRODUCT) @ L.T).T  # the matrix is symmetric
-        return (left @ L.T).rescale(PRODUCT)
+        left = (_short(middle) @ L.T).T  # the matrix is symmetric
+        return _short(left @ L.T)
+
+
+def _short(x: LongArray) -> LongArray:
+    """Return products with no more fractional bits than they are given in between."""
+    return x.rescale(min(PRODUCT, x.format.fraction))
 
 
 def coefficients(solution: LongArray) -> SecretArray:
@@ -382,18 +400,28 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     )
 
 
-def inverse_or_none(A: LongArray) -> Inverse | None:
-    """Return `inverted`, or None if the matrix is singular: then that alone is learnt."""
-    return _attempt(A)[0]
+def inverse_or_none(A: LongArray, largest: float) -> Inverse | None:
+    """Return `inverted`, or None if the matrix is singular: then that alone is learnt.
+
+    Parameters
+    ----------
+    A
+        The matrix.
+    largest
+        Public: what no entry of A exceeds. One number then scales them all, which saves 17 rounds; but an
+        inverse whose entries are larger than those of S·R⁻¹·S counts as singular sooner.
+    """
+    return _attempt(A, math.ldexp(1.0, -math.ceil(math.log2(largest))))[0]
 
 
-def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
+def _attempt(A: LongArray, public_scales: float | None = None) -> tuple[Inverse | None, SecretArray]:
     """Return the inverse, if there is one, and about the correlation matrix."""
-    p = len(A)
-    diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
-    scale = inverse_root_power(diagonal, least=2.0**-RESOLUTION, fraction=SCALE_DIGITS)
-    scales = multiply(scale.reshape(-1, 1), scale)
-    R = narrow(multiply(scales, A), bound=1.01, fraction=CORRELATION)
+    p, scales = len(A), public_scales
+    if scales is None:
+        diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
+        scale = inverse_root_power(diagonal, least=2.0**-RESOLUTION, fraction=SCALE_DIGITS)
+        scales = multiply(scale.reshape(-1, 1), scale)
+    R = narrow(A * scales, bound=1.01, fraction=CORRELATION)
     try:
         inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
     except SingularError:

@@ -38,7 +38,7 @@ from fedstats.survival._prefix import ONE
 from fedstats.survival._ties import Ties
 from fedstats.survival._times import Codes
 from protocols import field
-from protocols.divide import Divisor, Normal, joined
+from protocols.divide import NEAR, Divisor, Normal, joined
 from protocols.fixed import Format
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
@@ -156,6 +156,8 @@ class SharedModel:
         self._has_started, self.is_newton = False, True
         #: `SharedEvaluation.weights` and `SharedEvaluation.gone` without covariates.
         self._null: tuple[Normal, SecretArray | None] | None = None
+        #: The last β, and what was divided by there.
+        self._last: tuple[Array, Divisor] | None = None
 
     @property
     def _engine(self) -> Engine:
@@ -189,7 +191,7 @@ class SharedModel:
         if self._null is None:  # the same without covariates, where weights are 1
             sets.append(self._shared_sums(rows.at_risk(np.ones((1, len(rows.z)))))[0].assume(self.nobs))
             fractions.append(self._variable(sets[1][tied], rows.cells.events[tied]))
-        divisor = Divisor(concatenate([W, *(below for _, below in fractions), *sets[1:]]))
+        divisor = self._divided_by(concatenate([W, *(below for _, below in fractions), *sets[1:]]), beta)
 
         both = np.concatenate([np.arange(size), tied])
         of_both = divisor[both]
@@ -205,6 +207,19 @@ class SharedModel:
             risk = replace(risk, squares=squares, counted=self._over(once, of_both))
         score, information = self._derivatives(risk, np.ones(size))
         return SharedEvaluation(beta, score, information, risk, divisor[:size].normal, gone[0])
+
+    def _divided_by(self, numbers: SecretArray, beta: Array) -> Divisor:
+        """Return sums of weights at β as a divisor: from the last, if no weight has changed much since then.
+
+        All these are sums of weights, or of these times public positive numbers, and |z| ≤ 1.
+        """
+        change = np.inf if self._last is None else float(np.abs(beta - self._last[0]).sum())
+        if self._last is not None and change <= NEAR:
+            divisor = self._last[1][: len(numbers)].near(numbers, change)
+        else:
+            divisor = Divisor(numbers)
+        self._last = beta, divisor
+        return divisor
 
     @property
     def _octaves(self) -> int:
@@ -376,7 +391,7 @@ class SharedModel:
         p = len(self.names)
         with self.run.on_shares() as engine:
             left, right = shared(engine, A[np.triu_indices(p)], b[:, np.newaxis])
-            inverse = inverse_or_none(full(left, p))
+            inverse = inverse_or_none(full(left, p), self._events)
             if inverse is None:
                 return None
             self._recent.inverse = self._inverse = inverse
@@ -397,16 +412,15 @@ class SharedModel:
 
     def finish(self, meat: LongArray | None = None) -> Estimates:
         """Open variances and likelihoods at the last β; given Σ rr' of score residuals, a sandwich's."""
-        p = len(self.names)
         with self.run.on_shares():
-            matrix = self._inverse.sandwich(meat, L=np.eye(p))
+            variances, unit = self._inverse.variances(meat)
             results: dict[str, SecretArray | SecretFloat] = {
-                "variances": floating(matrix[np.arange(p), np.arange(p)]),
+                "variances": variances,
                 "log-likelihood": self._logliks(),
             }
         opened = self.run.reveal(results)
         null, loglik = opened["log-likelihood"].tolist()
-        return Estimates(opened["variances"], None, null, loglik, None)
+        return Estimates(opened["variances"] * unit, None, null, loglik, None)
 
     def proportionality(self, transform: Array | SecretArray) -> Array:
         """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""

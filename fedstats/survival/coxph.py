@@ -25,11 +25,10 @@ from scipy import stats
 
 from fedstats import _frames, design
 from fedstats._complete import complete_rows
-from fedstats._moments import Frame
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.survival import _concordance, _cox_baseline, _cox_km, _cox_robust
+from fedstats.survival import _concordance, _cox_baseline, _cox_frame, _cox_km, _cox_robust
 from fedstats.survival._cox_open import OpenModel
 from fedstats.survival._cox_results import CoxResult
 from fedstats.survival._cox_rows import Cells, Rows
@@ -66,11 +65,10 @@ _AGGREGATE = {
     "information": "Σw·zz' weighted by cumulative hazards",
 }
 _RESULT = {
-    **_frames.RESULT,
+    **_cox_frame.RESULT,
     **ROWS,
     **_EVENTS,
     **_PREDICTORS,
-    "extents": "how many sites have the largest magnitude of each covariate within each power of two",
     "steps": "each step towards the estimates, the first as if every site were a stratum, the second with "
     "the information of the first, and whether the information is near to that at the step before",
     "log-likelihood": "without covariates, and at the estimates",
@@ -287,10 +285,10 @@ def coxph(
         )
         at = None if times is None else local.grid.chosen(times, local.size, len(times))
         cells = Cells.of(run.sum("events", local.events()[:, 0]))
-        frame = _frames.pooled_frame(run, X, names, local.nobs)
-        spread = np.ones(len(names))
-        if disclose == "result":
-            frame, spread = _within_one(run, frame, X)
+        if disclose == "aggregate":
+            frame, spread = _frames.pooled_frame(run, X, names, local.nobs), np.ones(len(names))
+        else:
+            frame, spread = _cox_frame.within_one(run, X, names, local.nobs)
         z = frame.apply(X)
         rows = Rows.of(z, local, cells)
         is_efron, first = ties == "efron", None
@@ -364,21 +362,6 @@ def _refuse_for_linked(**asked: bool) -> None:
     given = [name for name, is_given in asked.items() if is_given]
     if given:
         raise DataError(f"models of linked columns have no {', '.join(given)}: leave it out")
-
-
-def _within_one(run: Analysis, frame: Frame, X: Array) -> tuple[Frame, Array]:
-    """Return units in which no magnitude exceeds 1, and what the old ones are in these."""
-    largest = np.abs(frame.apply(X)).max(axis=0, initial=0.0)
-    octave = np.maximum(np.frexp(largest)[1], 0)
-    counts = np.zeros((len(largest), _OCTAVES), np.int64)
-    counts[np.arange(len(largest)), np.minimum(octave, _OCTAVES - 1)] = 1
-    opened = run.sum("extents", counts)
-    needed = _OCTAVES - 1 - np.argmax(opened[:, ::-1] > 0, axis=1)
-    return Frame(frame.centre, np.ldexp(frame.unit, needed)), np.ldexp(1.0, -needed)
-
-
-#: A magnitude is at most √n standard deviations, n below 2^40, in units of half of one at least.
-_OCTAVES = 22
 
 
 def _newton(

@@ -11,7 +11,7 @@ from engine_helpers import SIZES, compute_alike, secret_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.divide import Divisor, divide, divide_by_sqrt, inverse_sqrt, joined, reciprocal, sqrt
+from protocols.divide import NEAR, Divisor, divide, divide_by_sqrt, inverse_sqrt, joined, reciprocal, sqrt
 from protocols.engine import Engine
 from protocols.errors import PrecisionError
 from protocols.fixed import Format
@@ -68,6 +68,44 @@ def test_divisors_that_are_normalised_once(n):
     assert np.all(np.abs(scaled) >= np.abs(exact[:, [2, 0]]) / 2 - 1e-8)
     expected = np.log(np.rint(b * 2**20) / 2**20)
     np.testing.assert_allclose(logarithms, [*expected, *expected[1:]], atol=4e-9)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+@pytest.mark.parametrize("change", [0.01, NEAR])
+def test_divisors_that_are_nearly_others(n, change):
+    b = np.geomspace(2.0**-8, 2.0**9.5, 40)
+    near = b * np.exp(np.linspace(-change, change, 40) * (1 - 1e-3))
+    b, near, a = (np.rint(x * 2**20).astype(np.int64) for x in (b, near, b / 3))
+
+    def program(engine: Engine) -> Any:
+        below, other, above = (secret_of(engine, x, Format.of(1024, 20)) for x in (b, near, a))
+        first = Divisor(below)
+        first.y  # noqa: B018
+        cost, second = spent(engine, lambda: first.near(other, change))
+        found = second.into(above, bound=1, fraction=30)
+        logarithms = log_of(joined([second.normal, first.normal[:2]]))
+        return cost.rounds, found.reveal("found"), second[:4].scaled(
+            above[:4], bound=1, fraction=30
+        ).reveal("scaled"), logarithms.reveal("logarithms")
+
+    rounds, found, scaled, logarithms = compute_alike(n, program)
+    tolerance = {3: 1e-9, 5: 2e-9, 10: 3e-8}[n]
+    np.testing.assert_allclose(found, a / near, atol=tolerance)
+    expected = np.log(np.concatenate([near, b[:2]]) / 2**20)
+    np.testing.assert_allclose(logarithms, expected, atol=8 * tolerance)
+    assert np.all(scaled <= (a / near)[:4] * math.exp(change) + tolerance)
+    assert rounds <= (6 if n == 3 else 8)
+
+
+def test_divisors_that_are_not_nearly_others_are_refused():
+    def program(engine: Engine) -> None:
+        divisor = Divisor(secret_of(engine, np.array([3, 4]), Format.of(8, 0)))
+        with pytest.raises(ValueError, match="differ from them by a factor"):
+            divisor.near(secret_of(engine, np.array([3, 4]), Format.of(8, 0)), 2 * NEAR)
+        with pytest.raises(ValueError, match="have their format"):
+            divisor.near(secret_of(engine, np.array([3, 4]), Format.of(9, 0)), NEAR)
+
+    compute_alike(3, program)
 
 
 @settings(max_examples=15)

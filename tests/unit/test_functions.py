@@ -95,10 +95,11 @@ def test_normal_quantiles(n, least):
     [
         (series.EXP2, lambda z: 2 ** ((z + 1) / 2)),
         (series.LOG, lambda z: np.log((z + 3) / 4)),
+        (series.LOG_BEYOND, lambda z: np.log((4 * z + 7) / 8)),
         (series.NORMAL, lambda z: special.ndtr(6.5 * z) - 0.5),
         (series.QUANTILE, lambda z: special.ndtri_exp(np.log(2) * (15.5 * z - 16.5))),
     ],
-    ids=["exp2", "log", "normal", "quantile"],
+    ids=["exp2", "log", "log beyond", "normal", "quantile"],
 )
 def test_constants_are_those_of_the_functions(coefficients, function):
     if coefficients is series.NORMAL:
