@@ -208,12 +208,14 @@ class Divisor:
         up to 0.06; to normalise and invert takes 26.
         """
         if not 0 <= change <= NEAR:
-            raise ValueError(f"numbers that are nearly others differ from them by a factor of e^{NEAR} at most")
+            raise ValueError(
+                f"numbers that are nearly others differ from them by a factor of e^{NEAR} at most"
+            )
         if b.format != self._b.format:
             raise ValueError("numbers that are nearly others have their format")
         old, beyond = self.normal, math.exp(change)
-        digits = DIVISOR if _is_coarse(b.engine, _digits(b.engine, old.octaves + 1)) else (
-            old.d.format.fraction
+        digits = (
+            DIVISOR if _is_coarse(b.engine, _digits(b.engine, old.octaves + 1)) else (old.d.format.fraction)
         )
         if old.power is None:
             d = _with_digits(b, self._top, digits)
@@ -235,7 +237,7 @@ class Divisor:
             relative error (C + 1)·2^−digits and leaves room for larger quotients.
         """
         engine = self._b.engine
-        # a/b = (a·2^s)·y, where the first factor is hardly larger than the quotient: it gets what bits y leaves.
+        # a/b = (a·2^s)·y, the first factor hardly larger than the quotient: it gets what bits y leaves.
         most = _inverse_digits(engine, self._octaves)
         kept = most if digits is None else min(digits, most)
         before = a.format.fraction + self._top - self._b.format.fraction
@@ -567,7 +569,7 @@ def _restored(
 # --- Iterations --------------------------------------------------------------------------------------
 
 
-def _inverse(normal: Normal, start: SecretArray | None = None) -> SecretArray:
+def _inverse(normal: Normal, guess: SecretArray | None = None) -> SecretArray:
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
@@ -578,8 +580,8 @@ def _inverse(normal: Normal, start: SecretArray | None = None) -> SecretArray:
     digits = _digits(engine, normal.spare)
     coarse = _is_coarse(engine, digits)
     d = normal.d.rescale(digits)
-    if start is not None:
-        y = start.rescale(digits + FINER)
+    if guess is not None:
+        y = guess.rescale(digits + FINER)
         e, worst = 1 - multiply(d, y), normal.beyond - 1 + ACCURACY
     elif normal.octaves == 1:
         y = _polynomial((45, -30), d)

@@ -642,6 +642,15 @@ def concatenate(arrays: Sequence[LongArray], axis: int = 0) -> LongArray:
     return _joined(arrays, lambda parts: np.concatenate(parts, range(arrays[0].ndim)[axis] + 1))
 
 
+def cumsum(x: LongArray) -> LongArray:
+    """Return the running sums along the last axis. Local."""
+    size, shares, reach = x.shape[-1], x.shares.copy(), 1
+    while reach < size:
+        shares[..., reach:] = x.on.add(shares[..., reach:], shares[..., :-reach])
+        reach *= 2
+    return LongArray(x.engine, shares, LongFormat(x.format.fraction, size * x.format.bound), x.on)
+
+
 def stack(arrays: Sequence[LongArray], axis: int = 0) -> LongArray:
     """Join arrays along a new axis, with the finest fraction among them."""
     return _joined(arrays, lambda parts: np.stack(parts, range(arrays[0].ndim + 1)[axis] + 1))

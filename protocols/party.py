@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from protocols.errors import LabelReused
-from protocols.prg import Stream
+from protocols.prg import Seed, Stream
 from transport.base import MAX_STEP, Buffer, Mesh
 
 #: Longest label, in UTF-8 bytes; the rest of a step's name is for the protocol's rounds.
@@ -37,6 +37,7 @@ class Party:
         self.n = len(mesh.roster)
         self.index = mesh.roster.index(mesh.me)
         self._labels: set[str] = set()
+        self._seeds = {peer: Seed(key, mesh.session.id) for peer, key in mesh.session.keys.items()}
         self._transcript = hashlib.sha256(mesh.session.id)
 
     @property
@@ -63,8 +64,7 @@ class Party:
     def streams(self, label: str) -> dict[str, Stream]:
         """Claim a label and return, for each other party, the stream shared with it under that label."""
         self.claim(label)
-        session = self.mesh.session
-        return {peer: Stream(session.keys[peer], session.id, label) for peer in self.peers}
+        return {peer: self._seeds[peer].stream(label) for peer in self.peers}
 
     def send(self, peer: str, step: str, payload: Buffer) -> None:
         """Send one counted message; see `Channel.send`."""

@@ -32,7 +32,7 @@ from protocols import field as fp
 from protocols.errors import CodecError, LabelReused
 from protocols.mersenne import Elements
 from protocols.party import Party
-from protocols.prg import Stream
+from protocols.prg import Seed, Stream
 from protocols.shamir import lagrange
 
 #: Points of the members of a set, increasing.
@@ -130,12 +130,15 @@ class Holding:
         Whether this party is its first member, the one that adds r_A where it must be added once.
     key
         The set's key.
+    seed
+        Of the streams that its members share.
     """
 
     subset: Subset
     coefficient: int
     leads: bool
     key: bytes = field(repr=False)
+    seed: Seed
 
 
 class Prss:
@@ -164,13 +167,12 @@ class Prss:
 
     def __init__(self, n: int, point: int, keys: Mapping[Subset, bytes], session: bytes) -> None:
         self.holdings = tuple(
-            Holding(subset, coefficient(subset, n, point), subset[0] == point, key)
+            Holding(subset, coefficient(subset, n, point), subset[0] == point, key, Seed(key, session))
             for subset, key in keys.items()
         )
         t = n - len(self.holdings[0].subset)
         self.count = math.comb(n, t)
         self.bits = mask_bits(n, t)
-        self._session = session
         self._labels: set[str] = set()
 
     def streams(self, label: str) -> list[tuple[Holding, Stream]]:
@@ -184,7 +186,7 @@ class Prss:
         if label in self._labels:
             raise LabelReused(f"label {label!r} was used before in this session; give each step its own")
         self._labels.add(label)
-        return [(held, Stream(held.key, self._session, label)) for held in self.holdings]
+        return [(held, held.seed.stream(label)) for held in self.holdings]
 
     def summands(self, label: str, size: int, bits: int) -> Iterator[tuple[Holding, Elements]]:
         """Use up a label, and yield each set with its r_A: what this party knows of a bounded mask.

@@ -36,7 +36,7 @@ from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.oblivious.numbers import Primes, Shape
 from protocols.opening import open_shares
-from protocols.prg import Stream
+from protocols.prg import Seed, Stream
 from protocols.prss import Holding, Subset
 from protocols.secret import SecretArray
 from protocols.transform import PRIME
@@ -604,7 +604,8 @@ def are_within(engine: Engine, numbers: Masked, above: int) -> bool:
     beyond = numbers.shifted(engine, SMALL, above).reshape(1, -1)
     factors = [SMALL.shift(beyond, -error) for error in range(engine.prss.count + 1)]
     (vanishing,) = products(engine, "bound", SMALL, factors)
-    stream = Stream(engine.party.transcript, engine.party.mesh.session.id, engine.step("bound weights"))
+    seed = Seed(engine.party.transcript, engine.party.mesh.session.id)
+    stream = seed.stream(engine.step("bound weights"))
     total = SMALL.mul(vanishing, SMALL.from_random(_words(stream, (*beyond.shape, 2))))
     combined = SMALL.sum(total[:, np.newaxis])
     step = Round(engine, "bound")

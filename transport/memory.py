@@ -81,7 +81,9 @@ class _Pipe:
         """Wait until little is on its way, or it is over; return whether that was in time."""
         with self.drained:
             self.is_full = True
-            in_time = self.drained.wait_for(lambda: is_over() or self.sent - self.taken <= WINDOW, timeout)
+            in_time = self.drained.wait_for(
+                lambda: bool(is_over()) or self.sent - self.taken <= WINDOW, timeout
+            )
             self.is_full = False
         return in_time
 

@@ -44,6 +44,8 @@ SCALE_DIGITS = 80
 INFLATION = 2.0**23
 #: Fractional bits of the correlation matrix, of its inverse, of coefficients, and of variances of these.
 CORRELATION, INVERSE, COEFFICIENTS, VARIANCE = 48, 40, 50, 32
+#: Fractional bits of a matrix of which a rough inverse does.
+ROUGH = 32
 #: Fractional bits of products in between.
 PRODUCT = 200
 #: Solutions are up to this; columns are measured in units of their standard deviation.
@@ -333,7 +335,7 @@ class Inverse:
         return None if found is None else Inverse.of(self.scales, found)
 
     def variances(self, meat: LongArray | None = None) -> tuple[SecretArray | SecretFloat, float]:
-        """Return the diagonal of `sandwich` for `reveal`, and the public number that it is to be multiplied by.
+        """Return the diagonal of `sandwich` for `reveal`, and the public number by which to multiply it.
 
         With public scales no entry of R exceeds 1, so that none of R⁻¹'s diagonal is below 1: fractional bits
         do for significant ones. One round, instead of 16 before and 20 while it is opened.
@@ -346,21 +348,26 @@ class Inverse:
 
     def times(self, b: LongArray) -> LongArray:
         """Return A⁻¹·b, shape ``(p, m)``. One round."""
-        return matmul(self.matrix, b, min(PRODUCT, self.matrix.format.fraction + b.format.fraction))
+        return _product(self.matrix, b)
 
     def quadratic(self, b: Array | LongArray) -> LongArray:
         """Return b'·A⁻¹·b."""
         if isinstance(b, LongArray):
-            return multiply(b, matmul(self.matrix, b, PRODUCT)).sum()
+            return multiply(b, _product(self.matrix, b)).sum()
         return ((self.matrix @ b) * b).sum()
 
     def sandwich(self, meat: LongArray | None = None, *, L: Array) -> LongArray:
         """Return L·A⁻¹·meat·A⁻¹·L', or L·A⁻¹·L', shape ``(q, q)``."""
         middle = self.matrix
         if meat is not None:
-            middle = matmul(matmul(middle, meat, PRODUCT), middle)
+            middle = matmul(_product(middle, meat), middle)
         left = (_short(middle) @ L.T).T  # the matrix is symmetric
         return _short(left @ L.T)
+
+
+def _product(x: LongArray, y: LongArray) -> LongArray:
+    """Return x·y, `_short`. One round."""
+    return matmul(x, y, min(PRODUCT, x.format.fraction + y.format.fraction))
 
 
 def _short(x: LongArray) -> LongArray:
@@ -400,33 +407,41 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     )
 
 
-def inverse_or_none(A: LongArray, largest: float) -> Inverse | None:
-    """Return `inverted`, or None if the matrix is singular: then that alone is learnt.
+def rough_inverse(A: LongArray, largest: float) -> Inverse | None:
+    """Return an inverse to begin with, or None if the matrix is singular: then that alone is learnt.
 
     Parameters
     ----------
     A
         The matrix.
     largest
-        Public: what no entry of A exceeds. One number then scales them all, which saves 17 rounds; but an
-        inverse whose entries are larger than those of S·R⁻¹·S counts as singular sooner.
+        Public: what no entry of A exceeds. One number then scales them all, which saves 17 rounds; but what
+        is inverted is smaller than a correlation matrix, and counts as singular sooner.
+
+    Notes
+    -----
+    A is rounded to 2^−`ROUGH` of the largest entry that there can be.
     """
-    return _attempt(A, math.ldexp(1.0, -math.ceil(math.log2(largest))))[0]
+    scale = math.ldexp(1.0, -math.ceil(math.log2(largest)))
+    return _inverse_of(scale, narrow(A * scale, bound=1.01, fraction=ROUGH))
 
 
-def _attempt(A: LongArray, public_scales: float | None = None) -> tuple[Inverse | None, SecretArray]:
+def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
     """Return the inverse, if there is one, and about the correlation matrix."""
-    p, scales = len(A), public_scales
-    if scales is None:
-        diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
-        scale = inverse_root_power(diagonal, least=2.0**-RESOLUTION, fraction=SCALE_DIGITS)
-        scales = multiply(scale.reshape(-1, 1), scale)
-    R = narrow(A * scales, bound=1.01, fraction=CORRELATION)
+    p = len(A)
+    diagonal = floating(A[np.arange(p), np.arange(p)] + 2.0**-RESOLUTION)  # none is 0
+    scale = inverse_root_power(diagonal, least=2.0**-RESOLUTION, fraction=SCALE_DIGITS)
+    scales = multiply(scale.reshape(-1, 1), scale)
+    R = narrow(multiply(scales, A), bound=1.01, fraction=CORRELATION)
+    return _inverse_of(scales, R), R
+
+
+def _inverse_of(scales: LongArray | float, R: SecretArray) -> Inverse | None:
     try:
         inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
     except SingularError:
-        return None, R
-    return Inverse.of(scales, lengthen(inverse)), R
+        return None
+    return Inverse.of(scales, lengthen(inverse))
 
 
 def _first_dependent(R: SecretArray) -> int:

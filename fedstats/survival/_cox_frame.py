@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 #: What is opened for a frame.
 RESULT: Mapping[str, str] = {
-    "column units": "the largest of the sites' parts of the standard deviation of every column, to a power of "
-    "two; of columns that vary at no site n³ times the variance, to one significant bit",
-    "column centres": "the mean of every column, each site's part of it rounded to a quarter of that unit; of "
-    "columns that vary at no site to the power of two nearest to the standard deviation",
+    "column units": "the largest of the sites' parts of the standard deviation of every column, to a power "
+    "of two; of columns that vary at no site n³ times the variance, to one significant bit",
+    "column centres": "the mean of every column, each site's part of it rounded to a quarter of that unit; "
+    "of columns that vary at no site to the power of two nearest to the standard deviation",
     "extents": "the largest magnitude of every column, less its centre, to a power of two",
 }
 
@@ -66,7 +66,11 @@ def within_one(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> tuple
     centre = opened * unit / 4
     if flat.any():
         few = _frames.pooled_frame(
-            run, x[:, flat], tuple(name for name, is_flat in zip(names, flat, strict=True) if is_flat), n, part=1
+            run,
+            x[:, flat],
+            tuple(name for name, is_flat in zip(names, flat, strict=True) if is_flat),
+            n,
+            part=1,
         )
         centre[flat], unit[flat] = few.centre, few.unit
     largest = np.abs((x - centre) / unit).max(axis=0, initial=0.0)
@@ -75,7 +79,10 @@ def within_one(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> tuple
 
 
 def _octave_of_largest(run: Analysis, label: str, own: Array, least: int, most: int) -> Array:
-    """Open, for each column, e of the largest own < 2^e among the sites, from least to most; less if all are 0."""
+    """Open for each column the least e, up to `most`, of which no site's own reaches 2^e; less if all are 0.
+
+    It is `least` at least where some site's is not 0.
+    """
     octave = np.where(own > 0, np.clip(np.frexp(own)[1], least, most), least - 1)
     reached = octave[:, np.newaxis] >= np.arange(least, most + 1)
     with run.on_shares() as engine:

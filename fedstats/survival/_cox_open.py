@@ -12,6 +12,7 @@ from scipy.linalg import cho_solve
 from fedstats.expressions import Array
 from fedstats.regression._cholesky import cholesky, symmetric
 from fedstats.survival._cox_rows import Rows, along
+from fedstats.survival._times import Codes
 from protocols.ring import FIXED128, Ring
 
 
@@ -103,9 +104,13 @@ class OpenModel:
         self._event_sums = self.run.sum("event sums", own)
         self.spread = np.ones(len(self.names))
 
-    def is_beyond(self, beta: Array) -> bool:
-        """Tell whether a linear predictor of this site is too large."""
-        return bool(np.max(self.rows.z @ beta, initial=0.0) > self.largest)
+    def ranges(self, beta: Array) -> Codes:
+        """Return 1 if a linear predictor of this site is too large, else 0."""
+        return np.array([np.max(self.rows.z @ beta, initial=0.0) > self.largest], np.int64)
+
+    def is_within(self, many: Codes) -> bool:
+        """Tell whether `ranges`, added up over the sites, allow for an evaluation."""
+        return not many[0]
 
     def step(self, beta: Array, number: int) -> Array:
         """Return Newton's step from β."""

@@ -146,21 +146,25 @@ class Rows:
         ndarray
             Shape ``(1 + p, cells + tied cells)``.
         """
-        at_risk, dying = self._totals(_add_rows, (1 + self.z.shape[1],), weights)
-        return np.concatenate([at_risk, dying[tied]]).T
+        leaving, dying = self._changes(_add_rows, 1 + self.z.shape[1], weights)
+        return np.concatenate([self._from_here_on(leaving), dying[tied]]).T
 
-    def products(self, weights: Array, tied: Codes) -> Array:
-        """Return Σw·z_k·z_l for k ≤ l likewise, shape ``(pairs, cells + tied cells)``."""
-        p = self.z.shape[1]
-        at_risk, dying = self._totals(_add_squares, (p, p), weights)
-        rows, columns = np.triu_indices(p)
-        return np.concatenate([at_risk, dying[tied]])[:, rows, columns].T
+    def products(self, weights: Array, tied: Codes, *, at_risk: bool) -> Array:
+        """Return Σw·z_k·z_l for k ≤ l likewise, shape ``(pairs, cells + tied cells)``.
 
-    def _totals(
-        self, add: Callable[[Array, Array, Array, Codes], None], shape: tuple[int, ...], weights: Array
+        If not of the rows at risk, of those whose last cell it is, less those that enter after it.
+        """
+        pairs = self.z.shape[1] * (self.z.shape[1] + 1) // 2
+        total, dying = self._changes(_add_squares, pairs, weights)
+        if at_risk:
+            total = self._from_here_on(total)
+        return np.concatenate([total, dying[tied]]).T
+
+    def _changes(
+        self, add: Callable[[Array, Array, Array, Codes], None], size: int, weights: Array
     ) -> tuple[Array, Array]:
-        """Return what `add` adds up of the rows at risk in each cell, and of those that die there."""
-        dying, leaving = np.zeros((2, len(self.cells), *shape))
+        """Return what `add` adds up of the rows that leave with each cell, and of those that die there."""
+        dying, leaving = np.zeros((2, len(self.cells), size))
         z = np.ascontiguousarray(self.z)
         until = np.where(self.last > self.first, self.last - 1, _NOWHERE)
         ends = np.full(len(z), _NOWHERE)
@@ -171,9 +175,14 @@ class Rows:
         late = self._late
         if late.any():
             add(leaving, z, -weights, np.where(late, self.first - 1, _NOWHERE))
-        for start, end in pairwise(self.cells.edges):
-            leaving[start:end] = np.cumsum(leaving[start:end][::-1], axis=0)[::-1]
         return leaving, dying
+
+    def _from_here_on(self, leaving: Array) -> Array:
+        """Return sums over a cell and all later ones of its stratum, along the first axis."""
+        total = np.empty_like(leaving)
+        for start, end in pairwise(self.cells.edges):
+            total[start:end] = np.cumsum(leaving[start:end][::-1], axis=0)[::-1]
+        return total
 
     @property
     def _late(self) -> NDArray[np.bool_]:
@@ -207,11 +216,13 @@ def _add_rows(out: Array, z: Array, weights: Array, cells: Codes) -> None:
 
 @njit(nogil=True, cache=True)
 def _add_squares(out: Array, z: Array, weights: Array, cells: Codes) -> None:
-    """Add w·zz' of each row to its cell."""
+    """Add w·z_k·z_l, k ≤ l, of each row to its cell."""
+    p = z.shape[1]
     for i in range(len(z)):
         if cells[i] >= 0:
-            total = out[cells[i]]
-            for k in range(z.shape[1]):
+            total, at = out[cells[i]], 0
+            for k in range(p):
                 factor = weights[i] * z[i, k]
-                for j in range(z.shape[1]):
-                    total[k, j] += factor * z[i, j]
+                for j in range(k, p):
+                    total[at + j - k] += factor * z[i, j]
+                at += p - k

@@ -6,9 +6,14 @@ every risk set, and of the events that are tied in it, are shared, with the weig
 likelihood are sums of products. Those go as long numbers into a secret system of equations, and Newton's step
 alone is opened.
 
-Most of what is shared is Σwzz'. Where sites as strata are near the pooled rows, as they are if rows were
-dealt to them at random, their information does for the first step: it leaves a thousandth of the error, and
-takes Σw and Σwz alone. Whether it does is seen from the steps, which all know.
+Most of what is shared is Σwzz'. The means of zz' are not needed one by one, only what they add up to over
+events: so each row's w·zz' is counted once, in the last cell in which it is at risk, and multiplied there by
+the hazard that has come together until then. Where the weights of some risk set are so small that hazards
+exceed the range of numbers, means are taken after all.
+
+Where sites as strata are near the pooled rows, as they are if rows were dealt to them at random, their
+information does for the first step: it leaves a thousandth of the error, and takes Σw and Σwz alone. Whether
+it does is seen from the steps, which all know.
 
 Covariates are measured so that |z| ≤ 1. Then means and mean squares are 1 at most, whatever the weights are.
 """
@@ -18,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
@@ -27,8 +33,8 @@ from fedstats.regression._equations import (
     Recent,
     coefficients,
     full,
-    inverse_or_none,
     inverted,
+    rough_inverse,
     shared,
 )
 from fedstats.survival._cox_km import secretly_weighted
@@ -38,14 +44,17 @@ from fedstats.survival._prefix import ONE
 from fedstats.survival._ties import Ties
 from fedstats.survival._times import Codes
 from protocols import field
+from protocols.digits import SHORT, read
 from protocols.divide import NEAR, Divisor, Normal, joined
 from protocols.fixed import Format
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
 from protocols.functions import chebyshev, log_of
 from protocols.inputs import sum_shares
-from protocols.long import LongArray, lengthen, multiply
+from protocols.long import LongArray, LongFormat, cumsum, lengthen, multiply, narrow
+from protocols.long import concatenate as join_long
 from protocols.long import matmul as long_matmul
+from protocols.mersenne import Elements
 from protocols.secret import SecretArray, concatenate, inner, known_product, matmul, public, stack
 
 if TYPE_CHECKING:
@@ -56,6 +65,8 @@ if TYPE_CHECKING:
 SUMS = 46
 #: A site's rows at risk are lost among roundings if Σw has fewer bits than these.
 LEAST = 18
+#: Roundings of w·zz', by the hazard that they are multiplied by, come to less than this for each event.
+ROUNDED = 2.0**-26
 #: Fractional bits of public weights between −1 and 1.
 WEIGHTS = 24
 
@@ -101,18 +112,77 @@ class RiskMeans:
     twice
         How often the products of two means of a tied cell count: G_0, −G_1 and G_2, shape ``(3, tied
         cells)``; None if there are none.
-    squares
-        Of the pairs z_k·z_l, but times d, shape ``(pairs, cells + tied cells)``; None where only the
-        gradient was asked for.
-    counted
-        `once`, over the same d: what `squares` are to be multiplied by.
+    products
+        What Σ zz' over events, expected, is made of; None where only the gradient was asked for.
     """
 
     means: SecretArray
     once: SecretArray
     twice: SecretArray | None
-    squares: SecretArray | None
-    counted: SecretArray | None
+    products: OfRows | OfRiskSets | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OfRows:
+    """Σ zz' over events, expected, by the rows that are at risk.
+
+    Attributes
+    ----------
+    sums
+        Σw·z_k·z_l over rows whose last cell it is, and over tied events, ``(pairs, cells + tied cells)``.
+    hazards
+        What each cell adds to the hazard, and what of that tied events are spared, negative.
+    edges
+        Where the strata begin and end.
+    bound, fraction, largest
+        Of the result; fractional bits of cumulative hazards, and what they do not exceed.
+    """
+
+    sums: SecretArray
+    hazards: LongArray
+    edges: Codes
+    bound: float
+    fraction: int
+    largest: float
+
+    def weighted(self, g: Array | SecretArray) -> SecretArray:
+        """Return Σ g·zz', for g given as `hazards` are. Three rounds, or five for secret g."""
+        hazards, size = self.hazards, int(self.edges[-1])
+        if isinstance(g, SecretArray):
+            hazards = multiply(hazards, lengthen(g, hazards.on))
+        elif (g != 1).any():
+            hazards = hazards * np.ldexp(np.rint(np.ldexp(g, WEIGHTS)), -WEIGHTS)
+        strata = [cumsum(hazards[start:end]) for start, end in pairwise(self.edges) if end > start]
+        cumulative = join_long([*strata, hazards[size:]])
+        short = narrow(cumulative, bound=self.largest, fraction=self.fraction)
+        return inner(self.sums, short, bound=self.bound)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OfRiskSets:
+    """The same by the risk sets, for weights that are smaller.
+
+    Attributes
+    ----------
+    squares
+        Means of z_k·z_l, but times d, shape ``(pairs, cells + tied cells)``.
+    counted
+        `RiskMeans.once`, over the same d.
+    bound, fraction
+        Of the result; fractional bits of factors.
+    """
+
+    squares: SecretArray
+    counted: SecretArray
+    bound: float
+    fraction: int
+
+    def weighted(self, g: Array | SecretArray) -> SecretArray:
+        """See `OfRows.weighted`."""
+        counted = _weighted(self.counted, g)
+        return inner(
+            self.squares, counted.rescale(min(counted.format.fraction, self.fraction)), bound=self.bound
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -153,9 +223,10 @@ class SharedModel:
         self._ties = Ties.of(cells.events[self._tied]) if len(self._tied) else None
         self._events = int(cells.events.sum())
         self._recent = Recent()
-        self._has_started, self.is_newton = False, True
+        self._has_started, self.is_newton, self._is_short = False, True, True
         #: `SharedEvaluation.weights` and `SharedEvaluation.gone` without covariates.
         self._null: tuple[Normal, SecretArray | None] | None = None
+        self._encoded: dict[tuple[int | None, int, int], tuple[Elements, Elements]] = {}
         #: The last β, and what was divided by there.
         self._last: tuple[Array, Divisor] | None = None
 
@@ -168,14 +239,36 @@ class SharedModel:
         """Fractional bits of means, and of other factors of which products are summed over all events."""
         return (self._engine.room - 3 - self._events.bit_length()) // 2
 
-    def is_beyond(self, beta: Array) -> bool:
-        """Tell whether this site's weights are too large to be shared or, in some risk set, too small."""
+    def ranges(self, beta: Array) -> Codes:
+        """Return whether this site's weights are out of range, and whether they are too small for `OfRows`.
+
+        They are out of range if they are too large to be shared, or too small in some risk set.
+        """
         rows = self.rows
         if np.max(rows.z @ beta, initial=0.0) > self.largest:
-            return True
+            return np.array([1, 1])
         weights = rows.weights(beta)
         total, many = rows.at_risk(np.stack([weights, np.ones_like(weights)]))
-        return bool((total[many > 0] < math.ldexp(1.0, LEAST - self._sums_fraction)).any())
+        total, events = total[many > 0], rows.cells.events[many > 0]
+        if (total < math.ldexp(1.0, LEAST - self._sums_fraction)).any():
+            return np.array([1, 1])
+        # No more hazard comes together than this, whatever the other sites' weights are.
+        return np.array([0, int((events / total).sum() > self._largest_hazard)])
+
+    def is_within(self, many: Codes) -> bool:
+        """Tell whether `ranges`, added up over the sites, allow for an evaluation."""
+        self._is_short = not many[1]
+        return not many[0]
+
+    @property
+    def _short_fraction(self) -> int:
+        """Fractional bits of the factors of `OfRows`."""
+        return (self._engine.room - 2 - self._events.bit_length()) // 2
+
+    @property
+    def _largest_hazard(self) -> float:
+        """Hazards up to which the roundings of w·zz' are below `ROUNDED` for each event."""
+        return self._events * math.ldexp(ROUNDED, self._short_fraction)
 
     # --- Evaluation ----------------------------------------------------------------------------------
 
@@ -183,7 +276,11 @@ class SharedModel:
         """Return the score at β, and with `second` the information. Some 45 or 55 rounds."""
         rows, p, size, tied = self.rows, len(beta), len(self.rows.cells), self._tied
         weights = rows.weights(beta)
-        own = [rows.sums(weights, tied), *([rows.products(weights, tied)] if second else [])]
+        own = [rows.sums(weights, tied)]
+        if second:
+            products = rows.products(weights, tied, at_risk=not self._is_short)
+            fewer = self._sums_fraction - self._short_fraction if self._is_short else 0
+            own.append(np.ldexp(products, -fewer))
         sums = self._shared_sums(np.concatenate(own))
         W = sums[0, :size]
         fractions = [self._variable(W[tied], sums[0, size:])]
@@ -201,10 +298,9 @@ class SharedModel:
         once, twice, gone = self._tied_sums(y)
         if self._null is None:
             self._null = divisor[len(divisor.y) - size :].normal, gone[-1]
-        risk = RiskMeans(means, once, twice, None, None)
+        risk = RiskMeans(means, once, twice, None)
         if second:
-            squares = of_both.scaled(sums[p + 1 :], bound=ONE, fraction=self._factor_fraction)
-            risk = replace(risk, squares=squares, counted=self._over(once, of_both))
+            risk = replace(risk, products=self._products(sums[p + 1 :], once, of_both))
         score, information = self._derivatives(risk, np.ones(size))
         return SharedEvaluation(beta, score, information, risk, divisor[:size].normal, gone[0])
 
@@ -270,7 +366,7 @@ class SharedModel:
         terms = chebyshev(y, ties.degree)
         bound = max(2.0 * most, 2 + math.log(most))
         digits = (engine.room - 4 - math.frexp(bound)[1]) // 2
-        series = self._series(terms[:, :cells], ties.coefficients[:, :7], bound).rescale(digits)
+        series = self._series(terms[:, :cells], slice(7), bound).rescale(digits)
         u, squared = series[5], series[6]
         scales = stack([u, u, squared, squared, squared])
         kept = min(digits, self._factor_fraction)
@@ -280,38 +376,57 @@ class SharedModel:
         once = concatenate([public(engine, events, kept).assume(F.format.magnitude), -F[1]])
         once.shares[self._tied] = F.shares[0]
         twice = stack([G[0], -G[1], G[2]])
-        logarithms, total = ties.coefficients[:, 7:], 2.0 * self._events
+        total = 2.0 * self._events
         gone = [
-            self._series(terms[:, at : at + cells], logarithms, total).sum().assume(total)
+            self._series(terms[:, at : at + cells], slice(7, None), total).sum().assume(total)
             for at in range(0, len(y), cells)
         ]
         return once, twice, gone
 
-    def _series(self, terms: SecretArray, coefficients: Array, bound: float) -> SecretArray:
+    def _series(self, terms: SecretArray, which: slice, bound: float) -> SecretArray:
         """Return Σ c_k·T_k, exact, shape ``(functions, cells)``. Local.
 
         Parameters
         ----------
         terms
             From degree 1 on, shape ``(degree, cells)``.
-        coefficients
-            Shape ``(cells, functions, 1 + degree)``.
+        which
+            Of the functions of `_ties`.
         bound
             What no such sum exceeds, nor one of these over all cells.
         """
         digits = terms.format.fraction
         places = min(digits, terms.engine.room - 4 - digits - math.frexp(bound)[1])
-        integers = np.rint(np.ldexp(coefficients, places)).astype(np.int64)
-        first = field.mul(field.from_ints(integers[:, :, :1]), field.from_ints(1 << digits))
-        factors, columns = field.from_ints(integers[:, :, 1:]), terms.shares.swapaxes(0, 1)[:, :, np.newaxis]
-        total = field.add(field.matmul(factors, columns), first)
+        first, factors = self._coefficients(which, digits, places)
+        total = field.add(field.matmul(factors, terms.shares.swapaxes(0, 1)[:, :, np.newaxis]), first)
         return SecretArray(terms.engine, total[:, :, 0].swapaxes(0, 1), Format.of(bound, digits + places))
+
+    def _coefficients(self, which: slice, digits: int, places: int) -> tuple[Elements, Elements]:
+        """Return coefficients as elements, the first ones with `digits` fractional bits more."""
+        key = which.start, digits, places
+        if key not in self._encoded:
+            integers = np.rint(np.ldexp(cast(Ties, self._ties).coefficients[:, which], places)).astype(
+                np.int64
+            )
+            first = field.mul(field.from_ints(integers[:, :, :1]), field.from_ints(1 << digits))
+            self._encoded[key] = first, field.from_ints(integers[:, :, 1:])
+        return self._encoded[key]
 
     # --- Derivatives ---------------------------------------------------------------------------------
 
+    def _products(self, sums: SecretArray, once: SecretArray, divisor: Divisor) -> OfRows | OfRiskSets:
+        """Return `RiskMeans.products`, given shares of sums over rows, or over risk sets."""
+        counted, bound = self._over(once, divisor), float(self._events)
+        if not self._is_short:
+            squares = divisor.scaled(sums, bound=ONE, fraction=self._factor_fraction)
+            return OfRiskSets(squares, counted, bound, self._factor_fraction)
+        sums = SecretArray(sums.engine, sums.shares, Format.of(self._most, self._short_fraction))
+        hazards, edges = _restored(counted, divisor.normal), self.rows.cells.edges
+        return OfRows(sums, hazards, edges, bound, self._short_fraction, self._largest_hazard)
+
     def _over(self, once: SecretArray, divisor: Divisor) -> SecretArray:
-        """Return `RiskMeans.counted`, of as many fractional bits as its products can have."""
-        bound = 2 * once.format.magnitude
+        """Return `RiskMeans.once` over d, of as many fractional bits as its products can have."""
+        bound = divisor.y.format.magnitude * once.format.magnitude
         digits = self._engine.room - 4 - math.frexp(bound)[1] - divisor.y.format.fraction
         once = once.rescale(min(once.format.fraction, digits))
         fraction = min(self._factor_fraction, once.format.fraction + divisor.y.format.fraction)
@@ -324,9 +439,9 @@ class SharedModel:
         all_g = g[np.concatenate([np.arange(size), self._tied])]
         expected = inner(means, _weighted(risk.once, all_g), bound=bound)
         score = (self._sum_over_events(g) - expected).assume(2 * bound)
-        if risk.squares is None or risk.counted is None:
+        if risk.products is None:
             return lengthen(score), None
-        second = inner(risk.squares, self._short(_weighted(risk.counted, all_g)), bound=bound)
+        second = risk.products.weighted(all_g)
         single = g[self._single] * self.rows.cells.events[self._single]
         left, right = self._short(_weighted(means[:, self._single], single, bound)), means[:, self._single]
         if risk.twice is not None:
@@ -391,7 +506,7 @@ class SharedModel:
         p = len(self.names)
         with self.run.on_shares() as engine:
             left, right = shared(engine, A[np.triu_indices(p)], b[:, np.newaxis])
-            inverse = inverse_or_none(full(left, p), self._events)
+            inverse = rough_inverse(full(left, p), self._events)
             if inverse is None:
                 return None
             self._recent.inverse = self._inverse = inverse
@@ -436,6 +551,16 @@ class SharedModel:
             together = floating(multiply(score, solved).sum().reshape(1))
             statistics = join_floats([each, together])
         return self.run.reveal({"proportionality": statistics})["proportionality"]
+
+
+def _restored(x: SecretArray, normal: Normal) -> LongArray:
+    """Return x·2^(s − top), exact: what x is for d, for the numbers themselves. Two rounds."""
+    power = public(x.engine, np.ones(len(x), np.int64)) if normal.power is None else normal.power
+    bounds = [part.format.bound or 0 for part in (x, power)]
+    both = np.concatenate([x.shares, power.shares])
+    long = lengthen(SecretArray(x.engine, both, Format(0, max(bounds))), SHORT)
+    value = read(long[: len(x)], LongFormat(x.format.fraction + normal.top, bounds[0]))
+    return multiply(value, read(long[len(x) :], LongFormat(0, bounds[1])))
 
 
 def _weighted(x: SecretArray, weights: Array | SecretArray, bound: float | None = None) -> SecretArray:

@@ -37,7 +37,7 @@ from fedstats.expressions import Array
 from fedstats.survival._times import Codes
 
 #: What the terms that are left out of a series add up to, as part of its first one.
-ACCURACY = 2.0**-30
+ACCURACY = 2.0**-28
 #: Places of events that are worked on at a time.
 BLOCK = 4096
 #: The series of a cell: F_0/(d·u), F_1/(d·u), G_0/(d·u²), G_1/(d·u²), G_2/(d·u²), u, u² and Σ log(1 − κρ).

@@ -52,7 +52,8 @@ _PUBLISHED = {
     **PUBLISHED,
 }
 _PREDICTORS = {
-    "predictors": "at each step, how many sites have a linear predictor beyond the range of weights"
+    "predictors": "at each step, how many sites have linear predictors beyond the range of weights, and how "
+    "many on shares have smaller weights than short numbers do for"
 }
 _AGGREGATE = {
     **design.AGGREGATE,
@@ -410,9 +411,8 @@ def _steps(
             elif size > _NEAR:
                 continue
         for _ in range(_MOST_HALVES):
-            beyond = int(model.is_beyond(beta + step))
-            many = run.sum("predictors", np.array([beyond]), part=next(tries))
-            if not many[0]:
+            many = run.sum("predictors", model.ranges(beta + step), part=next(tries))
+            if model.is_within(many):
                 break
             step = step / 2
         else:

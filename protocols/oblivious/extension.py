@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from protocols import bitslice, codec
 from protocols.errors import CodecError
 from protocols.mersenne import kernel
-from protocols.prg import Stream
+from protocols.prg import Seed, Stream
 from transport.base import Buffer
 
 Words = NDArray[np.uint64]
@@ -59,7 +59,7 @@ class Chooser:
     """
 
     def __init__(self, seeds: list[list[bytes]], session: bytes) -> None:
-        self._streams = [[Stream(seed, session, "transfers") for seed in block] for block in seeds]
+        self._streams = [[Seed(seed, session).stream("transfers") for seed in block] for block in seeds]
 
     def choose(self, r: Words) -> tuple[bytes, Words]:
         """Return the message for so many transfers, and t.
@@ -98,7 +98,7 @@ class ChosenFrom:
     def __init__(self, seeds: list[list[bytes | None]], secret: list[int], session: bytes) -> None:
         self._secret = secret
         self._streams = [
-            [None if seed is None else Stream(seed, session, "transfers") for seed in block]
+            [None if seed is None else Seed(seed, session).stream("transfers") for seed in block]
             for block in seeds
         ]
         bits = np.array([[b >> j & 1 for j in range(DEPTH)] for b in secret], bool).ravel()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from protocols.errors import TripleReused
 from protocols.oblivious.numbers import FIELD, Numbers, Shape
-from protocols.prg import Stream
+from protocols.prg import Seed
 from protocols.triples.source import Source
 
 Words = NDArray[np.uint64]
@@ -71,7 +71,7 @@ class Triples:
 
     def __init__(self, source: Source, entropy: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self.source = source
-        self._random = Stream(entropy(32), source.party.mesh.session.id, "triples")
+        self._random = Seed(entropy(32), source.party.mesh.session.id).stream("triples")
         self._elements = _Stock(ELEMENTS)
         self._words = _Stock(WORDS)
 

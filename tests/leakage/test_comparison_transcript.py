@@ -24,7 +24,7 @@ from protocols.engine import Engine
 from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.party import Party
-from protocols.prg import Stream
+from protocols.prg import Seed
 from protocols.prss import Prss
 from protocols.secret import SecretArray
 from protocols.shamir import interpolate
@@ -101,7 +101,7 @@ class View:
             mask = np.empty_like(words)
             for member in self.coalition:
                 session = self.sessions[member]
-                Stream(session.keys[message.sender], session.id, message.step).fill(mask)
+                Seed(session.keys[message.sender], session.id).stream(message.step).fill(mask)
                 words ^= mask
             parts.append(words.reshape(-1))
         return np.concatenate(parts)

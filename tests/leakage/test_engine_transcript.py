@@ -23,7 +23,7 @@ from protocols.fixed import Format
 from protocols.inputs import share
 from protocols.mersenne import Elements
 from protocols.party import Party
-from protocols.prg import Stream
+from protocols.prg import Seed, Stream
 from protocols.prss import Prss
 from protocols.secret import truncate
 from protocols.testing import Message, record_parties
@@ -67,7 +67,7 @@ def known_mask(engines: list[Engine], coalition: tuple[int, ...], other: int, la
     for member in coalition:
         session = engines[member].party.mesh.session
         words = field.empty(SIZE)
-        Stream(session.keys[NAMES[other]], session.id, label).fill(words)
+        Seed(session.keys[NAMES[other]], session.id).stream(label).fill(words)
         mersenne.add_random(total, words, other > member)
     return total
 

@@ -19,7 +19,7 @@ from scipy import stats
 from protocols import codec, ring
 from protocols.errors import LabelReused
 from protocols.party import Party
-from protocols.prg import Stream
+from protocols.prg import Seed, Stream
 from protocols.ring import EXACT, FIXED128, Z64, Ring
 from protocols.sum import secure_sum
 from protocols.testing import record_parties, run_parties
@@ -70,7 +70,7 @@ def residuals(
         known = np.zeros((size, kind.limbs), np.uint64)
         words = np.empty_like(known)
         for member in coalition:
-            Stream(sessions[member].keys[other], sessions[member].id, label).fill(words)
+            Seed(sessions[member].keys[other], sessions[member].id).stream(label).fill(words)
             (ring.add_into if other < member else ring.sub_into)(known, words)
         parts = []
         for member in coalition:
@@ -192,12 +192,8 @@ def test_masks_that_do_not_hide_are_noticed(leak: Callable[..., None], kind: Rin
 
 @pytest.mark.parametrize("kind", [Z64, FIXED128, EXACT], ids=str)
 def test_masks_that_are_used_twice_are_noticed(kind, monkeypatch):
-    init = Stream.__init__
-
-    def forget_the_label(self: Stream, key: bytes, session: bytes, label: str) -> None:
-        init(self, key, session, "")
-
-    monkeypatch.setattr(Stream, "__init__", forget_the_label)
+    stream = Seed.stream
+    monkeypatch.setattr(Seed, "stream", lambda self, label: stream(self, ""))
     before = residuals(inputs_of(3, kind, 1), kind, ("s1",), "first")
     after = residuals(inputs_of(3, kind, 2), kind, ("s1",), "second")
     for name, words in before.items():
@@ -206,12 +202,12 @@ def test_masks_that_are_used_twice_are_noticed(kind, monkeypatch):
 
 
 def test_no_label_of_a_session_makes_masks_twice(monkeypatch):
-    made: list[tuple[str, str, str]] = []
+    made: list[bytes] = []
     init = Stream.__init__
 
-    def note(self: Stream, key: bytes, session: bytes, label: str) -> None:
-        made.append((key.hex(), session.hex(), label))
-        init(self, key, session, label)
+    def note(self: Stream, material: bytes) -> None:
+        made.append(material)
+        init(self, material)
 
     monkeypatch.setattr(Stream, "__init__", note)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocols.errors import LabelReused
 from protocols.party import MAX_LABEL, Party
-from protocols.prg import BLOCK, Stream
+from protocols.prg import BLOCK, Seed, Stream
 from transport.memory import memory_meshes
 
 KEY, SESSION = bytes(range(32)), bytes(range(32, 64))
@@ -29,39 +29,47 @@ def test_is_aes_in_counter_mode_under_a_derived_key():
     material = HKDF(SHA256(), 32, salt=SESSION, info=info).derive(KEY)
     cipher = Cipher(algorithms.AES128(material[:16]), modes.CTR(material[16:]))
     expected = cipher.encryptor().update(bytes(8 * 100))
-    assert words(Stream(KEY, SESSION, "total"), 100).tobytes() == expected
+    assert words(Seed(KEY, SESSION).stream("total"), 100).tobytes() == expected
 
 
 @pytest.mark.parametrize(
     "sizes", [(100_000,), (1, 99_999), (BLOCK // 8, 1, 0, 100_000 - BLOCK // 8 - 1), (3, 5)]
 )
 def test_how_it_is_read_does_not_matter(sizes):
-    expected = words(Stream(KEY, SESSION, "total"), 100_000)[: sum(sizes)]
-    assert (words(Stream(KEY, SESSION, "total"), *sizes) == expected).all()
+    expected = words(Seed(KEY, SESSION).stream("total"), 100_000)[: sum(sizes)]
+    assert (words(Seed(KEY, SESSION).stream("total"), *sizes) == expected).all()
 
 
 def test_matrices_are_filled_in_order():
     matrix = np.empty((50, 34), np.uint64)
-    Stream(KEY, SESSION, "total").fill(matrix)
-    assert (matrix.ravel() == words(Stream(KEY, SESSION, "total"), 50 * 34)).all()
+    Seed(KEY, SESSION).stream("total").fill(matrix)
+    assert (matrix.ravel() == words(Seed(KEY, SESSION).stream("total"), 50 * 34)).all()
 
 
 def test_every_part_of_the_name_changes_the_stream():
     streams = [
-        Stream(KEY, SESSION, "total"),
-        Stream(KEY[::-1], SESSION, "total"),
-        Stream(KEY, SESSION[::-1], "total"),
-        Stream(KEY, SESSION, "totals"),
+        Seed(KEY, SESSION).stream("total"),
+        Seed(KEY[::-1], SESSION).stream("total"),
+        Seed(KEY, SESSION[::-1]).stream("total"),
+        Seed(KEY, SESSION).stream("totals"),
     ]
     assert len(np.unique([words(stream, 1)[0] for stream in streams])) == len(streams)
 
 
 def test_a_stream_cannot_be_copied_or_shown():
-    stream = Stream(KEY, SESSION, "total")
+    stream = Seed(KEY, SESSION).stream("total")
     for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="cannot be copied"):
             duplicate(stream)
     assert repr(stream) == "<Stream>"
+
+
+def test_a_seed_cannot_be_copied_or_shown():
+    seed = Seed(KEY, SESSION)
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied"):
+            duplicate(seed)
+    assert repr(seed) == "<Seed>"
 
 
 def test_two_parties_share_a_stream_that_no_other_pair_has():
@@ -120,7 +128,7 @@ def test_transcripts_differ_by_session_label_content_and_cut():
 
 
 def test_masks_are_not_lost_in_copies():
-    stream = Stream(bytes(32), bytes(32), "label")
+    stream = Seed(bytes(32), bytes(32)).stream("label")
     for out in (np.zeros((4, 6), np.uint64).T, np.zeros(8, np.uint64)[::2]):
         with pytest.raises(ValueError, match="C-contiguous"):
             stream.fill(out)
