@@ -290,9 +290,12 @@ def test_far_and_large_covariates_and_an_outlier() -> None:
     assert found.params["year"] == pytest.approx(1e3 * expected.params["age"], rel=1e-7)
 
 
-@pytest.mark.parametrize("far", [-12.0, -30.0])
+@pytest.mark.parametrize("far", [-12.0, -17.0, -30.0])
 def test_a_last_row_of_little_weight(far: float) -> None:
-    """On shares Σw of a risk set has fractional bits, of which few may be left: that is an error."""
+    """On shares Σw of a risk set has fractional bits, of which few may be left: that is an error.
+
+    Before it is, hazards exceed the range of short numbers, and means of products are taken instead.
+    """
     rng = np.random.default_rng(3)
     x = rng.normal(size=300)
     time = np.argsort(np.argsort(rng.gumbel(size=300) - x)) + 1.0
@@ -304,6 +307,31 @@ def test_a_last_row_of_little_weight(far: float) -> None:
     else:
         with pytest.raises(fs.EstimationError, match=r"'x' may separate .* or be extreme in some row"):
             pooled(lambda c: fs.coxph("x", c, duration="time", event="dead"), parts)
+
+
+def test_frames_of_odd_columns() -> None:
+    """Sites that are far from each other, in a unit of their own; one site's column hardly varies."""
+    frame = cancer().dropna().reset_index(drop=True)
+    parts = split(frame, [20, 90])
+    parts = [
+        part.assign(far=part.age * 1e-4 + 1e3 * site, some=part.loss * (1.0 if site else 1e6) + 1e9)
+        for site, part in enumerate(parts)
+    ]
+    in_both_modes("far + some", parts, duration="time", event="status", strata="sex")
+
+
+@pytest.mark.parametrize("mode", ["aggregate", "result"])
+def test_columns_that_vary_nowhere_are_named(mode: str) -> None:
+    parts = [part.assign(flat=0.1) for part in split(veteran(), [3, 40])]
+    with pytest.raises(fs.EstimationError, match="'flat' has the same value in all rows of all sites"):
+        pooled(lambda c: fs.coxph("age + flat", c, duration="time", event="status", disclose=mode), parts)
+
+
+def test_rounds_on_shares() -> None:
+    found = pooled(
+        lambda c: fs.coxph("age + karno", c, duration="time", event="status"), split(veteran(), [40, 90])
+    )
+    assert (found.steps, found.cost.rounds) == (5, 238)
 
 
 def test_sites_without_events_and_without_rows() -> None:
