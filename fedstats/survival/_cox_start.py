@@ -21,6 +21,8 @@ from protocols.ring import Ring
 _STEPS, _NEAR = 6, 0.05
 #: A site with many rows begins with one of so many of them.
 _MANY, _THINNED = 4000, 4
+#: Weights below e to this are not to be summed: where a site is far from the centre, all of its may be.
+_LEAST = -100.0
 #: A variance is no more than rounding errors if it is less than this part of the largest square.
 _ROUNDING = 1e-10
 
@@ -73,7 +75,8 @@ def _near(
         return None
     model = OpenModel(_Alone(), rows, names, is_efron)
     for number in range(_STEPS + 1):
-        if not np.max(rows.z @ beta) <= largest:
+        predictors = rows.z @ beta
+        if not (np.max(predictors) <= largest and np.min(predictors) >= _LEAST):
             return None
         found = model.evaluate(beta, number)
         step = _step(found)
