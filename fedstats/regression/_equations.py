@@ -395,10 +395,16 @@ def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
     scales = multiply(scale.reshape(-1, 1), scale)
     R = narrow(multiply(scales, A), bound=1.01, fraction=CORRELATION)
     try:
-        inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
+        inverse = linalg.inverse(R, bound=INFLATION, fraction=_inverse_digits(R.engine), definite=True)
     except SingularError:
         return None, R
     return Inverse.of(scales, lengthen(inverse)), R
+
+
+def _inverse_digits(engine: Engine) -> int:
+    """Return the fractional bits of an inverse that can be masked: fewer from 13 parties on."""
+    largest = (2 * engine.prss.count + 1) * int(INFLATION)  # see `linalg.inverse`
+    return min(INVERSE, engine.room - 2 - largest.bit_length())
 
 
 def _first_dependent(R: SecretArray) -> int:
@@ -407,7 +413,8 @@ def _first_dependent(R: SecretArray) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            linalg.inverse(R[:middle, :middle], bound=INFLATION, fraction=INVERSE, definite=True)
+            corner, digits = R[:middle, :middle], _inverse_digits(R.engine)
+            linalg.inverse(corner, bound=INFLATION, fraction=digits, definite=True)
         except SingularError:
             high = middle
         else:

@@ -168,8 +168,8 @@ def glm(
 
     Notes
     -----
-    **Leakage.** The coefficients at each iteration, and what the result holds. A coalition of t < n/2 sites
-    learns nothing more.
+    **Leakage.** The coefficients at each iteration, and what the result holds. A coalition of t < n/2 sites,
+    or of n − 1 with a dishonest majority, learns nothing more.
 
     **Cost.** Some 150 rounds for three parties and each iteration, and 4 kB for each patient; where all other
     sites may collude, as for two alone, some 180 kB.

@@ -83,7 +83,8 @@ def coxph(
     **Leakage.** How many patients count and how many of them have an event, but not when; each step towards
     the estimates, and what the result holds. Of the site that has the times, how many of its events are at
     one time at most, to a power of two, and how many strata there are; of each column, by the site that has
-    it, the coarse frame and extent. A coalition of t < n/2 sites learns nothing more.
+    it, the coarse frame and extent. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority,
+    learns nothing more.
 
     **Cost.** Some 130 rounds for three parties, and 80 a step: two more for each bit b of the number of tied
     events, four for strata, and 22 where linear predictors could be beyond what weights are computed of: 12
