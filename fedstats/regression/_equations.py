@@ -12,7 +12,7 @@ last inverse is refined to that of a similar matrix (`protocols.refine`), which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -58,10 +58,12 @@ class Recent:
 
     inverse: Inverse | None = None
 
-    def inverted(self, A: LongArray, names: tuple[str, ...]) -> Inverse:
+    def inverted(
+        self, A: LongArray, names: tuple[str, ...], hint: Callable[[str], str] = lambda _: ""
+    ) -> Inverse:
         """Return the inverse of a secret matrix, and keep it: the last one refined, or as `inverted` does."""
         refined = None if self.inverse is None else self.inverse.refined(A)
-        self.inverse = inverted(A, names) if refined is None else refined
+        self.inverse = inverted(A, names, hint) if refined is None else refined
         return self.inverse
 
 
@@ -361,8 +363,15 @@ def secret_wald(matrix: LongArray, estimates: Array) -> LongArray:
     return inverted(matrix, names).quadratic(estimates).reshape(1)
 
 
-def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
+def inverted(A: LongArray, names: tuple[str, ...], hint: Callable[[str], str] = lambda _: "") -> Inverse:
     """Invert a secret positive definite matrix.
+
+    Parameters
+    ----------
+    A, names
+        The matrix, and its unknowns.
+    hint
+        Returns what else may be said of an unknown that is a combination of others, from what is public.
 
     Raises
     ------
@@ -376,9 +385,9 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     at = _first_dependent(R)
     raise EstimationError(
         f"the design is singular: {names[at]!r} is a combination of {', '.join(map(repr, names[:at]))}, or "
-        "nearly so; leave it out"
+        f"nearly so; leave it out{hint(names[at])}"
         if at
-        else f"the pooled rows say nothing of {names[0]!r}: leave it out"
+        else f"the pooled rows say nothing of {names[0]!r}: leave it out{hint(names[0])}"
     )
 
 

@@ -350,7 +350,7 @@ def _maximise(
             weights = ((coarse + least) * data.member).assume(1.01 * family.response)
             weighted = (data.Z * weights).assume(LARGEST * 1.01 * family.response).rescale(digits)
             information = lengthen(matmul(weighted, data.Z.T))
-            inverse = _equations.inverted(information, part.names)
+            inverse = _equations.inverted(information, part.names, part.hint)
             step = inverse.times(lengthen(score))
             secret = _equations.coefficients(step[:, 0] + beta)
         opened = run.reveal({"coefficients": secret}, part=iteration)["coefficients"]

@@ -189,9 +189,9 @@ def table(
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** Two rounds, more where a site has more combinations and patients than fit a
-    message; of each patient a bit for each combination of levels of one site's columns chooses for all of the
-    other's.
+    **Leakage.** Nothing. **Cost.** Two rounds, more where a site has more combinations and patients than fit
+    a message; of each patient a bit for each combination of levels of one site's columns chooses for all of
+    the other's.
     """
     halves, order = [], []
     for site in cohort.holders:

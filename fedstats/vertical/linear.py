@@ -62,7 +62,7 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
             raise EstimationError(f"{n} patients cannot determine {p} terms: use fewer terms")
         with run.on_shares():
             gram = lengthen(products)
-            inverse = _equations.inverted(gram[:p, :p], part.names)
+            inverse = _equations.inverted(gram[:p, :p], part.names, part.hint)
             right = gram[:p, p:]
             secret = _equations.coefficients(inverse.times(right)[:, 0])
         on_z = run.reveal({"coefficients": secret})["coefficients"]
