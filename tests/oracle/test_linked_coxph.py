@@ -165,10 +165,12 @@ def test_five_sites_and_many_ties() -> None:
 
 
 @pytest.mark.slow
-def test_seven_sites_and_late_entry() -> None:
+@pytest.mark.parametrize("sites", [7, 11])
+def test_many_sites_and_late_entry(sites: int) -> None:
+    """The more there are, the less room numbers have: 85 bits for three, 81 and 78 for these."""
     parts = [
         *tables(cgd(), ["tstart", "tstop", "status", "sex"], ["treat", "age"], fraction=0.95),
-        *[None] * 4,
+        *[None] * (sites - 3),
     ]
     found = linked(parts, "treat + age", **INTERVALS)
     assert_close(found, of_rows(joined(parts), "treat + age", **INTERVALS))
