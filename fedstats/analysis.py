@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from fedstats.federation import Federation
 
 _CODES = frozenset(map(int, AbortCode))
-#: What is opened of every analysis where a site's rule asks for it.
+#: What is opened of every analysis where a site's rule asks for it. Which sites have one is told as they agree,
+#: when the log is brought to the disk: it says of all that they may be opened.
 _DECISIONS = {
     "min_pooled_rows": "whether there are fewer rows over all sites than a site's rule asks for",
     "max_parameters": "whether there are more parameters than a site's rule allows",
@@ -173,7 +174,7 @@ class Analysis:
                 label=label,
                 columns=self._rules.columns,
                 bytes=size,
-                may_open=sorted(self._declared),
+                may_open=sorted({*self._declared, *(_DECISIONS if self._rules.count_rows else ())}),
             )
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
@@ -538,8 +539,10 @@ class Analysis:
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._rules.check_complete(label)
-        for rule in ("min_pooled_rows", "max_site_share"):
-            if self._is_due(rule) and not self._joins:
+        of_rows = ("min_pooled_rows", "max_site_share")
+        for rule in of_rows:
+            # While one of them is decided, another may be due.
+            if self._is_due(rule) and not self._joins and label not in of_rows:
                 raise self._rules.refusal(
                     rule,
                     "cannot be applied, as this analysis has no table of rows: use another, or ask these "

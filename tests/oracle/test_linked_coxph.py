@@ -165,6 +165,7 @@ def test_five_sites_and_many_ties() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("sites", [7, 11])
 def test_many_sites_and_late_entry(sites: int) -> None:
     """The more there are, the less room numbers have: 85 bits for three, 81 and 78 for these."""

@@ -53,6 +53,7 @@ def test_description_in_any_unit(mean: float, sd: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_thirteen_sites() -> None:
     """Masks of 1,716 sets of sites leave 76 bits of room, where three sites have 85."""
     x = np.random.default_rng(5).normal(size=(130, 2)) + [1e6, 0]
