@@ -66,9 +66,9 @@ class Database:
         )
         if tables and found != written:
             raise DataError(
-                f"{self._path}, in which this site keeps {self._purpose}, is written in form {found}, and this "
-                f"version of fedstats reads form {written}: use the version that wrote it; or keep the file "
-                "under another name, so that a new one is begun, in which nothing of it counts"
+                f"{self._path}, in which this site keeps {self._purpose}, is written in form {found}, and "
+                f"this version of fedstats reads form {written}: use the version that wrote it; or keep the "
+                "file under another name, so that a new one is begun, in which nothing of it counts"
             )
 
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:

@@ -285,6 +285,7 @@ def coxph(
             counted=False,
             selected=selected,
         )
+        run.check_rows(local.nobs, len(names))
         at = None if times is None else local.grid.chosen(times, local.size, len(times))
         cells = Cells.of(run.sum("events", local.events()[:, 0]))
         frame = _frames.pooled_frame(run, X, names, local.nobs)

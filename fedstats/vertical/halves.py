@@ -274,7 +274,7 @@ def _combinations(cohort: VerticalCohort, columns: Sequence[Sequence[Array]], pa
     sizes = [len(levels) for levels in columns]
     bits = []
     for row in range(part.start, part.stop):
-        places = np.unravel_index(row, sizes) if sizes else ()
+        places = [int(place) for place in np.unravel_index(row, sizes)] if sizes else []
         has = np.ones(len(cohort))
         for levels, place in zip(columns, places, strict=True):
             has = has * levels[place]

@@ -237,7 +237,7 @@ def small() -> list[pd.DataFrame | None]:
     clinic, laboratory, nobody = tables()
     assert clinic is not None
     assert laboratory is not None
-    clinic, laboratory = clinic.head(40), laboratory.assign(name=laboratory["name"]).head(40)
+    clinic, laboratory = clinic.head(80), laboratory.assign(name=laboratory["name"]).head(80)
     return [clinic.drop(columns="born"), laboratory.drop(columns="born"), nobody]
 
 

@@ -115,7 +115,6 @@ def test_truth_values_are_written_alike() -> None:
     assert link_keys(pd.DataFrame({"id": [True, False]}), ["id"])[0] == [b"1", b"0"]
 
 
-
 TEXTS = st.text("abcdé019", min_size=1, max_size=12)
 
 
