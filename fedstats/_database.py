@@ -28,9 +28,16 @@ class Database:
         SQL that makes the tables where there are none.
     purpose
         What it is for, as errors say it.
+    written
+        The number of the form in which it is written, kept in the file (``user_version``).
+
+    Raises
+    ------
+    DataError
+        The file cannot be used, or is written in another form: it is left as it is.
     """
 
-    def __init__(self, path: Path | None, tables: str, purpose: str) -> None:
+    def __init__(self, path: Path | None, tables: str, purpose: str, written: int = 0) -> None:
         self._path = path
         self._purpose = purpose
         with self.usable():
@@ -40,7 +47,29 @@ class Database:
             self._base = sqlite3.connect(
                 path or ":memory:", check_same_thread=False, isolation_level=None, timeout=_PATIENCE
             )
-            self._base.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {tables}")
+            self._base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+        try:
+            with self.alone():
+                self._require(written)
+                for statement in tables.split(";"):
+                    self._base.execute(statement)
+                self._base.execute(f"PRAGMA user_version = {written}")
+        except DataError:
+            self.close()
+            raise
+
+    def _require(self, written: int) -> None:
+        """Raise DataError if there are tables already, in another form than this."""
+        [tables], [found] = (
+            self._base.execute(its).fetchone()
+            for its in ("SELECT count(*) FROM sqlite_master", "PRAGMA user_version")
+        )
+        if tables and found != written:
+            raise DataError(
+                f"{self._path}, in which this site keeps {self._purpose}, is written in form {found}, and "
+                f"this version of fedstats reads form {written}: use the version that wrote it; or keep the "
+                "file under another name, so that a new one is begun, in which nothing of it counts"
+            )
 
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run one statement."""

@@ -8,6 +8,7 @@ is rounded to a multiple of the unit, so that no more than that is told of eithe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -174,8 +175,9 @@ def secret_frame(
 
 def _nearest_integers(x: LongArray) -> SecretArray:
     """Return numbers to the nearest integer, which `rescale` may miss by as much as there are masks."""
-    near = narrow(x, bound=_LARGEST_MULTIPLE, fraction=_NEAR) + 0.5
-    planes = bits(near)[..., _NEAR:]
+    digits = min(_NEAR, x.engine.room - 1 - math.frexp(_LARGEST_MULTIPLE)[1])  # fewer from 12 parties on
+    near = narrow(x, bound=_LARGEST_MULTIPLE, fraction=digits) + 0.5
+    planes = bits(near)[..., digits:]
     weights = 1 << np.arange(planes.shape[-1])
     weights[-1] *= -1  # two's complement
     return planes @ weights

@@ -59,6 +59,11 @@ class Rules:
         self._members = (cohort, positions)
 
     @property
+    def count_rows(self) -> bool:
+        """Whether rules on the rows of all sites can apply, see `Use.counts_rows`."""
+        return self._use.counts_rows
+
+    @property
     def rows(self) -> int | None:
         """How many rows of this site take part; None before a cohort was asked for anything."""
         if self._members is not None:

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from fedstats.federation import Federation
 
 _CODES = frozenset(map(int, AbortCode))
-#: What is opened of every analysis where a site's rule asks for it.
+#: What is opened of every analysis where a site's rule asks for it. Which sites have one is told as they
+#: agree, when the log is brought to the disk: it says of all that they may be opened.
 _DECISIONS = {
     "min_pooled_rows": "whether there are fewer rows over all sites than a site's rule asks for",
     "max_parameters": "whether there are more parameters than a site's rule allows",
@@ -173,7 +174,7 @@ class Analysis:
                 label=label,
                 columns=self._rules.columns,
                 bytes=size,
-                may_open=sorted(self._declared),
+                may_open=sorted({*self._declared, *(_DECISIONS if self._rules.count_rows else ())}),
             )
             self._reveals.append(Reveal(label, "published", size, meaning))
         try:
@@ -234,7 +235,7 @@ class Analysis:
             rule = "max_site_share" if self._is_due("max_site_share") else "max_row_share"
             raise self._rules.refusal(rule, "cannot be applied to linked columns: ask this site to change it")
         least = {"min_pooled_rows": demands.min_pooled_rows}
-        if parameters and demands.max_parameters < 1:
+        if parameters and demands.holds("max_parameters"):
             least["max_parameters"] = math.ceil(parameters / demands.max_parameters)
         for rule, number in least.items():
             if number and self._decide(rule, partial(_is_below, patients, number)).any():
@@ -259,7 +260,8 @@ class Analysis:
         Parameters
         ----------
         count
-            Returns how many there are, the same at every site; called if there is such a rule.
+            Returns how many there are, the same at every site; called if there is such a rule, stricter than
+            the default: others are for `check_rows`.
 
         Raises
         ------
@@ -267,7 +269,7 @@ class Analysis:
             There are more than the part `max_parameters` of the rows of all sites.
         """
         part = self._rules.demands.max_parameters
-        if part < 1:
+        if self._rules.demands.holds("max_parameters"):
             parameters = count()
             least = math.ceil(parameters / part)
             if self._decide("max_parameters", lambda engine: too_few(engine, self._rows(), least)).any():
@@ -276,6 +278,23 @@ class Analysis:
                     f"allows fewer than {parameters} parameters for so many rows over all sites: leave out "
                     "terms, merge rare levels, or use more rows",
                 )
+
+    def check_rows(self, rows: int, parameters: int) -> None:
+        """Refuse, at every site alike, a model with more parameters than a site's rule allows.
+
+        Called as soon as the number of rows of all sites is open.
+
+        Raises
+        ------
+        PolicyError
+            There are more than the part `max_parameters` of them.
+        """
+        if parameters > self._rules.demands.max_parameters * rows:
+            raise self._rules.refusal(
+                "max_parameters",
+                f"allows fewer than {parameters} parameters for {rows} rows over all sites: leave out terms, "
+                "merge rare levels, use more rows, or let these sites' stewards change [policy] in site.toml",
+            )
 
     def _decide_rows(self) -> None:
         """Refuse, at every site alike, what a site's rule on the rows of all forbids; each is asked once."""
@@ -538,8 +557,10 @@ class Analysis:
         if not self._agreed:
             raise RuntimeError(f"{self.declaration.name} opens {label!r} before the sites have agreed")
         self._rules.check_complete(label)
-        for rule in ("min_pooled_rows", "max_site_share"):
-            if self._is_due(rule) and not self._joins:
+        of_rows = ("min_pooled_rows", "max_site_share")
+        for rule in of_rows:
+            # While one of them is decided, another may be due.
+            if self._is_due(rule) and not self._joins and label not in of_rows:
                 raise self._rules.refusal(
                     rule,
                     "cannot be applied, as this analysis has no table of rows: use another, or ask these "

@@ -3,6 +3,14 @@
 The hash covers the script's bytes, the version of fedstats, the sites and the federation's manifest. Whatever
 of these changes, were it one byte, the approval does not hold for. Modules that the script imports are not
 covered: a script that is to be approved should import none of its own.
+
+The schema and the privacy loss have no place of their own in it. Both are of a run: the steward approves with
+no other site at hand, and which tables a script asks for, of how many rows, what each release costs, and
+which of them come about, is known when it has got there. What they follow from is covered, as it stands in
+the script: names of files and columns, ``rho=`` and ``epsilon=``. What may change without the script is held
+in check where it is used: all sites must agree on the kinds of columns as they are then, rules say which
+columns any script may use, and the ledger lets no release cost more than is left of the budget in
+`site.toml`.
 """
 
 from __future__ import annotations

@@ -110,8 +110,9 @@ def describe(
     **Leakage.** Every site learns, over all sites together, what the result shows, moments to 40 significant
     bits. Where a group has fewer values of a column than the federation's ``min_cell``, it learns just that;
     with ``disclose="aggregate"`` also how many. Of each single site it learns which levels `by` has there.
-    A coalition of t = ⌊(n − 1)/2⌋ sites learns no more in the result mode, but can subtract its own rows from
-    what it learns: exactly so in the aggregate mode, which opens the sums of the first four powers.
+    A coalition of t < n/2 sites, or of n − 1 with a dishonest majority, learns no more in the result mode,
+    but can subtract its own rows from what it learns: exactly so in the aggregate mode, which opens the sums
+    of the first four powers.
     Descriptions of groups that differ by few rows allow such differences too.
 
     **Cost.** For three sites about 135 rounds, and 40 kB for each column and group. In the aggregate mode

@@ -103,7 +103,9 @@ class Demands:
         Analyses of fewer rows over all sites are refused. It is decided on shares, so that nobody learns
         the number.
     max_parameters
-        Models with more parameters than this part of the rows over all sites are refused, likewise.
+        Models with more parameters than this part of the rows over all sites are refused: such a model is
+        near to telling the rows themselves. A part below the default is decided on shares, likewise; others
+        once the number of rows is open, as that of every model is.
     max_site_share
         Analyses in which a site has more than this part of the rows of all are refused, likewise: what is
         opened would be little else than that site's. In thousandths.
@@ -115,15 +117,15 @@ class Demands:
     """
 
     min_pooled_rows: int = 0
-    max_parameters: float = 1.0
+    max_parameters: float = 0.33
     max_site_share: float = 1.0
     max_row_share: float = 1.0
     max_digits: int = 17
 
     @classmethod
     def strictest(cls, demands: Iterable[Demands]) -> Demands:
-        """Return what satisfies all of several."""
-        several = [cls(), *demands]
+        """Return what satisfies all of several, one at least."""
+        several = list(demands)
         strict = {
             rule.name: (max if rule.name.startswith("min") else min)(
                 getattr(its, rule.name) for its in several
@@ -138,12 +140,13 @@ class Demands:
         return math.ceil(self.max_digits * math.log2(10))
 
     def holds(self, rule: str) -> bool:
-        """Tell whether a rule demands anything."""
-        return bool(getattr(self, rule) != getattr(Demands, rule))
+        """Tell whether a rule demands more than is demanded by default."""
+        its, default = getattr(self, rule), getattr(Demands, rule)
+        return bool(its > default if rule.startswith("min") else its < default)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return what differs from no demand at all, to be told to the others."""
-        return {rule: value for rule, value in vars(self).items() if self.holds(rule)}
+        """Return what differs from the default, to be told to the others."""
+        return {rule: value for rule, value in vars(self).items() if value != getattr(Demands, rule)}
 
     @classmethod
     def from_wire(cls, table: Any) -> Demands | None:
@@ -168,7 +171,7 @@ class _Rules:
     colluders: int = 1
     min_rows: int = 0
     min_pooled_rows: int = 0
-    max_parameters: float = 1.0
+    max_parameters: float = Demands.max_parameters
     max_site_share: float = 1.0
     max_row_share: float = 1.0
     max_digits: int = 17
@@ -258,7 +261,8 @@ class _Rules:
 
     def _decided_on_shares(self) -> str | None:
         """Return a rule that takes three sites, if this policy has one."""
-        return next((rule for rule in self.demands.to_wire() if rule != "max_digits"), None)
+        demands = self.demands
+        return next((rule for rule in vars(demands) if rule != "max_digits" and demands.holds(rule)), None)
 
     def _enough_sites(self, use: Use) -> bool:
         return use.sites >= self.min_sites
@@ -291,7 +295,7 @@ class FederationPolicy(_Rules):
     ----------
     allow_result, allow_gated, allow_aggregate, allow_noised, min_sites, colluders, min_rows, \
     min_pooled_rows, max_parameters, max_site_share, max_row_share, max_digits
-        As for `SitePolicy`, whose defaults for the number of sites are the stricter ones.
+        As for `SitePolicy`, whose defaults for the numbers of sites and of parameters are the stricter ones.
     min_cell
         Descriptions and tests compute nothing of a column, or of a group's, with fewer pooled values than
         this; tables hide smaller counts and what they would follow from; quantiles have as many values up to
@@ -308,6 +312,7 @@ class FederationPolicy(_Rules):
 
     min_sites: int = 2
     colluders: int = 0
+    max_parameters: float = 1.0
     min_cell: int = 5
     security: str = SECURITIES[0]
     link_megabits: int = 0
@@ -341,9 +346,9 @@ class SitePolicy(_Rules):
         Analyses in which fewer rows of this site take part are refused. With a formula, rows that miss a
         value of one of its columns do not count.
     min_pooled_rows, max_parameters, max_site_share, max_row_share, max_digits
-        What all sites act on, see `Demands`. All but the last take three sites or more. The last concerns
-        fractions: counts, ranks and quantiles, which are values of rows, are opened as they are. It forbids
-        ``disclose="aggregate"``; with few digits, a fit by iterations may not converge.
+        What all sites act on, see `Demands`. What is decided on shares takes three sites or more. The last
+        concerns fractions: counts, ranks and quantiles, which are values of rows, are opened as they are. It
+        forbids ``disclose="aggregate"``; with few digits, a fit by iterations may not converge.
     allow_two_site_sums
         Whether a sum over two sites alone, or a result of two, may be opened: each then learns the other's
         by subtracting its own from the sum, and what the result says of it. Both sites must allow it.

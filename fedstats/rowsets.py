@@ -10,6 +10,9 @@ these columns. 128 bits stand for that, made by fast hashes that everybody knows
 all at once under the site's key, and half of each block is kept. A script that alters ids or values goes
 unnoticed: against that there are approvals. So do analyses that come to nearly the same by other functions or
 columns.
+
+A file of another form than this, as an earlier version has left, is refused, and not written to: whether its
+analyses shall count no longer is for the steward to say, who then keeps it under another name.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from numpy.typing import NDArray
 from fedstats._database import Database
 from transport.identity import read_private, write_private
 
+#: Form of the file. In form 0, rows were hashed otherwise: equal rows would not look alike.
+_FORM = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS row_sets (fingerprint BLOB PRIMARY KEY, members BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS analyses (
@@ -75,7 +80,7 @@ class RowSets:
 
     def __init__(self, path: Path | None, key: bytes) -> None:
         self._key = key
-        self._base = Database(path, _TABLES, "what it remembers of its row sets")
+        self._base = Database(path, _TABLES, "what it remembers of its row sets", _FORM)
 
     @classmethod
     def open(cls, path: Path, key_file: Path) -> RowSets:

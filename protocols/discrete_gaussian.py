@@ -9,7 +9,9 @@ proportional to exp(−(2^k·a)²/2σ²), its lower part b uniformly; and is acc
 missing, exp(−b(2^(k+1)·a + b)/2σ²), which is close to 1. A sign is drawn too, and −0 rejected. The table has
 64 bits, of the infinitely many of each probability. Where these do not decide, which happens once in 2^52
 samples, more bits are drawn, and compared with an enclosure of the probability that is as narrow as need be;
-so are the coins of acceptance, where doubles, with an ample margin for their rounding, do not decide.
+so are the coins of acceptance, where doubles, with an ample margin for their rounding, do not decide. So
+samples are at no distance from the distribution, whatever the length of the table, and nothing is added to a
+δ for them.
 
 References
 ----------

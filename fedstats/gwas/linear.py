@@ -220,7 +220,7 @@ def linear(
     - as ``"gated"``: whether it passes, and the same as of a result if it does. Too few numbers for either.
 
     A coalition of t sites learns as much of the other n − t; of sums on shares it learns nothing, as long
-    as t < n/2.
+    as t < n/2, or with a dishonest majority t < n.
 
     Of linked columns every site learns the list of variants, how many patients count, the trait's residual
     variance, and the same of each variant as from ``"result"``; of the covariates nothing but the coarse

@@ -186,7 +186,8 @@ def logistic(
     follow; see `linear` for what these tell. As ``"result"`` it learns effect and standard error of each
     variant, and as ``"gated"`` of each that passes; and of those below `refit` gradient and information of
     their regressions, from which their frequencies follow. A coalition of t sites learns the same sums over
-    the other n − t sites, all but one the remaining site's; of sums on shares nothing, as long as t < n/2.
+    the other n − t sites, all but one the remaining site's; of sums on shares nothing, as long as t < n/2,
+    or with a dishonest majority t < n.
     Of linked columns every site learns the list of variants, the coefficients of the covariates at each
     iteration, how many patients and cases count, and each variant's score and the variance of it.
 

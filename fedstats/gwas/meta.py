@@ -225,6 +225,7 @@ def meta_analysis(
         _traits.require_intercept(part, covariates)
         dropped = part.dropped + int(np.count_nonzero(samples < 0))
         n, n_missing = (int(count) for count in run.sum("samples", np.array([part.rows.size, dropped])))
+        run.check_rows(n, len(part.names))
         members = genotypes.members(samples[part.rows])
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         own = _Own.of(part.X, cast(Array, part.y))

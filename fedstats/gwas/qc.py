@@ -249,7 +249,8 @@ def qc(
     frequencies are apart altogether. As ``"result"`` it learns the rounded rates, and no small count. Either
     suffices to tell whether a known genome is among the samples if the variants are many (see `linear`):
     rounding takes little from that, and `screen` is for those who may not learn it. A coalition of t sites
-    learns as much of the other n − t; of counts on shares nothing, as long as t < n/2.
+    learns as much of the other n − t; of counts on shares nothing, as long as t < n/2, or with a dishonest
+    majority t < n.
 
     **Cost.** As ``"aggregate"`` six rounds, one more if the variant lists differ, and two for each block of
     2,048 variants; each site sends about 112·(s − 1)/s bytes a variant when there are s sites. On shares five

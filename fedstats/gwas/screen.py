@@ -140,7 +140,7 @@ def screen(
     -----
     **Leakage.** Every site learns each site's list of variants, the number of samples and of men over all
     sites, and which variants pass. Whoever may ask again and again, with other thresholds, learns
-    frequencies. A coalition of t < n/2 sites learns nothing else.
+    frequencies. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority, learns nothing else.
 
     **Cost.** Five rounds, one more if the variant lists differ, and fourteen or fifteen for each block of
     2,048 variants, sixteen more if heterogeneity is asked for.

@@ -196,6 +196,7 @@ def _secret(run: Analysis, part: Design, tests: Sequence[_Test]) -> tuple[Array,
     p = len(part.names)
     if n <= p:
         raise EstimationError(f"{n} complete rows over all sites cannot determine {p} terms: use fewer terms")
+    run.check_rows(n, p)
     columns = np.column_stack([part.X[:, 1:], cast(Array, part.y)])
     frame = _frames.pooled_frame(run, columns, (*part.names[1:], str(part.response_name)), n)
     framed = frame.apply(columns)

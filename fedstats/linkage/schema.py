@@ -78,7 +78,8 @@ def similar(
           blanks and punctuation do not count, nor do leading zeros.
         - ``"date"``: by the digits of year, month and day, each at its place. A wrong digit costs one of
           eight. Dates, or texts or numbers as 1990-01-31 or 19900131.
-        - ``"exact"``: as a whole. For a sex, or a blood group.
+        - ``"exact"``: as a whole. For a sex, or a blood group. Truth values are 1 and 0, whether a site has
+          them as such, in words, or as numbers.
 
         A value that is missing has no parts, and makes its row less like any other.
     threshold

@@ -183,6 +183,7 @@ def lmm(
         p, k = len(part.names), components.size
         if n <= p + k:
             raise EstimationError(f"{n} complete rows over all sites cannot determine {p + k} parameters")
+        run.check_rows(n, p + k)
 
         first = int(part.has_intercept)
         varying = np.column_stack(

@@ -13,7 +13,7 @@ last inverse is refined to that of a similar matrix (`protocols.refine`), which 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -61,10 +61,12 @@ class Recent:
 
     inverse: Inverse | None = None
 
-    def inverted(self, A: LongArray, names: tuple[str, ...]) -> Inverse:
+    def inverted(
+        self, A: LongArray, names: tuple[str, ...], hint: Callable[[str], str] = lambda _: ""
+    ) -> Inverse:
         """Return the inverse of a secret matrix, and keep it: the last one refined, or as `inverted` does."""
         refined = None if self.inverse is None else self.inverse.refined(A)
-        self.inverse = inverted(A, names) if refined is None else refined
+        self.inverse = inverted(A, names, hint) if refined is None else refined
         return self.inverse
 
 
@@ -386,8 +388,15 @@ def secret_wald(matrix: LongArray, estimates: Array) -> LongArray:
     return inverted(matrix, names).quadratic(estimates).reshape(1)
 
 
-def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
+def inverted(A: LongArray, names: tuple[str, ...], hint: Callable[[str], str] = lambda _: "") -> Inverse:
     """Invert a secret positive definite matrix.
+
+    Parameters
+    ----------
+    A, names
+        The matrix, and its unknowns.
+    hint
+        Returns what else may be said of an unknown that is a combination of others, from what is public.
 
     Raises
     ------
@@ -401,9 +410,9 @@ def inverted(A: LongArray, names: tuple[str, ...]) -> Inverse:
     at = _first_dependent(R)
     raise EstimationError(
         f"the design is singular: {names[at]!r} is a combination of {', '.join(map(repr, names[:at]))}, or "
-        "nearly so; leave it out"
+        f"nearly so; leave it out{hint(names[at])}"
         if at
-        else f"the pooled rows say nothing of {names[0]!r}: leave it out"
+        else f"the pooled rows say nothing of {names[0]!r}: leave it out{hint(names[0])}"
     )
 
 
@@ -438,10 +447,16 @@ def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
 
 def _inverse_of(scales: LongArray | float, R: SecretArray) -> Inverse | None:
     try:
-        inverse = linalg.inverse(R, bound=INFLATION, fraction=INVERSE, definite=True)
+        inverse = linalg.inverse(R, bound=INFLATION, fraction=_inverse_digits(R.engine), definite=True)
     except SingularError:
         return None
     return Inverse.of(scales, lengthen(inverse))
+
+
+def _inverse_digits(engine: Engine) -> int:
+    """Return the fractional bits of an inverse that can be masked: fewer from 13 parties on."""
+    largest = (2 * engine.prss.count + 1) * int(INFLATION)  # see `linalg.inverse`
+    return min(INVERSE, engine.room - 2 - largest.bit_length())
 
 
 def _first_dependent(R: SecretArray) -> int:
@@ -450,7 +465,8 @@ def _first_dependent(R: SecretArray) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            linalg.inverse(R[:middle, :middle], bound=INFLATION, fraction=INVERSE, definite=True)
+            corner, digits = R[:middle, :middle], _inverse_digits(R.engine)
+            linalg.inverse(corner, bound=INFLATION, fraction=digits, definite=True)
         except SingularError:
             high = middle
         else:

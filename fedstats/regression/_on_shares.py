@@ -76,6 +76,7 @@ def fit_on_shares(
     n, dropped = _frames.open_rows(run, len(part.X), part.dropped)
     if n <= p:
         raise EstimationError(f"{n} complete rows over all sites cannot determine {p} terms: use fewer terms")
+    run.check_rows(n, p)
     names = (*part.names[intercept:], str(part.response_name))
     columns = np.column_stack([part.X[:, intercept:], cast(Array, part.y)])
     frame = _frames.pooled_frame(run, columns, names, n)

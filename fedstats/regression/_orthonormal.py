@@ -130,6 +130,7 @@ def orthonormalise(
     n, dropped = int(opened[0]), int(opened[1])
     if n <= p:
         raise EstimationError(f"{n} complete rows over all sites cannot determine {p} terms: use fewer terms")
+    run.check_rows(n, p)
     total, magnitude = opened[2:].reshape(2, p + k)
     pooled = Frame.of(np.full(p + k, float(n)), total, magnitude)
     columns, responses = pooled[:p], pooled[p:]

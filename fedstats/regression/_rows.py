@@ -112,6 +112,7 @@ def framed(
         raise EstimationError(
             f"{n} complete rows over all sites cannot determine {parameters} parameters: use fewer terms"
         )
+    run.check_rows(n, parameters)
     first = int(part.has_intercept)
     Z, to_terms, size = part.X.copy(), np.eye(p), None
     columns, names = part.X[:, first:], part.names[first:]

@@ -168,6 +168,7 @@ def gee(
             raise EstimationError(
                 f"{n} complete rows over all sites cannot determine {p} terms: use fewer terms"
             )
+        run.check_rows(n, p)
         both = np.column_stack([part.X[:, 1:], y])
         frame = _frames.pooled_frame(run, both, (*part.names[1:], str(part.response_name)), n)
         linear = family == "gaussian" and its_link.name == "identity"

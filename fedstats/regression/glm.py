@@ -159,7 +159,8 @@ def glm(
     cross-products of all columns of the model matrix. Of each single site: which levels of the categorical
     columns occur there.
     A coalition of t sites learns with ``"aggregate"`` the same sums over the other n − t sites, by
-    subtracting its own, and with ``"result"`` nothing more if t < n/2.
+    subtracting its own, and with ``"result"`` nothing more if t < n/2, or with a dishonest majority
+    t < n.
 
     Cost: with ``"aggregate"`` 16 rounds and two for each iteration, two more for families with a scale. With
     ``"result"``, for three sites, about 150 rounds and 20 for each iteration, 45 more where the information

@@ -127,13 +127,13 @@ def ols(
     **Leakage.** Every site learns, of the rows of all sites together, how many are complete and how many are
     not, the number of clusters, and what the result holds; of each single site, which levels of the
     categorical columns occur there. With ``"result"`` it learns beside that a coarse frame of each column:
-    the mean to a power of two near the standard deviation, and that power. A coalition of t < n/2 sites
-    learns the same. With ``"aggregate"`` it learns sums and cross-products of all columns of the model matrix
-    and of the response, so every regression among them; for robust covariances also the sums of weighted
-    squared residuals by pairs of columns, and for clusters over sites their scores. A coalition of t sites
-    learns the same sums over the other n − t sites, by subtracting its own; all but one learn the
-    remaining site's. Indicator columns make some of these sums counts and sums of small groups: leave out
-    rare levels.
+    the mean to a power of two near the standard deviation, and that power. A coalition of t < n/2 sites,
+    or of n − 1 with a dishonest majority, learns the same. With ``"aggregate"`` it learns sums and
+    cross-products of all columns of the model matrix and of the response, so every regression among them; for
+    robust covariances also the sums of weighted squared residuals by pairs of columns, and for clusters over
+    sites their scores. A coalition of t sites learns the same sums over the other n − t sites, by subtracting
+    its own; all but one learn the remaining site's. Indicator columns make some of these sums counts and sums
+    of small groups: leave out rare levels.
 
     Cost: with ``"aggregate"`` ten rounds (15 with ``center`` or ``scale``, 12 with clusters). Each site sends
     at most 300 bytes for each number that is opened, p² + 6p + 7 of them for p terms, p(p + 1)/2 + 1 more for

@@ -222,6 +222,7 @@ def elastic_net(
         n, dropped = _frames.open_rows(run, len(X), part.dropped)
         folds = 1 if alpha is not None else fold_count(run, cv)
         _refuse_few(n, folds, run)
+        run.check_rows(n, len(part.names))
         if folds > 1 and cv == "sites":
             check_site(run, len(X))
         fold = np.zeros(len(X), np.intp) if folds == 1 else deal(run, cv, len(X), random_state)

@@ -127,6 +127,7 @@ def quantreg(
             raise EstimationError(
                 f"{n} complete rows over all sites are too few: {least} are needed at least"
             )
+        run.check_rows(n, len(names))
         width = _bandwidth(n, q)
         frame = _frames.pooled_frame(run, np.column_stack([X, y]), (*names[1:], str(part.response_name)), n)
         scaled = frame.apply(np.column_stack([X, y]))

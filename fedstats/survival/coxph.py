@@ -192,8 +192,8 @@ def coxph(
     -----
     **Leakage.** Every site learns, of the rows of all sites together, how many there are, how many were left
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
-    unit and centre of each covariate, how many sites have its largest magnitude within each power of two, the
-    sequence of estimates, of which the first is that of sites as strata and the second is made with the
+    unit and centre of each covariate, its largest magnitude to a power of two, how many sites have weights
+    that are small, the sequence of estimates, of which the first is that of sites as strata and the second is made with the
     information of the first, whether the information is near to that at the estimates before, their
     variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of which
     ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
@@ -208,10 +208,11 @@ def coxph(
     at most; so do robust errors on shares with clusters, or with late entry, of the number of these.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 215 rounds and 65 a step after the second, and some 24·p·(p + 5) bytes
-    a step for each time with an event, twice that if events are tied there, and 3 kB more. There are 3 to 5
-    steps as a rule. On shares a test of proportional hazards takes 145 rounds, by ``"km"`` 195, and a
-    baseline hazard 90; concordance what `fs.concordance` does. Robust errors on shares take 60 rounds, and
+    and p covariates; with ``"result"`` 150 rounds and 45 a step after the third, 20 more where estimates
+    change much, and some 8·p·(p + 12) bytes a step for each time with an event, twice that if events are tied
+    there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a test of proportional hazards takes 145
+    rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what `fs.concordance` does. Robust errors
+    on shares take 90 rounds, and
     1.5·(1 + p)² kB for each time with an event; with clusters or late entry 200·(2 + p) bytes for each of
     these times and each cluster, and beyond 4 million numbers they are refused.
 
@@ -284,6 +285,7 @@ def coxph(
             counted=False,
             selected=selected,
         )
+        run.check_rows(local.nobs, len(names))
         at = None if times is None else local.grid.chosen(times, local.size, len(times))
         cells = Cells.of(run.sum("events", local.events()[:, 0]))
         if disclose == "aggregate":

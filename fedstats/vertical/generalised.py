@@ -168,8 +168,8 @@ def glm(
 
     Notes
     -----
-    **Leakage.** The coefficients at each iteration, and what the result holds. A coalition of t < n/2 sites
-    learns nothing more.
+    **Leakage.** The coefficients at each iteration, and what the result holds. A coalition of t < n/2 sites,
+    or of n − 1 with a dishonest majority, learns nothing more.
 
     **Cost.** Some 150 rounds for three parties and each iteration, and 4 kB for each patient; where all other
     sites may collude, as for two alone, some 180 kB.
@@ -350,7 +350,7 @@ def _maximise(
             weights = ((coarse + least) * data.member).assume(1.01 * family.response)
             weighted = (data.Z * weights).assume(LARGEST * 1.01 * family.response).rescale(digits)
             information = lengthen(matmul(weighted, data.Z.T))
-            inverse = _equations.inverted(information, part.names)
+            inverse = _equations.inverted(information, part.names, part.hint)
             step = inverse.times(lengthen(score))
             secret = _equations.coefficients(step[:, 0] + beta)
         opened = run.reveal({"coefficients": secret}, part=iteration)["coefficients"]

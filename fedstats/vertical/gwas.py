@@ -92,7 +92,7 @@ def linear(
             )
         with run.on_shares():
             sums = lengthen(gram)
-            inverse = _equations.inverted(sums[:p, :p], part.names)
+            inverse = _equations.inverted(sums[:p, :p], part.names, part.hint)
             solution = inverse.times(sums[:p, p:])
             explained = (sums[p, :p].reshape(1, p) @ solution)[0]
             rest = floating(sums[p, p].reshape(1) - explained)

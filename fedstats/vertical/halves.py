@@ -10,8 +10,10 @@ patient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from fedstats.vertical.cohort import VerticalCohort
     from protocols.engine import Engine
 
-#: Most products that a site makes of its own numbers at a time: 64 MB.
+#: Makes some rows of numbers.
+_Made: TypeAlias = Callable[[slice], Elements]
+#: Most numbers that a site makes of its own at a time: 64 MB.
 _MOST = 1 << 22
 
 
@@ -135,39 +139,40 @@ def power_sums(
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** Four rounds; of each patient a bit for each group chooses for all of the
-    other site's columns and their powers.
+    **Leakage.** Nothing. **Cost.** Four rounds, more where a site has more columns, powers and patients than
+    fit a message; of each patient a bit for each group chooses for all of the other site's columns and their
+    powers.
     """
     fraction = joined.fraction_of_sums(engine, cohort)
     groups, terms = max(1, len(by)), cohort.size
     bound = Format.of(LARGEST, fraction).bound or 0
     holder_of_groups = variables.owners[by[0]] if by else None
-    patients = field.zeros((groups, 1 + len(numeric)))
-    sums = field.zeros((order, groups, len(numeric)))
+    indicators = [variables.mine[place] for place in by if place in variables.mine]
+    everybody = [np.ones(len(cohort))]
+    patients = field.zeros((1 + len(numeric), groups))
+    sums = field.zeros((order, len(numeric), groups))
     for site, its_other in (cohort.holders, cohort.holders[::-1]):
         at = np.array([k for k, its in enumerate(numeric) if variables.owners[its] == site], np.intp)
         one_by_one = groups if site == holder_of_groups else 1
         rows, bits = (1 + (1 + order) * len(at)) * one_by_one, groups if its_other == holder_of_groups else 1
-        powers: Elements | None = None
-        members: Elements | None = None
+        powers: _Made | None = None
+        members: _Made | None = None
         if site == cohort.federation.site:
-            powers = _powers(cohort, [variables.mine[numeric[k]] for k in at], order, fraction)
-            if site == holder_of_groups:
-                indicators = _bits(cohort, [variables.mine[place] for place in by])
-                powers = field.mul(powers[:, np.newaxis], indicators).reshape(rows, terms, 2)
+            columns = [variables.mine[numeric[k]] for k in at]
+            its_groups = indicators if site == holder_of_groups else everybody
+            powers = partial(_powers, cohort, columns, its_groups, fraction)
         elif its_other == cohort.federation.site:
-            own = [variables.mine[place] for place in by] if its_other == holder_of_groups else []
-            members = _bits(cohort, own or [np.ones(len(cohort))])
-        found = inner_products(
+            own = indicators if its_other == holder_of_groups else everybody
+            members = partial(_combinations, cohort, [own])
+        found = _inner_products(
             engine,
-            Held(site, rows, terms, bound, values=powers),
-            Held(its_other, bits, terms, 1, signed=False, values=members),
+            _Rows(Held(site, rows, terms, bound), powers),
+            _Rows(Held(its_other, bits, terms, 1, signed=False), members),
         ).reshape(-1, groups, 2)
-        patients[:, np.array([0, *(1 + at)])] = found[: 1 + len(at)].swapaxes(0, 1)
-        sums[:, :, at] = found[1 + len(at) :].reshape(order, len(at), groups, 2).swapaxes(1, 2)
-    return SecretArray(engine, patients, Format(0, terms)), SecretArray(
-        engine, sums, Format(fraction, terms * bound)
-    )
+        patients[np.array([0, *(1 + at)])] = found[: 1 + len(at)]
+        sums[:, at] = found[1 + len(at) :].reshape(order, len(at), groups, 2)
+    by_groups = SecretArray(engine, sums, Format(fraction, terms * bound)).transpose(0, 2, 1)
+    return SecretArray(engine, patients, Format(0, terms)).T, by_groups
 
 
 def table(
@@ -184,45 +189,105 @@ def table(
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** Two rounds; of each patient a bit for each combination of levels of one
-    site's columns chooses for all of the other's.
+    **Leakage.** Nothing. **Cost.** Two rounds, more where a site has more combinations and patients than fit
+    a message; of each patient a bit for each combination of levels of one site's columns chooses for all of
+    the other's.
     """
     halves, order = [], []
     for site in cohort.holders:
         own = [k for k, its in enumerate(columns) if variables.owners[its[0]] == site]
         order += own
-        bits: Elements | None = None
+        bits: _Made | None = None
         if site == cohort.federation.site:
-            bits = _bits(cohort, [np.ones(len(cohort))])
-            for k in own:
-                its = _bits(cohort, [variables.mine[place] for place in columns[k]])
-                bits = field.mul(bits[:, np.newaxis], its).reshape(-1, cohort.size, 2)
+            indicators = [[variables.mine[place] for place in columns[k]] for k in own]
+            bits = partial(_combinations, cohort, indicators)
         size = math.prod(len(columns[k]) for k in own)
-        halves.append(Held(site, size, cohort.size, 1, signed=False, values=bits))
-    found = inner_products(engine, *halves).reshape(*(len(columns[k]) for k in order), 2)
+        halves.append(_Rows(Held(site, size, cohort.size, 1, signed=False), bits))
+    found = _inner_products(engine, *halves).reshape(*(len(columns[k]) for k in order), 2)
     cells = np.ascontiguousarray(found.transpose(*np.argsort(order), len(order)))
     return SecretArray(engine, cells.reshape(-1, 2), Format(0, cohort.size))
 
 
-def _powers(cohort: VerticalCohort, columns: Sequence[Array], order: int, fraction: int) -> Elements:
-    """Return 1 for this site's patients, for those with a value of each column, and powers of values."""
-    z = np.nan_to_num(np.stack(columns)) if columns else np.zeros((0, len(cohort)))
-    known = [np.where(np.isnan(column), 0.0, 1.0) for column in columns]
-    powers = np.zeros((order, len(columns), cohort.size))
-    powers[:, :, cohort.positions] = [z * (z / LARGEST) ** power for power in range(order)]
+# --- Rows of numbers, some at a time -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Rows:
+    """Rows of integers that one site has, of which no more are made at a time than are multiplied.
+
+    Attributes
+    ----------
+    all
+        Their number and size, without values.
+    made
+        At that site, makes some of them; None at others.
+    """
+
+    all: Held
+    made: _Made | None
+
+    def __getitem__(self, part: slice) -> Held:
+        values = None if self.made is None else self.made(part)
+        return replace(self.all, rows=part.stop - part.start, values=values)
+
+    def pieces(self) -> list[slice]:
+        return cut(0, self.all.rows, max(1, _MOST // max(1, self.all.terms)))
+
+
+def _inner_products(engine: Engine, one: _Rows, other: _Rows) -> Elements:
+    """Return the inner products of one site's rows with the other's: two rounds for each two pieces."""
+    found = field.zeros((one.all.rows, other.all.rows))
+    for its in other.pieces():
+        right = other[its]
+        for part in one.pieces():
+            found[part, its] = inner_products(engine, one[part], right)
+    return found
+
+
+def _powers(
+    cohort: VerticalCohort, columns: Sequence[Array], groups: Sequence[Array], fraction: int, part: slice
+) -> Elements:
+    """Return some of the rows of which `power_sums` sums: group by group, of each column power by power.
+
+    The first is 1 for this site's patients, the next for those with a value of each column; they are followed
+    by the values, and by their powers.
+    """
+    bits, powers = [], []
+    for row in range(part.start, part.stop):
+        place, group = divmod(row, len(groups))
+        power, column = divmod(place - 1, len(columns)) if place else (0, 0)
+        if power:
+            z = np.nan_to_num(columns[column])
+            powers.append(z * (z / LARGEST) ** (power - 1) * np.nan_to_num(groups[group]))
+        else:
+            bits.append(groups[group] if not place else groups[group] * ~np.isnan(columns[column]))
     return np.concatenate(
         [
-            _bits(cohort, [np.ones(len(cohort)), *known]),
-            field.from_floats(powers.reshape(-1, cohort.size), fraction, LARGEST),
+            field.from_ints(_spread(cohort, bits).astype(np.int64)),
+            field.from_floats(_spread(cohort, powers), fraction, LARGEST),
         ]
     )
 
 
-def _bits(cohort: VerticalCohort, columns: Sequence[Array]) -> Elements:
-    """Return columns of ones and zeros, 0 where a value is missing, for all patients of the list."""
-    bits = np.zeros((len(columns), cohort.size), np.int64)
-    bits[:, cohort.positions] = np.nan_to_num(np.stack(columns))
-    return field.from_ints(bits)
+def _combinations(cohort: VerticalCohort, columns: Sequence[Sequence[Array]], part: slice) -> Elements:
+    """Return which of this site's patients have some of the combinations of levels of columns."""
+    sizes = [len(levels) for levels in columns]
+    bits = []
+    for row in range(part.start, part.stop):
+        places = [int(place) for place in np.unravel_index(row, sizes)] if sizes else []
+        has = np.ones(len(cohort))
+        for levels, place in zip(columns, places, strict=True):
+            has = has * levels[place]
+        bits.append(has)
+    return field.from_ints(_spread(cohort, bits).astype(np.int64))
+
+
+def _spread(cohort: VerticalCohort, columns: Sequence[Array]) -> Array:
+    """Return this site's numbers for all patients of the list, 0 for those missing and those it has not."""
+    spread = np.zeros((len(columns), cohort.size))
+    for row, column in zip(spread, columns, strict=True):
+        row[cohort.positions] = np.nan_to_num(column)
+    return spread
 
 
 class _Columns:

@@ -145,7 +145,10 @@ class Likelihood:
         products = multiply(self._z, weights).assume(self._most(reach))
         sums, of_products = self._risk_sets(concatenate([weights[np.newaxis], products]), reach)
         by = Divisor(sums)
-        means = by.into(of_products, bound=1, fraction=(self._engine.room - 6) // 2).assume(ONE)
+        # The more parties, the less room: the reciprocals give up what the means need.
+        fraction = (self._engine.room - 6) // 2
+        digits = self._engine.room - 5 - fraction
+        means = by.into(of_products, bound=1, fraction=fraction, digits=digits).assume(ONE)
         score = (self._of_events - means.sum(axis=-1)).assume(2 * self.events)
         information = self._information(weights, means, self._hazards(by, sums, reach), reach)
         both = lengthen(concatenate([score, information]))

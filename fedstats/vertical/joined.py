@@ -417,4 +417,5 @@ def open_number(run: Analysis, patients: SecretArray, parameters: int = 0) -> in
             "too few patients have a row at every site, and no value missing: look whether identifiers are "
             "written alike, and how many the sites have in common (cohort.sizes)"
         )
+    run.check_rows(found, parameters)
     return found

@@ -1,8 +1,9 @@
 """What makes two rows of different sites those of one patient: identifiers, written alike everywhere.
 
 Two sites seldom write a name in the same way. Texts lose case, accents, blanks and punctuation, but for what
-parts digits, as in 1-12 and 11-2; numbers lose their leading zeros, and dates become those of ISO 8601. Of
-several columns all must agree. A row that misses one of them is of nobody.
+parts digits, as in 1-12 and 11-2; numbers lose their leading zeros, and dates become those of ISO 8601. A
+column of truth values, also of such in words, is one of 1 and 0. Of several columns all must agree. A row
+that misses one of them is of nobody.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from fedstats.schema import Kind, kind_of
 _SPELT = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "oe", "å": "aa", "œ": "oe", "ł": "l", "đ": "d"}
 )
+#: Truth values, as `normalised` leaves them, and as they are compared.
+_TRUTH = {"true": "1", "false": "0", "": ""}
 
 
 def normalised(text: str) -> str:
@@ -84,4 +87,5 @@ def written(values: pd.Series) -> list[str]:
         return [
             "" if pd.isna(its) else pd.Timestamp(its).date().isoformat().replace("-", "") for its in values
         ]
-    return ["" if pd.isna(value) else normalised(canonical(value)) for value in values]
+    texts = ["" if pd.isna(value) else normalised(canonical(value)) for value in values]
+    return [_TRUTH[text] for text in texts] if _TRUTH.keys() >= set(texts) else texts

@@ -42,7 +42,8 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
     Notes
     -----
     **Leakage.** How many patients count, and what the result holds; of each column, by the site that has it,
-    the coarse frame. A coalition of t < n/2 sites learns nothing more.
+    the coarse frame. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority, learns nothing
+    more.
 
     **Cost.** Some 125 rounds for three parties; each sends about 20 bytes for each patient and column. Two
     sites alone, of a and b columns: some 195 rounds, and of each patient 576·a·b bytes, or 770 by encryption.
@@ -61,7 +62,7 @@ def ols(formula: str, cohort: VerticalCohort, cov_type: str, missing: str, discl
             raise EstimationError(f"{n} patients cannot determine {p} terms: use fewer terms")
         with run.on_shares():
             gram = lengthen(products)
-            inverse = _equations.inverted(gram[:p, :p], part.names)
+            inverse = _equations.inverted(gram[:p, :p], part.names, part.hint)
             right = gram[:p, p:]
             secret = _equations.coefficients(inverse.times(right)[:, 0])
         on_z = run.reveal({"coefficients": secret})["coefficients"]

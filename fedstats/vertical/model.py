@@ -65,6 +65,46 @@ class Model:
         matrix[0, 1:] = -(frame.centre / frame.unit)[:-1]
         return matrix
 
+    def hint(self, name: str) -> str:
+        """Return which levels may be of no patient that counts, if a term is a combination of others.
+
+        A level that a site tells of may be of patients only whom other sites do not have, or of whom they
+        miss a value. Whether it is, nobody learns.
+        """
+        text, place = self._place(name)
+        of_term = [str(factor) for term in self.formula.terms if str(term) == text for factor in term.factors]
+        factors = [self.formula.factors[its] for its in of_term if its in self.formula.factors]
+        columns = [its.columns[0] for its in factors if is_categorical(its, self.coding.kinds)]
+        if not columns:
+            return ""
+        site = self.variables.owners[self.variables.groups[text][0]]
+        which = f"one of the combinations of levels of {' and '.join(map(repr, columns))}"
+        if len(factors) == 1:
+            which = self._levels(factors[0], place, len(self.variables.groups[text]))
+        return (
+            f"; or, if it is one as no linked patient that counts has {which}, let site {site} merge that "
+            "level with another in its table, or leave out the rows that have it"
+        )
+
+    def _levels(self, factor: Expression, place: int, width: int) -> str:
+        """Return the levels whose absence makes an indicator a combination of those before it."""
+        levels = list(self.variables.levels[factor.columns[0]])
+        contrast = factor.contrast
+        if len(levels) != width + 1 or (contrast is not None and contrast.coding != "treatment"):
+            return f"one of the levels {', '.join(map(repr, levels))} of {factor.columns[0]!r}"
+        reference = levels[0] if contrast is None or contrast.reference is None else contrast.reference
+        its = [level for level in levels if level != reference][place]
+        last = f"the reference level {reference!r} or " if place == width - 1 else ""
+        return f"{last}the level {its!r} of {factor.columns[0]!r}"
+
+    def _place(self, name: str) -> tuple[str, int]:
+        """Return the term that has a variable, and which of its variables it is."""
+        at = self.variables.names.index(name) if name in self.variables.names else -1
+        for text, places in self.variables.groups.items():
+            if at in places:
+                return text, places.index(at)
+        return "", 0
+
     @property
     def units(self) -> Array:
         """The units of the terms, 1 of the intercept."""

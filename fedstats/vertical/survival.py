@@ -83,7 +83,8 @@ def coxph(
     **Leakage.** How many patients count and how many of them have an event, but not when; each step towards
     the estimates, and what the result holds. Of the site that has the times, how many of its events are at
     one time at most, to a power of two, and how many strata there are; of each column, by the site that has
-    it, the coarse frame and extent. A coalition of t < n/2 sites learns nothing more.
+    it, the coarse frame and extent. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority,
+    learns nothing more.
 
     **Cost.** Some 130 rounds for three parties, and 80 a step: two more for each bit b of the number of tied
     events, four for strata, and 22 where linear predictors could be beyond what weights are computed of: 12
@@ -107,7 +108,7 @@ def coxph(
         cohort = cohort.listed_by(holder)
         shape, extents = _agree_shape(run, cohort, columns, part.variables, holder, own)
         n, likelihood = _share(run, cohort, part, extents, holder, shape, own, is_efron=ties == "efron")
-        fit = _Newton(run, likelihood, names, 1 / extents)
+        fit = _Newton(run, likelihood, part, 1 / extents)
         beta = fit.maximise()
         variances, (null, loglik) = fit.finish()
         frame = part.variables.frame
@@ -230,15 +231,15 @@ class _Newton:
         The analysis.
     likelihood
         What is maximised.
-    names
-        Of the covariates.
+    part
+        The covariates.
     spread
         Near their standard deviations, in the units in which they are at most 1.
     """
 
-    def __init__(self, run: Analysis, likelihood: Likelihood, names: tuple[str, ...], spread: Array) -> None:
+    def __init__(self, run: Analysis, likelihood: Likelihood, part: Model, spread: Array) -> None:
         self._run, self._likelihood = run, likelihood
-        self._names, self._spread = names, spread
+        self._names, self._hint, self._spread = part.names, part.hint, spread
         self._recent = Recent()
         self.steps = 0
 
@@ -286,7 +287,7 @@ class _Newton:
             self._null = found
             self._require_varying(found)
         with run.on_shares():
-            inverse = self._recent.inverted(found.information, self._names)
+            inverse = self._recent.inverted(found.information, self._names, self._hint)
             results["steps"] = coefficients(inverse.times(found.score.reshape(-1, 1))[:, 0])
             if found.beyond is not None:
                 results["predictors"] = found.beyond
@@ -302,9 +303,11 @@ class _Newton:
             flat = found.information[places, places] < CONSTANT * self._likelihood.events
         constant = self._run.reveal({"constant": flat})["constant"]
         if constant.any():
-            names = ", ".join(repr(self._names[place]) for place in np.flatnonzero(constant))
+            flat_ones = [self._names[place] for place in np.flatnonzero(constant)]
+            names = ", ".join(map(repr, flat_ones))
             raise EstimationError(
                 f"{names} does not vary among the patients at risk at the times of events: leave it out"
+                f"{self._hint(flat_ones[0])}"
             )
 
     def finish(self) -> tuple[Array, tuple[float, float]]:

@@ -237,7 +237,7 @@ def small() -> list[pd.DataFrame | None]:
     clinic, laboratory, nobody = tables()
     assert clinic is not None
     assert laboratory is not None
-    clinic, laboratory = clinic.head(40), laboratory.assign(name=laboratory["name"]).head(40)
+    clinic, laboratory = clinic.head(80), laboratory.assign(name=laboratory["name"]).head(80)
     return [clinic.drop(columns="born"), laboratory.drop(columns="born"), nobody]
 
 
@@ -263,6 +263,32 @@ def small() -> list[pd.DataFrame | None]:
 def test_what_is_refused(program: Any, message: str) -> None:
     said = refused(program, small())
     assert any(message in its for its in said), said
+
+
+@pytest.mark.parametrize(
+    ("absent", "program", "level"),
+    [
+        ("u", lambda c: fs.ols("ldl ~ C(ward)", c), "the reference level 'u' or the level 'w' of 'ward'"),
+        ("v", lambda c: fs.ols("ldl ~ age + ward", c), "has the level 'v' of 'ward'"),
+        (
+            "w",
+            lambda c: fs.ols("ldl ~ C(ward, Treatment('w'))", c),
+            "the reference level 'w' or the level 'v' of 'ward'",
+        ),
+        ("w", lambda c: fs.ols("ldl ~ C(ward, Sum)", c), "one of the levels 'u', 'v', 'w' of 'ward'"),
+        ("u", lambda c: fs.logit("dead ~ ward", c), "the reference level 'u' or the level 'w' of 'ward'"),
+    ],
+)
+def test_levels_of_patients_whom_only_one_site_has(absent: str, program: Any, level: str) -> None:
+    clinic, laboratory, nobody = tables()
+    assert clinic is not None
+    assert laboratory is not None
+    without = laboratory[laboratory["ward"] != absent].head(120)
+    others = laboratory[laboratory["ward"] == absent].head(9).copy()
+    others["name"] += " elsewhere"
+    its = pd.concat([without, others], ignore_index=True)
+    said = refused(program, [clinic.drop(columns="born"), its.drop(columns="born"), nobody])
+    assert all(f"{level}, let site site2 merge" in one for one in said), said
 
 
 def test_tables_that_cannot_be_linked() -> None:

@@ -165,10 +165,13 @@ def test_five_sites_and_many_ties() -> None:
 
 
 @pytest.mark.slow
-def test_seven_sites_and_late_entry() -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("sites", [7, 11])
+def test_many_sites_and_late_entry(sites: int) -> None:
+    """The more there are, the less room numbers have: 85 bits for three, 81 and 78 for these."""
     parts = [
         *tables(cgd(), ["tstart", "tstop", "status", "sex"], ["treat", "age"], fraction=0.95),
-        *[None] * 4,
+        *[None] * (sites - 3),
     ]
     found = linked(parts, "treat + age", **INTERVALS)
     assert_close(found, of_rows(joined(parts), "treat + age", **INTERVALS))
@@ -248,10 +251,13 @@ def bad() -> list[pd.DataFrame | None]:
         x=frame["status"],
         const=3.7,
         twice=frame["karno"] * 2 + 1,
+        unit=np.where(frame.index < 60, "b", "c"),
         arm=(frame["trt"] == 1).astype(int),
         died=0,
     )
-    return [mine, other, None]
+    # Patients whom the other site does not have, of a level that no other has.
+    elsewhere = other.head(6).assign(id=[f"elsewhere {number}" for number in range(6)], unit="a")
+    return [mine, pd.concat([other, elsewhere]), None]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +286,7 @@ def bad() -> list[pd.DataFrame | None]:
         ("arm + karno", {"strata": "trt"}, "'arm' does not vary among the patients at risk"),
         ("karno + age + twice", {}, "'twice' is a combination of 'karno', 'age'"),
         ("karno + x", {}, "'x' may separate events"),
+        ("unit + karno", {}, "has the reference level 'a' or the level 'c' of 'unit', let site site2 merge"),
     ],
 )
 def test_what_is_refused(formula: str, options: dict[str, Any], message: str) -> None:

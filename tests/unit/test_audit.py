@@ -203,6 +203,37 @@ def test_a_session_is_logged_without_a_value(tmp_path: Path) -> None:
         assert not any(value in site.audit.read_text() for value in values)
 
 
+def test_what_decides_a_rule_is_on_the_disk_before_it_opens(tmp_path: Path) -> None:
+    """Also at sites that have no such rule: they learn of it as they agree, when the log is synced."""
+    sites = federate(tmp_path, "a", "b", "c")
+    text = sites["b"].path.read_text()
+    for rule, value, now in (("min_pooled_rows", "0", "30"), ("max_site_share", "1.0", "0.5")):
+        assert f"{rule} = {value}" in text
+        text = text.replace(f"{rule} = {value}", f"{rule} = {now}")
+    sites["b"].path.write_text(text)
+    held: dict[str, str] = {}
+
+    def watch(federation: fs.Federation, site: str) -> None:
+        assert federation.records is not None
+        sync = federation.records.audit.sync
+
+        def syncing() -> None:
+            sync()
+            held[site] = sites[site].audit.read_text()
+
+        federation.records.audit.sync = syncing  # type: ignore[method-assign]
+        fs.describe(federation.cohort(pd.DataFrame({"x": np.arange(20.0)})), ["x"])
+        federation.records.audit.sync = sync  # type: ignore[method-assign]
+
+    session(sites, watch)
+    for site in sites.values():
+        opened = [body["label"] for event, body in entries(site) if event == "reveal"]
+        assert {"min_pooled_rows", "max_site_share"} < set(opened)
+        synced = [json.loads(line) for line in held[site.name].splitlines()]
+        assert "reveal" not in [its["event"] for its in synced]
+        assert set(synced[-1]["body"]["may_open"]) >= set(opened)
+
+
 def failing(records: Records, event: str) -> None:
     """Let the log take no entry of a kind, nor reach the disk after it."""
     note, sync = records.audit.note, records.audit.sync

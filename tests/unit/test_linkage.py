@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import fedstats as fs
 from fedstats.linkage.encoding import encode, parts, write
 from fedstats.linkage.typos import mistyped
+from fedstats.vertical.keys import link_keys
 from protocols.engine import Engine
 from protocols.linkage import filters, matching
 from protocols.linkage.filters import Token
@@ -93,6 +94,25 @@ def test_dates_are_one_however_they_are_stored() -> None:
     stored = [days, pd.to_datetime(days), [19900131, 20040229], ["1990 / 01 / 31", "2004.02.29 "], midnight]
     for its in stored:
         assert write(pd.DataFrame({"born": its}), on).fields == [["19900131", "20040229"]]
+
+
+def test_truth_values_are_written_alike() -> None:
+    on = fs.linkage.similar({"smokes": "exact", "name": "text"}, threshold=0.8)
+    smokes = [
+        pd.Series([True, False, True]),
+        pd.Series([True, False, True], dtype=object),
+        pd.Series([True, False, True], dtype="boolean"),
+        pd.Series(["true", "FALSE", "True"]),
+        pd.Series([1, 0, 1]),
+        pd.Series([1.0, 0.0, 1.0]),
+        pd.Series(["1", "0", "1"]),
+    ]
+    for its in smokes:
+        written = write(pd.DataFrame({"smokes": its, "name": ["True", "False", "Ann"]}), on)
+        assert written.fields == [["1", "0", "1"], ["true", "false", "ann"]]
+    missing = write(pd.DataFrame({"smokes": [True, None, False], "name": ["a", "b", "c"]}), on)
+    assert missing.fields[0] == ["1", "", "0"]
+    assert link_keys(pd.DataFrame({"id": [True, False]}), ["id"])[0] == [b"1", b"0"]
 
 
 TEXTS = st.text("abcdé019", min_size=1, max_size=12)

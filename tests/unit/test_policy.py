@@ -279,6 +279,42 @@ def test_pooled_rules_cannot_be_decided_between_two_sites() -> None:
         fs.simulate(lambda fed, d: describe("a")(fed.cohort(d)), PARTS[:2], policy=policy)
 
 
+def few_rows(
+    sizes: list[int], *policies: SitePolicy, shared: FederationPolicy | None = None, **options: str
+) -> set[str]:
+    """Fit four parameters to so many rows of each site; return which labels were opened."""
+
+    def run(federation: fs.Federation, site: int) -> set[str]:
+        federation.policy = policies[site % len(policies)]
+        fs.ols("y ~ a + b + C(arm)", federation.cohort(PARTS[site].head(sizes[site])), **options)
+        return {reveal.label for reveal in federation.leakage}
+
+    return fs.simulate(run, list(range(len(sizes))), shared=shared)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("disclose", ["result", "aggregate"])
+def test_by_default_parameters_are_a_third_of_the_rows_at_most(disclose: str) -> None:
+    """Of 13 rows 4 parameters are less than 0.33, of 12 more: nothing is opened to decide that."""
+    default, free = SitePolicy(), SitePolicy(max_parameters=1.0)
+    refused = r"max_parameters = 0\.33 of site {} allows fewer than 4 parameters for 12 rows over all sites"
+    assert "max_parameters" not in few_rows([5, 4, 4], default, disclose=disclose)
+    with pytest.raises(fs.PolicyError, match=refused.format("site1, site2, site3")):
+        few_rows([5, 3, 4], default, disclose=disclose)
+    with pytest.raises(fs.PolicyError, match=refused.format("site3")):
+        few_rows([5, 3, 4], free, free, default, disclose=disclose)
+    few_rows([5, 3, 4], free, disclose=disclose)
+    with pytest.raises(fs.PolicyError, match=r"max_parameters = 0\.3 of site"):
+        few_rows([5, 4, 4], free, shared=FederationPolicy(max_parameters=0.3), disclose=disclose)
+
+
+def test_between_two_sites_the_default_holds_too() -> None:
+    allowing = [SitePolicy(allow_two_site_sums=True, max_parameters=most) for most in (0.33, 1.0)]
+    few_rows([9, 4], allowing[0], disclose="aggregate")
+    with pytest.raises(fs.PolicyError, match=r"max_parameters = 0\.33 of site site1 allows"):
+        few_rows([8, 4], *allowing, disclose="aggregate")
+    few_rows([8, 4], allowing[1], disclose="aggregate")
+
+
 def test_a_rule_of_the_federation_says_whose_it_is() -> None:
     errors, _ = attempt(describe("a"), SitePolicy(), FederationPolicy(min_rows=26))
     assert [type(error) for error in errors] == [fs.RemoteError, fs.PolicyError, fs.PolicyError]

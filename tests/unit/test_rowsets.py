@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +166,27 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a data base at all" * 99)
     with pytest.raises(fs.DataError, match="remembers of its row sets"):
         RowSets.open(path, tmp_path / "rowsets.key")
+
+
+def test_a_file_of_another_form_is_refused_and_kept(tmp_path: Path) -> None:
+    """As of before rows were hashed by AES: nothing in it would ever be near to what is analysed now."""
+    sites = federate(tmp_path, "a", "b", "c")
+    text = sites["b"].path.read_text()
+    sites["b"].path.write_text(text.replace("min_difference = 1", "min_difference = 5"))
+    path = sites["b"].row_sets
+
+    def analyse(federation: fs.Federation, site: str) -> object:
+        return describe(federation.cohort(frame(site), id="pid"))
+
+    session(sites, analyse)
+    with closing(sqlite3.connect(path)) as base:
+        assert base.execute("PRAGMA user_version").fetchone() == (1,)
+        base.execute("PRAGMA user_version = 0")
+        kept = base.execute("SELECT * FROM row_sets").fetchall()
+    with pytest.raises(fs.DataError, match=r"row sets, is written in form 0, .* keep the file under another"):
+        session(sites, analyse)
+    with closing(sqlite3.connect(path)) as base:
+        assert base.execute("SELECT * FROM row_sets").fetchall() == kept
+        assert base.execute("PRAGMA user_version").fetchone() == (0,)
+    path.rename(path.with_suffix(".old"))
+    session(sites, analyse)
