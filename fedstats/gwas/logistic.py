@@ -25,9 +25,10 @@ from fedstats import design
 from fedstats.disclosure import Declaration, DiscloseGated
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
-from fedstats.gwas import _strands, _traits, _variants, linear_shares, logistic_shares
+from fedstats.gwas import _strands, _traits, _variants, linear_shares, logistic_shares, saddle_shares
 from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import tasks
+from fedstats.gwas._saddle_ranges import ranges
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
@@ -36,6 +37,7 @@ from fedstats.gwas.logistic_kernel import Null, Refits, Saddles, Scores, residua
 from fedstats.gwas.members import Members, Numbers
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.gwas.results import GWASResult
+from fedstats.gwas.saddle_sums import SaddleSums, site_sums
 from fedstats.regression import _orthonormal
 from fedstats.vertical import gwas as linked
 from fedstats.vertical.cohort import VerticalCohort
@@ -70,11 +72,17 @@ _ALWAYS: Final = {
     **_orthonormal.AGGREGATE,
     **_strands.OPENED,
     "null model": "at each step of the fit without variants: gradient and information of the "
-    "coefficients of the orthonormalised covariates",
+    "coefficients of the orthonormalised covariates; and for saddle points on shares, Σw and Σwμ of its "
+    "probabilities μ, with w = μ(1 − μ)",
     "refits": "of each variant below the threshold of refits, at each step: gradient and information of its "
     "regression; and how many samples have a call",
     "penalties": "the same of Firth's penalty: what it adds to the gradient",
 }
+
+_SADDLE_POINTS: Final = (
+    "of each variant with |z| > 2: r* of both tails, from which the P value follows; of a tail that does not "
+    "count, and where the series do not reach the saddle point, 0"
+)
 
 DECLARATION = Declaration(
     "gwas.logistic",
@@ -90,11 +98,13 @@ DECLARATION = Declaration(
     result={
         **_ALWAYS,
         "associations": "of each variant: score and its variance, which is to say effect and standard error",
+        "saddle points": _SADDLE_POINTS,
     },
     gated={
         **_ALWAYS,
         "passing": "which variants pass the threshold",
         "associations": "the same as of a result, of variants that pass",
+        "saddle points": _SADDLE_POINTS.replace("each variant", "each variant that passes,"),
     },
     published={
         **_variants.PUBLISHED,
@@ -254,6 +264,7 @@ def logistic(
                 )
                 frame = table_of(shared, scores, null.n)
                 take_for_binomial(frame, scores, cases / null.n)
+                _find_saddles_on_shares(run, genotypes, shared, members, null, scores, frame, saved, executor)
             _refit(run, genotypes, shared, members, null, frame, below, saved)
         return GWASResult(
             **run.finish(),
@@ -380,6 +391,48 @@ def _own_contribution(
 ) -> logistic_shares.Contribution:
     """Return what this site shares of a block; perhaps in another process."""
     return logistic_shares.Contribution.of_scores(reading.block(), reading.members, numbers, weights, n)
+
+
+def _find_saddles_on_shares(
+    run: Analysis,
+    genotypes: Genotypes,
+    shared: Reconciled,
+    members: Members,
+    null: Null,
+    scores: Scores,
+    frame: pd.DataFrame,
+    saved: Checkpoint,
+    executor: Executor | None,
+) -> None:
+    """Replace the P values of extreme scores by those of their saddle points, where they are found."""
+    which = np.flatnonzero(np.abs(scores.z) > SPA_ABOVE)
+    if not which.size:
+        return
+    weight, cases = run.sum("null model", np.array([null.w.sum(), null.w @ null.mu]), part=STEPS)
+    usable, where = ranges(
+        np.abs(scores.score[which]),
+        scores.variance[which],
+        frame["chromosome"].iloc[which].isin(_variants.HAPLOID).to_numpy(),
+        weight,
+        cases / weight,
+    )
+    which, sites = which[usable], len(run.sites)
+
+    def task(part: slice) -> Callable[[], SaddleSums]:
+        reading = genotypes.reading(shared, which[part], members)
+        return partial(site_sums, reading, null, where.take(part), sites)
+
+    length = saddle_shares.variants_at_a_time(sites, null.Z.shape[1])
+    done = saved.finished("saddle points")
+    found = [its["neg_log10_p"] for its in done]
+    for number, part, mine in tasks(run, which.size, task, done=len(done), most=length, executor=executor):
+        with run.on_shares() as engine:
+            secret = saddle_shares.tails(engine, mine, where.take(part), null.n)
+            opened = run.reveal({"saddle points": secret}, part=number)["saddle points"]
+        found.append(saddle_shares.neg_log10_p(opened))
+        saved.keep("saddle points", {"neg_log10_p": found[-1]})
+    if found:
+        _enter_saddles(frame, which, np.concatenate(found))
 
 
 def take_for_binomial(frame: pd.DataFrame, scores: Scores, cases: float) -> None:
