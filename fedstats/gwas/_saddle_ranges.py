@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 
 #: Beyond this a saddle point is not looked for: all carriers would have to be cases, or nearly.
 FARTHEST: Final = 12.0
-#: P values below e^−600 keep what they have.
-SMALLEST: Final = 600.0
+#: Nor is one of a larger t·|U|: of P values far below 1e-200.
+LARGEST: Final = 1200.0
 #: Largest halves of both ranges. A series converges as far as the next pole of the logistic function: at a
 #: distance of π / h or more, and farther where t takes probabilities away from one half.
 WIDEST: Final = np.array([[1.9], [3.0]])
@@ -111,8 +111,7 @@ def ranges(
     (above, log_above), (below, log_below) = tail(1.0), tail(-1.0)
     rises = log_above >= log_below
     first, second = np.where(rises, above, below), np.where(rises, below, above)
-    likely = np.maximum(log_above, log_below)
-    usable = (first < FARTHEST) & (likely > -SMALLEST)
+    usable = (first < FARTHEST) & (first * target < LARGEST)
     low = 0.65 * np.stack([first, np.minimum(first, second)])[:, usable]
     high = np.stack([1.8 * first, 1.5 * np.maximum(first, second)])[:, usable]
     low, high = _coarse(low), _coarse(np.minimum(high, low + 2 * WIDEST))

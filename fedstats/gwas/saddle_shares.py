@@ -65,7 +65,7 @@ DEGREE: Final = 4
 #: Fractional bits of projections and their units, of series, of corrections, and of what is in a cell.
 PROJECTED, UNIT, SERIES, CORRECTION, LOCAL = 36, 16, 26, 28, 30
 #: Largest |Δ|·τ·√n, over all sites together: with more, two orders of Δ are too few.
-FARTHEST: Final = 4.0
+FARTHEST: Final = 8.0
 #: Largest change of t within a cell, in halves of it, as follows from what its coefficients are held to.
 CHANGE: Final = 3.7
 #: Least and largest curvature in such units, largest S, and least S and t.
@@ -98,7 +98,7 @@ def tails(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> SecretArra
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** ROUNDS rounds for three sites, whatever the number of variants.
+    **Leakage.** Nothing. **Cost.** 169 rounds for three sites, whatever the number of variants.
     """
     series, near = _objective(engine, mine, where, n)
     chosen = _cell(series, near)
@@ -144,7 +144,7 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     missed = SecretArray(engine, scaled.shares, exact).rescale(CORRECTION)
 
     first = first.transpose(1, 2, 3, 4, 0, 5).reshape(2, 2, variants, FIRST + 1, sites * terms)
-    bound = 4.1 * LARGEST_FIRST * sites
+    bound = 1.01 * FARTHEST * LARGEST_FIRST * sites
     shift = inner(first, missed.reshape(variants, 1, -1), bound=bound, fraction=SERIES)
     by_site = missed.reshape(variants, sites, terms)
     one, two = np.triu_indices(terms)

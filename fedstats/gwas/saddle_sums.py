@@ -38,7 +38,7 @@ SECOND: Final = 2
 #: Largest numbers that a site may add. A site that has a larger one says that there is no saddle point.
 LARGEST: Final = 2.0**13
 LARGEST_FIRST: Final = 2.0**7
-LARGEST_SECOND: Final = 2.0**6
+LARGEST_SECOND: Final = 2.0**5
 LARGEST_RATIO: Final = 8.0
 #: More than any saddle point can make of K'.
 UNREACHABLE: Final = 2.0**14
@@ -127,7 +127,7 @@ def _sums(calls: NDArray[np.int8] | Floats, null: Null, where: Ranges, sites: in
         products += _filled(calls[:, part], mean) @ weighted[part]
     prior = np.full(terms, PRIOR)
     prior[0] = 1e-6  # the intercept
-    own = np.linalg.solve(gram + np.diag(prior), products.T).T
+    own = np.asarray(np.linalg.solve(gram + np.diag(prior), products.T).T, np.float64)
     own /= np.maximum(1.0, np.linalg.norm(own, axis=1))[:, np.newaxis]
 
     powers = np.zeros((2, 2, variants, POWERS + 1))
@@ -151,13 +151,14 @@ def _sums(calls: NDArray[np.int8] | Floats, null: Null, where: Ranges, sites: in
                 powers[at][:, 0] += np.log(rest, out=rest).sum(axis=1) - u @ mu
                 gradients[at] += (weights @ Z).transpose(1, 0, 2)
                 matrices[at] += curvature @ pairs
+    matrices *= np.where(first == second, 0.5, 1.0)
     return _scaled(
         products / null.n,
         own,
         np.rint(mean * samples - samples).astype(np.int64),
         powers,
         gradients,
-        np.asarray(matrices * np.where(first == second, 0.5, 1.0)),
+        matrices,
         traces,
         where,
         null.n,
