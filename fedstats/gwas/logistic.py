@@ -1,10 +1,11 @@
 """Logistic regression of a binary trait on each variant, over the samples of all sites.
 
 The null model, trait ~ covariates, is fitted once. Every variant then has a score test, which needs a few
-sums over samples (`logistic_kernel`), opened block by block, or on shares (`logistic_shares`). The normal
-distribution is wrong for the scores of rare variants and of few cases, so where |z| > 2 the P value comes
-from a saddle-point approximation, on shares too (`saddle_shares`). What passes a threshold is regressed in full, on the samples that have a call: maximum
-likelihood, and Firth's penalised likelihood where that has no finite maximum.
+sums over samples (`logistic_kernel`), opened block by block or kept on shares (`logistic_shares`). The normal
+distribution is wrong for the scores of rare variants and of few cases, so where |z| > 2 the P value comes from
+a saddle-point approximation, on shares too (`saddle_shares`). What passes a threshold is regressed in full, on
+the samples that have a call: maximum likelihood, and Firth's penalised likelihood where that has no finite
+maximum.
 """
 
 from __future__ import annotations
@@ -198,11 +199,11 @@ def logistic(
     counts, sums and cross-products of the covariates, and the sums of the model without variants. As
     ``"aggregate"``, it learns the sums of variants that `DECLARATION` lists, from which allele frequencies
     follow; see `linear` for what these tell. As ``"result"`` it learns effect and standard error of each
-    variant, and r* of both tails where |z| > 2, which make up its P value and tell how skewed the score is: of
-    few cases, with V, which allele is the rarer. As ``"gated"`` it learns the same of each variant that
-    passes; and of those below `refit` gradient and information of
-    their regressions, from which their frequencies follow. A coalition of t sites learns the same sums over
-    the other n − t sites, all but one the remaining site's; of sums on shares nothing, as long as t < n/2.
+    variant, and where |z| > 2, r* of the score's two tails (`saddle_shares`), which make up its P value: with
+    few cases, they tell which allele is the rarer. As ``"gated"`` it learns this of each variant that passes.
+    Of variants below `refit` it learns gradient and information of their regressions, from which their
+    frequencies follow. A coalition of t sites learns the same sums over the other n − t sites, all but one
+    the remaining site's; of sums on shares nothing, as long as t < n/2.
     Of linked columns every site learns the list of variants, the coefficients of the covariates at each
     iteration, how many patients and cases count, and each variant's score and the variance of it.
 

@@ -1,4 +1,4 @@
-"""Saddle points on shares against those by bisection on the rows of all sites, and where they are not found."""
+"""Saddle points on shares against those by bisection on all rows, and where none are found."""
 
 from __future__ import annotations
 
