@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -28,8 +27,9 @@ LARGEST: Final = 1200.0
 #: Largest halves of both ranges. A series converges as far as the next pole of the logistic function: at a
 #: distance of π / h or more, and farther where t takes probabilities away from one half.
 WIDEST: Final = np.array([[1.9], [3.0]])
-#: Steps by which a guess is found between e^−9 and e^5.
-_STEPS: Final = 50
+#: Steps by which the logarithm of a guess is found between −9 and the end.
+STEPS: Final = 50
+END: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Ranges:
     centre, radius
         Middle and half of each range; all of it is above zero.
     rises
-        Whether the likelier tail is that of more copies of the rarer allele among cases, ``(variants,)``.
+        Whether the likelier tail is that of more copies of the rarer allele among cases.
     """
 
     target: Floats
     centre: Floats
     radius: Floats
-    rises: NDArray[np.bool_]
+    rises: bool
 
     @property
     def longest(self) -> Floats:
@@ -58,7 +58,7 @@ class Ranges:
 
     def take(self, which: NDArray[np.bool_] | slice) -> Ranges:
         """Return those of some variants."""
-        return Ranges(self.target[which], self.centre[:, which], self.radius[:, which], self.rises[which])
+        return Ranges(self.target[which], self.centre[:, which], self.radius[:, which], self.rises)
 
 
 def ranges(
@@ -89,38 +89,29 @@ def ranges(
     h = copies - 2 * p
     number = draws * chance * (variance / weight / spread)
 
-    def tail(sign: float) -> tuple[Floats, Floats]:
-        """Return the point on one side, infinite if there is none, and log P."""
-        low, high = np.full((2, len(target)), -9.0)
-        high = high + 14.0
-        for _ in range(_STEPS):
+    def point(sign: float) -> Floats:
+        """Return t of the tail on one side, infinite if there is none."""
+        low, high = np.full(len(target), -9.0), np.full(len(target), END)
+        for _ in range(STEPS):
             middle = (low + high) / 2
-            below = (number * sign * h * _slope(np.exp(middle) * sign * h, risk)).sum(axis=0) < target
+            u = np.exp(middle) * sign * h
+            below = (number * sign * h * (_tilted(u, risk) - risk)).sum(axis=0) < target
             low, high = np.where(below, middle, low), np.where(below, high, middle)
-        t = np.exp((low + high) / 2)
-        u = t * sign * h
-        cumulant = (number * (np.log1p(risk * np.expm1(u)) - u * risk)).sum(axis=0)
-        slope = _slope(u, risk) + risk
-        curvature = (number * h**2 * slope * (1 - slope)).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            r = np.sqrt(2 * (t * target - cumulant))
-            z = r + np.log(t * np.sqrt(curvature) / r) / r
-        none = (high > 4.99) | ~np.isfinite(z)
-        return np.where(none, np.inf, t), np.where(none, -np.inf, stats.norm.logsf(z))
+        return np.where(high == END, np.inf, np.exp((low + high) / 2))
 
-    (above, log_above), (below, log_below) = tail(1.0), tail(-1.0)
-    rises = log_above >= log_below
-    first, second = np.where(rises, above, below), np.where(rises, below, above)
+    # Few cases make the sum skew to where they are among carriers.
+    rises = risk < 0.5
+    first, second = (point(sign) for sign in ((1.0, -1.0) if rises else (-1.0, 1.0)))
     usable = (first < FARTHEST) & (first * target < LARGEST)
     low = 0.65 * np.stack([first, np.minimum(first, second)])[:, usable]
     high = np.stack([1.8 * first, 1.5 * np.maximum(first, second)])[:, usable]
     low, high = _coarse(low), _coarse(np.minimum(high, low + 2 * WIDEST))
-    return usable, Ranges(target[usable], (low + high) / 2, (high - low) / 2, rises[usable])
+    return usable, Ranges(target[usable], (low + high) / 2, (high - low) / 2, rises)
 
 
-def _slope(u: Floats, risk: float) -> Floats:
-    """Return φe^u / (1 − φ + φe^u) − φ."""
-    return np.asarray(risk / (risk + (1 - risk) * np.exp(-np.clip(u, -500, 500))) - risk)
+def _tilted(u: Floats, risk: float) -> Floats:
+    """Return φe^u / (1 − φ + φe^u)."""
+    return np.asarray(risk / (risk + (1 - risk) * np.exp(np.clip(-u, -500, 500))))
 
 
 def _coarse(x: Floats) -> Floats:

@@ -1,11 +1,11 @@
 """Logistic regression of a binary trait on each variant, over the samples of all sites.
 
 The null model, trait ~ covariates, is fitted once. Every variant then has a score test, which needs a few
-sums over samples (`logistic_kernel`), opened block by block or kept on shares (`logistic_shares`). The normal
-distribution is wrong for the scores of rare variants and of few cases, so where |z| > 2 the P value comes from
-a saddle-point approximation, on shares too (`saddle_shares`). What passes a threshold is regressed in full, on
-the samples that have a call: maximum likelihood, and Firth's penalised likelihood where that has no finite
-maximum.
+sums over samples (`logistic_kernel`), opened block by block or kept on shares (`logistic_shares`). The
+normal distribution is wrong for the scores of rare variants and of few cases, so where |z| > 2 the P value
+comes from a saddle-point approximation, on shares too (`saddle_shares`). What passes a threshold is regressed
+in full, on the samples that have a call: maximum likelihood, and Firth's penalised likelihood where that has
+no finite maximum.
 """
 
 from __future__ import annotations
@@ -191,9 +191,9 @@ def logistic(
     Score tests set missing calls to the variant's mean, on shares to that at their own site; regressions
     leave them out, as PLINK does. Sex chromosomes are read as in `linear`.
 
-    On shares, P values from saddle points have a relative error of some 1e-4 with thousands of samples, of
-    up to 0.03 with a handful of cases at each site. Binomial ones are those of variants that nearly all
-    carriers of which are cases, or with some ten carriers or fewer; and of P values below about 1e-200.
+    On shares, P values from saddle points have a relative error of some 1e-4 with thousands of samples, and
+    of up to 0.03 with a handful of cases at each site. Binomial tails are left to variants with some ten
+    carriers or fewer, or of which nearly all carriers are cases, and to P values below about 1e-200.
 
     **Leakage.** Every site learns of each single site the list of variants; and of all sites together
     counts, sums and cross-products of the covariates, and the sums of the model without variants. As
@@ -210,8 +210,8 @@ def logistic(
     **Cost.** Some thirty rounds for the null model, four for each block of 2,048 variants, about ten for
     each batch of saddle points, and as many of refits. For k terms with the intercept a variant has 5 + k
     sums, and one that lacks calls 2 + k more. On shares a block takes what one of `linear` with imputed calls
-    does; and a batch of up to 2,048 variants with |z| > 2 takes 171 rounds at three sites, and with eleven
-    terms each of these variants 40 kB. Linked columns take what `logit` does for the null model, and then
+    does; and a batch of up to 2,048 variants with |z| > 2 takes 169 rounds at three sites, and each of
+    these variants 40 kB with eleven terms. Linked columns take what `logit` does for the null model, and then
     what `linear` does.
 
     Examples

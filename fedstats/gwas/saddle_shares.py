@@ -98,7 +98,7 @@ def tails(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> SecretArra
 
     Notes
     -----
-    **Leakage.** Nothing. **Cost.** 169 rounds for three sites, whatever the number of variants.
+    **Leakage.** Nothing. **Cost.** 167 rounds for three sites, whatever the number of variants.
     """
     series, near = _objective(engine, mine, where, n)
     chosen = _cell(series, near)
@@ -159,12 +159,11 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     series = concatenate([corrected, cumulants[..., FIRST + 1 :]], axis=3)
 
     # The tail of more copies of the rarer allele among cases has the series of h if that allele is counted.
-    sign = np.where(where.rises, 1, -1)
-    straight = SecretArray(engine, (rare * sign + (1 - where.rises)).shares, BIT)
+    straight = rare if where.rises else complement(rare)
     counted, other = stack([series[0, 0], series[1, 1]]), stack([series[1, 0], series[0, 1]])
     target = np.zeros((2, variants, POWERS + 1))
     target[..., 0], target[..., 1] = where.target * where.centre, where.target * where.radius
-    return -select(straight.reshape(1, variants, 1), counted, other) + target, near
+    return -select(straight.reshape(1, -1, 1), counted, other) + target, near
 
 
 # --- The cell in which S' is 0 -----------------------------------------------------------------------
