@@ -149,6 +149,7 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     by_site = missed.reshape(variants, sites, terms)
     one, two = np.triu_indices(terms)
     squares = multiply(by_site[:, :, one], by_site[:, :, two])
+    # A positive matrix makes no more of a vector than its trace times the squared length, over all sites too.
     bound = 1.01 * LARGEST_SECOND * FARTHEST**2
     bent = inner(second.transpose(1, 2, 3, 0, 4), squares, bound=bound, fraction=CORRECTION)
     bent = bent.assume(bound).reshape(2, 2, variants, 1, sites)

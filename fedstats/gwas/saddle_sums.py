@@ -35,10 +35,11 @@ Floats = NDArray[np.float64]
 POWERS: Final = 10
 FIRST: Final = 3
 SECOND: Final = 2
-#: Largest numbers that a site may add. A site that has a larger one says that there is no saddle point.
+#: Largest numbers that a site may add; of the second order, largest trace, which no entry of a matrix that is
+#: positive exceeds. A site that has a larger one says that there is no saddle point.
 LARGEST: Final = 2.0**13
 LARGEST_FIRST: Final = 2.0**7
-LARGEST_SECOND: Final = 2.0**5
+LARGEST_SECOND: Final = 2.0**6
 LARGEST_RATIO: Final = 8.0
 #: More than any saddle point can make of K'.
 UNREACHABLE: Final = 2.0**14
@@ -198,7 +199,8 @@ def _scaled(
     first /= where.longest[:, np.newaxis, np.newaxis] * np.sqrt(n)
     first[1] *= -1
     second = matrices * ((t / where.longest) ** 2)[..., np.newaxis] / n
-    trace = np.abs(second).sum(axis=-1)
+    row, column = np.triu_indices(own.shape[1])
+    trace = second[..., row == column].sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         one, two = np.nan_to_num(traces[..., 1:] / traces[..., :1]).transpose(3, 0, 1, 2)
     ratios = np.stack([(2 / t + one) * radius, (2 / t**2 + 4 / t * one + two) * radius**2 / 2], axis=-1)
