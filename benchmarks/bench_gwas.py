@@ -234,6 +234,44 @@ def test_gwas_logistic(benchmark: Any, data: Any) -> None:
     beside_plink(benchmark, data, arguments, fs.gwas.logistic, times=10, turns=1, **options)
 
 
+@pytest.mark.parametrize("disclose", ["result", "gated"])
+def test_gwas_saddle_points_on_shares(benchmark: Any, data: Any, disclose: str) -> None:
+    """What shares take beyond sums that are opened, of a tenth of the variants; without refits.
+
+    `added` are microseconds a variant with |z| > 2 and site, where score tests on shares have their part.
+    """
+    folder, rows = data
+    some = pd.DataFrame(
+        {
+            "chromosome": "1",
+            "base_pair_location": np.arange(1, VARIANTS // 10 + 1) * 10,
+            "effect_allele": "A",
+            "other_allele": "G",
+        }
+    )
+    options = {"trait": "case", "covariates": COVARIATES, "refit": 0.0, "threshold": 0.05}
+    for mode in ("aggregate", disclose):
+        warm_up(folder, fs.gwas.logistic, **options, disclose=mode)
+    options["variants"] = some
+    opened, _ = measured(folder, rows, fs.gwas.logistic, turns=1, **options, disclose="aggregate")
+    seconds, found = benchmark.pedantic(
+        measured,
+        (folder, rows, fs.gwas.logistic),
+        {**options, "turns": 1, "disclose": disclose},
+        rounds=1,
+        iterations=1,
+    )
+    extreme = int((found.to_frame()["test"] == "spa").sum())
+    benchmark.extra_info |= figures(seconds, found) | {
+        "peer": "fedstats, aggregate",
+        "peer_seconds": opened,
+        "ratio": seconds / opened,
+        "variants": extreme,
+        "added": round((seconds - opened) / extreme / len(SITES) * 1e6),
+        "bytes_a_variant": round(found.cost.bytes_sent / extreme),
+    }
+
+
 def test_gwas_pca(benchmark: Any, data: Any) -> None:
     """Ten components of a fifth of the variants, none of which are in linkage."""
     folder, rows = data

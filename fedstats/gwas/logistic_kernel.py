@@ -132,7 +132,8 @@ class Scores:
     @classmethod
     def opened(cls, beta: Floats, standard_error: Floats) -> Scores:
         """Return scores of which nothing is known but U/V and 1/√V."""
-        variance = standard_error**-2
+        # Quotients are the same to the last bit at every site, as powers need not be.
+        variance = 1 / (standard_error * standard_error)
         unknown = np.full(len(beta), np.nan)
         return cls(unknown, unknown, beta * variance, variance, np.zeros((len(beta), 0)))
 

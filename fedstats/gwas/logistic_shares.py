@@ -4,10 +4,10 @@ Missing calls are set to the mean of the site's own calls, and then U and V of `
 variant what slope and variation are in the linear scan (`imputed_shares`): V = Σwg² − |g'WZ|²/n with
 Z'WZ = n·I. The bounds are the same, as w is at most ¼.
 
-A saddle point needs what the covariates leave of the variant in every sample, which nobody has. Where |z|
-is large, U is taken for the difference from its mean of a binomial number of variance V: N = V/φ(1 − φ)
-draws, with the part φ of cases. That is exact for carriers of one copy whose risks do not differ, and has
-the skewness that makes the normal distribution wrong of rare variants and few cases.
+Where |z| is large, `saddle_shares` looks for saddle points. Where it finds none, and of linked columns, U is
+taken for the difference from its mean of a binomial number of variance V: N = V/φ(1 − φ) draws, with the part
+φ of cases. That is exact for carriers of one copy whose risks do not differ, and has the skewness that makes
+the normal distribution wrong of rare variants and few cases.
 """
 
 from __future__ import annotations

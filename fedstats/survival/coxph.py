@@ -193,9 +193,9 @@ def coxph(
     **Leakage.** Every site learns, of the rows of all sites together, how many there are, how many were left
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
     unit and centre of each covariate, its largest magnitude to a power of two, how many sites have weights
-    that are small, the sequence of estimates, of which the first is that of sites as strata and the second is made with the
-    information of the first, whether the information is near to that at the estimates before, their
-    variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of which
+    that are small, the sequence of estimates, of which the first is that of sites as strata and the second is
+    made with the information of the first, whether the information is near to that at the estimates before,
+    their variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of which
     ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
@@ -212,9 +212,8 @@ def coxph(
     change much, and some 8·p·(p + 12) bytes a step for each time with an event, twice that if events are tied
     there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a test of proportional hazards takes 145
     rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what `fs.concordance` does. Robust errors
-    on shares take 90 rounds, and
-    1.5·(1 + p)² kB for each time with an event; with clusters or late entry 200·(2 + p) bytes for each of
-    these times and each cluster, and beyond 4 million numbers they are refused.
+    on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late entry
+    200·(2 + p) bytes for each of these times and each cluster, and beyond 4 million numbers they are refused.
 
     Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
     `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.

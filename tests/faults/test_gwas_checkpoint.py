@@ -21,7 +21,7 @@ from process_helpers import Ended, running
 import fedstats as fs
 from fedstats.cli._output import EXIT_CODES
 from fedstats.demo.stage import enrol
-from fedstats.gwas import _ahead
+from fedstats.gwas import _ahead, saddle_shares
 from fedstats.gwas.checkpoint import Checkpoint
 
 OPTIONS: dict[str, Any] = {"trait": "ldl", "covariates": ["age"], "disclose": "aggregate"}
@@ -123,14 +123,18 @@ def test_on_shares_what_was_opened_stays(
     options = {**OPTIONS, "disclose": mode, "threshold": 0.3}
     if name == "logistic":
         options |= {"trait": "case", "refit": 0.0}
+        monkeypatch.setattr(saddle_shares, "HELD", 500)  # saddle points one by one
     else:
         options["missing"] = "impute"
     analysis = getattr(fs.gwas, name)
     whole = everywhere(parts, analysis, **options)[0].to_frame()
     assert len(whole) > 3
+    ends = 0
     for found in stopped_at_each(parts, tmp_path, monkeypatch, analysis, **options):
         assert len(set(written(found))) == 1
         pd.testing.assert_frame_equal(found[0].to_frame(), whole, rtol=1e-4)
+        ends += 1
+    assert ends == 2 + list(whole["test"] if name == "logistic" else []).count("spa")
 
 
 @pytest.fixture

@@ -99,6 +99,7 @@ def test_logistic_opens_what_is_declared(tmp_path: Path, mode: str) -> None:
     panel.rows["case"] = (panel.genotypes[3] > 0) | (np.arange(90) % 5 == 0)
     panel.rows["case"] = panel.rows["case"].astype(int)
     panel.genotypes[4] = np.where(panel.rows["case"] == 1, 1, 0)
+    panel.genotypes[5:8] = np.where(np.arange(90) % 3, panel.rows["case"], np.arange(90) % 2)
     options: dict[str, object] = {
         "trait": "case",
         "covariates": ["scale(age)"],
@@ -113,6 +114,7 @@ def test_logistic_opens_what_is_declared(tmp_path: Path, mode: str) -> None:
     assert len(found.to_frame()) < 12  # without those whose strand is unknown
     if mode != "aggregate":
         assert sizes["associations"] <= 12 * 2
+        assert 2 <= sizes["saddle points"] <= 2 * (found.to_frame()["z"].abs() > 2).sum()
         return
     assert sizes["variant sums"] == len(found.to_frame()) * (5 + 2)
     assert sizes["missing calls"] <= len(found.to_frame()) * (2 + 2)

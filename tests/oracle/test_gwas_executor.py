@@ -81,7 +81,7 @@ def test_logistic(parts: Parts, disclose: str) -> None:
     here = scan(cases, fs.gwas.logistic, **options).to_frame()
     executor = Pickling()
     elsewhere = scan(cases, fs.gwas.logistic, **options, executor=executor).to_frame()
-    assert len(executor.sent) == 3 * 6
+    assert len(executor.sent) == 3 * (6 + (disclose == "result"))  # saddle points on shares are one more
     same = {"check_exact": True} if disclose == "aggregate" else {"rtol": 1e-4}
     pd.testing.assert_frame_equal(elsewhere, here, **same)
 
