@@ -29,7 +29,7 @@ from fedstats.gwas.heterogeneity_shares import alike
 from fedstats.gwas.qc import count
 from fedstats.results import Result
 from protocols import secret as secrets
-from protocols.compare import complement, negative
+from protocols.compare import complement, every, negative
 from protocols.inputs import sum_shares
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def screen(
                     copies, alleles = mine[:, 3:].T.astype(np.float64)
                     same = alike(engine, copies, alleles, 2.0 * n, limit)
                     bits = secrets.concatenate([bits, same.reshape(-1, 1)], axis=1)
-                bits = _all(bits)
+                bits = every(bits.T)
                 passing.append(run.reveal({"passing": bits}, part=number)["passing"].astype(np.bool_))
         kept = shared.variants[[*_variants.KEY, "rsid"]][np.concatenate(passing)]
         return ScreenResult(
@@ -224,12 +224,3 @@ def _margins(
         ],
         axis=1,
     )
-
-
-def _all(bits: SecretArray) -> SecretArray:
-    """Return whether all bits of a row are 1: a round for each halving."""
-    while bits.shape[1] > 1:
-        half = bits.shape[1] // 2
-        pairs = bits[:, :half] * bits[:, half : 2 * half]
-        bits = secrets.concatenate([pairs, bits[:, 2 * half :]], axis=1)
-    return bits[:, 0]
