@@ -248,8 +248,8 @@ def qc(
     ``"aggregate"`` it learns the pooled counts of each variant's genotypes, and how far the sites'
     frequencies are apart altogether. As ``"result"`` it learns the rounded rates, and no small count. Either
     suffices to tell whether a known genome is among the samples if the variants are many (see `linear`):
-    rounding takes little from that, and `screen` is for those who may not learn it. A coalition of t sites
-    learns as much of the other n − t; of counts on shares nothing, as long as t < n/2.
+    rounding takes little from that, and `screen` tells far less, though not always nothing. A coalition of t
+    sites learns as much of the other n − t; of counts on shares nothing, as long as t < n/2.
 
     **Cost.** As ``"aggregate"`` six rounds, one more if the variant lists differ, and two for each block of
     2,048 variants; each site sends about 112·(s − 1)/s bytes a variant when there are s sites. On shares five
