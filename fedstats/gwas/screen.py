@@ -226,8 +226,7 @@ def screen(
                     same = alike(engine, copies, alleles, 2.0 * n, limit)
                     bits = secrets.concatenate([bits, same.reshape(-1, 1)], axis=1)
                 if ends is not None:
-                    known = (counts[:, column] for column in (1, 2, 3))
-                    near = near_equilibrium(engine, *known, n, ends)
+                    near = near_equilibrium(engine, counts[:, 1], counts[:, 2], counts[:, 3], n, ends)
                     special = np.isin(chromosome[part], _variants.SPECIAL).astype(np.int64)[:, np.newaxis]
                     bits = secrets.concatenate([bits, near * (1 - special) + special], axis=1)
                 bits = every(bits.T)
