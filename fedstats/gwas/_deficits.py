@@ -71,22 +71,27 @@ class Ends:
 
 
 def _steps(samples: int, threshold: float) -> tuple[Floats, Floats]:
-    """Return numbers of copies between which the least significant x is the same, and these x.
+    """Return the least significant x of few copies, and numbers of copies between which each of them is it.
 
-    They lie between whole numbers, and are one more than the x.
+    The latter lie between whole numbers, and are one more than the x.
     """
     between, ends, r = [0.0], [1.0], 2
-    while r < samples and ends[-1] <= STEPS:
+    while r < samples:
         x = int(ends[-1])
         # The P value of x grows with r. An x that the copies do not make can wait.
-        if 2 * x <= r and _p_values(np.array([x]), r, samples)[0] >= threshold:
-            between.append(r - 0.5)
-            ends.append(x + 1.0)
-        else:
+        if 2 * x > r or _p_values(np.array([x]), r, samples)[0] < threshold:
             r += 1
-    return np.array([*between, r - 0.5] if ends[-1] <= STEPS else between), np.array(
-        ends if ends[-1] <= STEPS else ends[:-1]
-    )
+            continue
+        if between[-1] == r - 0.5:  # the step before has no width
+            ends.pop()
+        else:
+            between.append(r - 0.5)
+        if x == STEPS:
+            break
+        ends.append(x + 1.0)
+    else:
+        between.append(r - 0.5)
+    return np.array(between), np.array(ends)
 
 
 def _p_values(x: Integers, r: int, samples: int) -> Floats:
