@@ -253,8 +253,9 @@ def interaction(
     sums and cross-products of traits and covariates. As ``"result"`` it learns of each variant the estimates
     and their covariance matrix, to five digits or so, which tell the frequency of the rarer allele nearly,
     also in groups that a modifier makes. As ``"aggregate"`` it learns the sums that `DECLARATION` lists, from
-    which these frequencies follow. See `linear` for what they tell. A coalition of t sites learns as much of
-    the other n − t; of sums on shares nothing, as long as t < n/2.
+    which these frequencies follow. See `linear` for what they tell. As ``"gated"`` it learns which variants
+    pass, and of these what a result tells: too few numbers to tell who is among the samples. A coalition of t
+    sites learns as much of the other n − t; of sums on shares nothing, as long as t < n/2.
 
     **Cost.** Rounds as of `linear` with imputed calls. For k columns of covariates without the intercept, m
     traits and q modifiers, a variant has 3 + (k + m)(q + 1) + q(q + 3)/2 sums, and one that lacks calls

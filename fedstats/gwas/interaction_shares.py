@@ -233,7 +233,7 @@ class Pooled:
         numbers = known_product(
             numbers,
             scale[:, np.concatenate([first[apart], of_slopes])],
-            Format.of(longest, min(half, fraction + digits)),
+            Format.of(longest, half),
             drop=fraction + digits - half,
         )
         wanted = fraction_for(engine, 1.01)
@@ -274,8 +274,7 @@ def associations(
 
     Notes
     -----
-    Cost: rounds as of a block of `imputed_shares`. With a threshold, some 60 more for three
-    parties and one modifier.
+    Cost: rounds as of a block of `imputed_shares`; with a threshold, some 60 more for three parties.
     """
     variants, size = mine.products.shape[:2]
     first, second = np.triu_indices(size)
