@@ -10,7 +10,7 @@ where they were. It prints::
     Quality of genotypes
     Samples         1,200    Frequency < 0.01               0
     Sites               3    Call rate < 0.98               1
-    Variants        1,878    Hardy-Weinberg P < 1e-6       33
+    Variants        1,878    Hardy-Weinberg P < 1e-6       32
     Dropped           122    Sites differ P < 1e-6        494
     Frequency of 0      0    Mean call rate           0.99047
 
@@ -31,7 +31,7 @@ where they were. It prints::
     Samples          1,200    Without variation       0
     Left out             0    Dropped                 0
     Sites                3    P < 5e-8               43
-    Variants tested  1,861    Genomic control λ  1.2689
+    Variants tested  1,862    Genomic control λ  1.2679
 
                effect  other  freq     beta       se  -log10 p
     ──────────────────────────────────────────────────────────
@@ -49,11 +49,11 @@ where they were. It prints::
     Cost: …
 
     Logistic association of high_ldl with each variant
-    Samples          1,200    Without variation      0
-    Cases              279    Dropped                0
-    Left out             0    P < 5e-8               0
-    Sites                3    Genomic control λ  1.085
-    Variants tested  1,861
+    Samples          1,200    Without variation       0
+    Cases              279    Dropped                 0
+    Left out             0    P < 5e-8                0
+    Sites                3    Genomic control λ  1.0815
+    Variants tested  1,862
 
                effect  other  freq     beta      se  -log10 p
     ─────────────────────────────────────────────────────────
@@ -73,8 +73,8 @@ where they were. It prints::
     Meta-analysis of ldl with each variant
     Samples             1,200    P < 5e-8               45
     Left out                0    P(Q) < 1e-6             0
-    Sites                   3    Mean I²            0.1585
-    Variants estimated  1,861    Genomic control λ  1.2758
+    Sites                   3    Mean I²            0.1587
+    Variants estimated  1,862    Genomic control λ   1.275
 
                   beta       se  -log10 p   random   its se      I²     P(Q)
     ────────────────────────────────────────────────────────────────────────
@@ -92,8 +92,8 @@ where they were. It prints::
     Cost: …
 
     Interactions of variants with age on ldl
-    Samples   1,200    Genomic control λ of g      0.9471
-    Left out      0    Genomic control λ of g:age  0.7899
+    Samples   1,200    Genomic control λ of g      0.9466
+    Left out      0    Genomic control λ of g:age   0.789
     Sites         3
 
                term       beta        se  -log10 p
@@ -119,7 +119,7 @@ where they were. It prints::
     Cost: …
 
     Explained by the score beyond covariates: 0.276 of the variance of ldl
-    Opened by the gated scan: 43 of 1861 variants
+    Opened by the gated scan: 43 of 1862 variants
 """
 
 import sys

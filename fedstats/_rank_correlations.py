@@ -40,7 +40,15 @@ PUBLISHED = ranks.PUBLISHED
 Formula = Callable[[ranks.Ranking, ranks.Ranking, NDArray[np.object_]], SecretFloat]
 
 
-def spearman(run: Analysis, x: Array, pairs: Sequence[tuple[int, int]], counts: NDArray[np.int64]) -> Array:
+def spearman(
+    run: Analysis,
+    x: Array,
+    lengths: Sequence[int],
+    pairs: Sequence[tuple[int, int]],
+    counts: NDArray[np.int64],
+    *,
+    part: int | None = None,
+) -> Array:
     """Open Spearman's correlation of each pair of columns; NaN where one of them has one value only.
 
     Parameters
@@ -49,10 +57,14 @@ def spearman(run: Analysis, x: Array, pairs: Sequence[tuple[int, int]], counts: 
         The analysis; its declaration includes `SPEARMAN` and `PUBLISHED`.
     x
         This site's rows, NaN where missing.
+    lengths
+        The sites' numbers of rows, as of `_ranks.agree_lengths`.
     pairs
-        Of different columns.
+        Of columns.
     counts
         How many rows of all sites have both; two at least.
+    part
+        Number of the call, if there are several.
 
     Notes
     -----
@@ -60,12 +72,16 @@ def spearman(run: Analysis, x: Array, pairs: Sequence[tuple[int, int]], counts: 
     """
     if not pairs:
         return np.zeros(0)
-    secret = concatenate(list(_ranked(run, x, pairs, counts, _spearman)))
-    return run.reveal({"rank correlations": secret})["rank correlations"]
+    secret = concatenate(list(_ranked(run, x, lengths, pairs, counts, _spearman)))
+    return run.reveal({"rank correlations": secret}, part=part)["rank correlations"]
 
 
 def kendall(
-    run: Analysis, x: Array, pairs: Sequence[tuple[int, int]], counts: NDArray[np.int64]
+    run: Analysis,
+    x: Array,
+    lengths: Sequence[int],
+    pairs: Sequence[tuple[int, int]],
+    counts: NDArray[np.int64],
 ) -> tuple[Array, Array]:
     """Open Kendall's tau-b of each pair of columns, and its normal statistic; see `spearman`.
 
@@ -75,7 +91,7 @@ def kendall(
     """
     if not pairs:
         return np.zeros(0), np.zeros(0)
-    found = concatenate(list(_ranked(run, x, pairs, counts, _kendall)), axis=1)
+    found = concatenate(list(_ranked(run, x, lengths, pairs, counts, _kendall)), axis=1)
     opened = run.reveal({"rank correlations": found[0], "test statistics": found[1]})
     return opened["rank correlations"], opened["test statistics"]
 
@@ -83,12 +99,12 @@ def kendall(
 def _ranked(
     run: Analysis,
     x: Array,
+    lengths: Sequence[int],
     pairs: Sequence[tuple[int, int]],
     counts: NDArray[np.int64],
     formula: Formula,
 ) -> Iterator[SecretFloat]:
     """Rank pairs of columns, as many of them at a time as memory allows, and apply a formula."""
-    lengths = ranks.agree_lengths(run, len(x))
     for part in ranks.at_a_time(len(pairs), sum(lengths)):
         n = counts[part].tolist()
         columns = [x[:, [*pair]] for pair in pairs[part]]

@@ -21,6 +21,7 @@ from fedstats._counts import MOST, open_counts
 from fedstats._frames import secret_frame
 from fedstats._moments import Frame, location_sums
 from fedstats._rank_correlations import kendall, spearman
+from fedstats._ranks import agree_lengths
 from fedstats._selection import PUBLISHED, Wanted, check_distinct, select
 from fedstats.cohort import largest
 from fedstats.disclosure import Declaration, Disclose
@@ -106,8 +107,8 @@ def corr(
     Returns
     -------
     CorrelationResult
-        NaN for pairs with fewer rows than the federation's ``min_cell``, and of columns that do not vary with
-        others.
+        NaN for pairs with fewer rows than the federation's ``min_cell``, and of columns that do not vary: as
+        of pandas, with themselves too, but by Kendall.
 
     Raises
     ------
@@ -126,7 +127,8 @@ def corr(
 
     **Cost.** 148 rounds for three sites; eight in aggregate mode. Of ranks, for 1,000 rows, some 250 rounds,
     and 2 MB from each site for each pair of columns; by Kendall some 370 and 7.5 MB. These rounds are for as
-    many pairs as have 262,144 rows together, and as many again for further ones.
+    many pairs as have 262,144 rows together, and as many again for further ones; and by Spearman, for columns
+    without a correlation with any other, of which it is to be told whether they vary.
 
     Examples
     --------
@@ -205,13 +207,20 @@ def _of_ranks(run: Analysis, method: str, x: Array, n: NDArray[np.int64]) -> tup
     one, other = np.nonzero(np.triu(n, 1))
     pairs = list(zip(one.tolist(), other.tolist(), strict=True))
     matrix, z = np.where(np.diag(np.diag(n)) > 0, 1.0, np.nan), None
-    if method == "kendall":
-        found, statistics = kendall(run, x, pairs, n[one, other])
+    of_ranks = method == "spearman"
+    lengths = agree_lengths(run, len(x)) if pairs or (of_ranks and np.diag(n).any()) else []
+    if of_ranks:
+        found = spearman(run, x, lengths, pairs, n[one, other])
+    else:
+        found, statistics = kendall(run, x, lengths, pairs, n[one, other])
         z = np.full(matrix.shape, np.nan)
         z[one, other] = z[other, one] = statistics
-    else:
-        found = spearman(run, x, pairs, n[one, other])
     matrix[one, other] = matrix[other, one] = np.clip(found, -1, 1)
+    if of_ranks:
+        # One that has a correlation varies. Kendall's of a column with itself is 1, as pandas has it.
+        alone = np.flatnonzero(np.count_nonzero(~np.isnan(matrix), axis=0) == 1)
+        itself = spearman(run, x, lengths, [(its, its) for its in alone.tolist()], np.diag(n)[alone], part=1)
+        matrix[alone, alone] = np.where(np.isnan(itself), np.nan, 1.0)
     return matrix, z
 
 

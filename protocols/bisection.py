@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.compare import BIT, complement, negative
+from protocols.compare import BIT, complement, every, negative
 from protocols.engine import Engine
 from protocols.inputs import share
 from protocols.secret import SecretArray, concatenate, inner
@@ -204,15 +204,5 @@ def _nearer(closer: SecretArray, own: SecretArray) -> SecretArray:
     """Return whether some party's right side is below the left sides of all."""
     n = len(own)
     others = closer.reshape(n, n - 1, *own.shape[1:])
-    each = _all(concatenate([own.reshape(n, 1, *own.shape[1:]), others], axis=1).transpose(1, 0, 2, 3))
-    return complement(_all(complement(each)))
-
-
-def _all(bits: SecretArray) -> SecretArray:
-    """Return the conjunction over the first axis, in ⌈log2⌉ rounds."""
-    while len(bits) > 1:
-        half = len(bits) // 2
-        joined = bits[:half] * bits[half : 2 * half]
-        joined = SecretArray(bits.engine, joined.shares, BIT)
-        bits = concatenate([joined, bits[2 * half :]]) if len(bits) % 2 else joined
-    return bits[0]
+    each = every(concatenate([own.reshape(n, 1, *own.shape[1:]), others], axis=1).transpose(1, 0, 2, 3))
+    return complement(every(complement(each)))

@@ -137,6 +137,16 @@ def complement(bit: SecretArray) -> SecretArray:
     return SecretArray(bit.engine, (1 - bit).shares, BIT)
 
 
+def every(bits: SecretArray) -> SecretArray:
+    """Return the conjunction of bits over the first axis, in ⌈log2⌉ rounds."""
+    while len(bits) > 1:
+        half = len(bits) // 2
+        joined = bits[:half] * bits[half : 2 * half]
+        joined = SecretArray(bits.engine, joined.shares, BIT)
+        bits = concatenate([joined, bits[2 * half :]]) if len(bits) % 2 else joined
+    return bits[0]
+
+
 # --- What is chosen by them --------------------------------------------------------------------------
 
 

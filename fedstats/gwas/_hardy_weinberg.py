@@ -21,8 +21,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+#: Smaller P values of rates are taken for this one.
+_SMALLEST: Final = 1e-300
 #: Probabilities that differ by less than this part are taken as equal, as they may by rounding alone.
 _EQUAL: Final = 1e-9
 
@@ -74,6 +77,35 @@ def mid_p(heterozygotes: Integers, one: Integers, two: Integers) -> NDArray[np.f
                 probability = following
                 h += step
         found[v] = (less + 0.5 * equal) / total
+    return found
+
+
+def mid_p_of_rates(samples: Floats, frequency: Floats, heterozygotes: Floats) -> Floats:
+    """Return mid-P values that rounded rates make, between those of whole numbers, by their logarithms.
+
+    Parameters
+    ----------
+    samples
+        How many have a call.
+    frequency
+        Of either allele.
+    heterozygotes
+        Over those expected; NaN where the P value is to be.
+    """
+    found = np.full(samples.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(heterozygotes))
+    n, p = np.rint(samples[known]), frequency[known]
+    p = np.minimum(p, 1 - p)
+    rare = np.rint(2 * n * p)
+    # Carriers of two copies.
+    two = (rare - heterozygotes[known] * 2 * n * p * (1 - p)) / 2
+    below = np.clip(np.floor(two), 0, np.maximum(rare // 2 - 1, 0))
+    above = np.minimum(below + 1, rare // 2)
+    logs = []
+    for x in (below, above):
+        counts = (its.astype(np.int64) for its in (rare - 2 * x, x, n - rare + x))
+        logs.append(np.log(np.maximum(mid_p(*counts), _SMALLEST)))
+    found[known] = np.exp(logs[0] + np.clip(two - below, 0, 1) * (logs[1] - logs[0]))
     return found
 
 

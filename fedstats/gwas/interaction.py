@@ -8,6 +8,7 @@ as of PLINK 2 `--glm interaction`. The modifiers are combinations of the orthono
 sites know, so whatever the regression needs are sums over samples of g and g² times columns that are fixed
 beforehand, and the sums of `linear` over missing calls. They stay on shares (`interaction_shares`), or are
 opened block by block; the covariates are then swept out of each variant's own matrix of squares and products.
+A gated scan opens the variants alone that have an interaction whose P value is below a threshold.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats import _table
-from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError
+from fedstats.disclosure import Declaration, DiscloseGated
+from fedstats.errors import DataError, EstimationError
 from fedstats.gwas import _strands, _traits, _variants, interaction_shares, plots
 from fedstats.gwas import checkpoint as checkpoints
 from fedstats.gwas._ahead import blocks
@@ -34,6 +35,7 @@ from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
 from fedstats.gwas.checkpoint import Checkpoint, agree_checkpoint
 from fedstats.gwas.genotypes import Block, Genotypes
+from fedstats.gwas.interaction_shares import LEAST
 from fedstats.gwas.members import Members
 from fedstats.gwas.reconcile import Reconciled
 from fedstats.results import Result
@@ -51,9 +53,6 @@ Integers: TypeAlias = NDArray[np.int64]
 
 #: A column is a combination of those before it if they leave less than this part of its variation.
 TOLERANCE: Final = 1e-8
-#: On shares they are if some combination of them, of length 1, has less left by the covariates: one copy has
-#: about 1.
-LEAST: Final = 0.02
 
 DECLARATION = Declaration(
     "gwas.interaction",
@@ -72,6 +71,12 @@ DECLARATION = Declaration(
         "associations": "of each variant: squares and products of what the covariates leave of it and of its "
         "products with the modifiers, and these times each residual, which is to say the estimates and their "
         "covariance matrix",
+    },
+    gated={
+        **_traits.AGGREGATE,
+        **_strands.OPENED,
+        "passing": "which variants have an interaction that passes the threshold with which trait",
+        "associations": "the same as of a result, of variants that pass",
     },
     published={**_variants.PUBLISHED, **_traits.PUBLISHED, **checkpoints.PUBLISHED},
 )
@@ -103,7 +108,8 @@ class InteractionResult(Result):
 
         Columns: `chromosome`, `base_pair_location`, `effect_allele`, `other_allele`, `term`, `beta`,
         `standard_error`, `p_value`, `rsid`, `n`, `neg_log10_p`, `t`. NaN where the variant and its products
-        with the modifiers are not told apart from one another and from the covariates.
+        with the modifiers are not told apart from one another and from the covariates; on shares `n` is then
+        0. Of a gated scan, there are rows of variants that pass.
         """
         return self.frame.copy()
 
@@ -165,7 +171,8 @@ def interaction(
     covariates: Sequence[str] = (),
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "result",
+    disclose: DiscloseGated = "result",
+    threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
 ) -> InteractionResult: ...
 
@@ -180,7 +187,8 @@ def interaction(
     covariates: Sequence[str] = (),
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "result",
+    disclose: DiscloseGated = "result",
+    threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
 ) -> dict[str, InteractionResult]: ...
 
@@ -194,7 +202,8 @@ def interaction(
     covariates: Sequence[str] = (),
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
-    disclose: Disclose = "result",
+    disclose: DiscloseGated = "result",
+    threshold: float = 5e-8,
     checkpoint: str | PathLike[str] | None = None,
 ) -> InteractionResult | dict[str, InteractionResult]:
     """Test whether the effect of each variant on quantitative traits varies with covariates.
@@ -210,13 +219,17 @@ def interaction(
         Further terms.
     disclose
         ``"result"``: each variant's pooled sums stay shared among the sites, which open its estimates and how
-        they vary together. ``"aggregate"``: the sums are opened to every site. Shares take three sites or
-        more.
+        they vary together. ``"gated"``: the same, but only for variants that pass the threshold.
+        ``"aggregate"``: the sums are opened to every site. Shares take three sites or more.
+    threshold
+        P value below which a gated scan opens a variant: that of one of its interactions, whatever that of
+        its effect ``g``.
 
     Returns
     -------
     InteractionResult
-        For a list of traits a dict of them, by trait, in their order.
+        Rows of every variant, or of a gated scan of those that pass. For a list of traits a dict of them, by
+        trait, in their order.
 
     Raises
     ------
@@ -231,16 +244,24 @@ def interaction(
     where the variance of a trait varies with a modifier they are too small or too large, see `fs.ols` for the
     few that matter.
 
+    A gated scan passes no variant that is rare, or little but a combination of its interactions: of which the
+    covariates leave less than some three copies, or of which less than a sixty-fourth is left by the others,
+    of all columns together. Modifiers should be centred for that if there are powers among them:
+    ``"scale(age)"``, not ``"age"``.
+
     **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
     sums and cross-products of traits and covariates. As ``"result"`` it learns of each variant the estimates
     and their covariance matrix, to five digits or so, which tell the frequency of the rarer allele nearly,
     also in groups that a modifier makes. As ``"aggregate"`` it learns the sums that `DECLARATION` lists, from
-    which these frequencies follow. See `linear` for what they tell. A coalition of t sites learns as much of
-    the other n − t; of sums on shares nothing, as long as t < n/2, or with a dishonest majority t < n.
+    which these frequencies follow. See `linear` for what they tell. As ``"gated"`` it learns which variants
+    pass, and of these what a result tells: too few numbers to tell who is among the samples. A coalition of t
+    sites learns as much of the other n − t; of sums on shares nothing, as long as t < n/2, or with a
+    dishonest majority t < n.
 
     **Cost.** Rounds as of `linear` with imputed calls. For k columns of covariates without the intercept, m
     traits and q modifiers, a variant has 3 + (k + m)(q + 1) + q(q + 3)/2 sums, and one that lacks calls
-    k + m + k(k + 1)/2 + km + m more; on shares it has (q + 1)(q/2 + 2 + k + m) numbers.
+    k + m + k(k + 1)/2 + km + m more; on shares it has (q + 1)(q/2 + 2 + k + m) numbers. Gated, a block takes
+    some 60 rounds more, 5 more for every further modifier, and 2.6 kB a variant and modifier.
 
     Examples
     --------
@@ -252,6 +273,8 @@ def interaction(
     def check() -> None:
         if isinstance(modifiers, str) or not modifiers:
             raise DataError("modifiers is a list of terms, one or more: ['age']")
+        if not 0 < threshold < 1:
+            raise DataError(f"threshold={threshold}: a P value between 0 and 1")
         _traits.check_traits(traits, [*modifiers, *covariates])
 
     with cohort.federation.analysis(DECLARATION, disclose) as run:
@@ -265,18 +288,22 @@ def interaction(
             list(dict.fromkeys([*modifiers, *covariates])),
             samples,
             options=f"modifiers={list(modifiers)!r}, ambiguous={ambiguous!r}, "
-            f"disclose={disclose!r}, checkpoint={checkpoint is not None}",
+            f"disclose={disclose!r}, threshold={threshold}, checkpoint={checkpoint is not None}",
             site_intercepts=False,
         )
         members = genotypes.members(samples[model.rows])
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         frame = Modifiers.of(model, modifiers)
         with agree_checkpoint(run, checkpoint, genotypes, cohort, samples, shared) as saved:
-            fit = _scan if disclose == "aggregate" else _scan_on_shares
-            scan = fit(run, genotypes, shared, members, model, frame, saved)
+            if disclose == "aggregate":
+                scan = _scan(run, genotypes, shared, members, model, frame, saved)
+                passes = np.ones((len(shared), len(model.names)), np.bool_)
+            else:
+                gate = threshold if disclose == "gated" else None
+                scan, passes = _scan_on_shares(run, genotypes, shared, members, model, frame, saved, gate)
         common = run.finish()
     results = {
-        name: _result(common, model, shared, scan, column, frame.names)
+        name: _result(common, model, shared, scan, column, passes[:, column], frame.names)
         for column, name in enumerate(model.names)
     }
     return results if isinstance(trait, list) else results[trait]
@@ -319,24 +346,34 @@ def _scan_on_shares(
     model: Traits,
     frame: Modifiers,
     saved: Checkpoint,
-) -> _Scan:
-    """Scan without opening any sum."""
+    threshold: float | None,
+) -> tuple[_Scan, NDArray[np.bool_]]:
+    """Scan without opening any sum; with a threshold, open what passes it alone."""
     columns = Columns.of(members, model, frame)
+    known = interaction_shares.Model(model.n, columns.traits, model.df_resid - columns.modifiers)
+    if known.df < 1:
+        raise EstimationError(
+            f"{model.n} complete samples over all sites cannot determine {columns.terms} terms, a variant "
+            f"and {columns.modifiers} interactions: use fewer terms"
+        )
 
     def local(part: slice) -> interaction_shares.Contribution:
         block = genotypes.block(shared, part, members)
         return interaction_shares.Contribution.of(block, members, columns, model.n)
 
-    found = [_Scan(**its) for its in saved.finished("variants")]
-    for number, _, mine in blocks(run, len(shared), local, done=len(found)):
-        S, s = interaction_shares.associations(run, number, mine, model.n, columns.traits)
-        n = np.full(len(S), float(model.n))
-        df = np.full(len(S), float(model.df_resid - columns.modifiers))
-        usable = (np.linalg.eigvalsh(S)[:, 0] > LEAST) & (df > 0)
-        rest = np.full((len(S), columns.traits), float(model.n))
-        found.append(_estimate(S, s, rest, n, df, usable, frame))
-        saved.keep("variants", vars(found[-1]))
-    return _Scan.concatenate(found)
+    kept = saved.finished("variants")
+    scans = [_Scan(**its["scan"]) for its in kept]
+    passes = [its["passes"] for its in kept]
+    for number, _, mine in blocks(run, len(shared), local, done=len(scans)):
+        S, s, passing = interaction_shares.associations(run, number, mine, known, threshold)
+        usable = np.linalg.eigvalsh(S)[:, 0] > LEAST
+        n = np.where(usable, float(known.n), 0.0)
+        df = np.full(len(S), float(known.df))
+        rest = np.full((len(S), known.traits), float(known.n))
+        scans.append(_estimate(S, s, rest, n, df, usable, frame))
+        passes.append(passing)
+        saved.keep("variants", {"scan": vars(scans[-1]), "passes": passing})
+    return _Scan.concatenate(scans), np.concatenate(passes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -432,6 +469,7 @@ def _result(
     shared: Reconciled,
     scan: _Scan,
     column: int,
+    passes: NDArray[np.bool_],
     modifiers: tuple[str, ...],
 ) -> InteractionResult:
     known = shared.variants
@@ -458,7 +496,7 @@ def _result(
         **common,
         trait=model.names[column],
         modifiers=modifiers,
-        frame=frame,
+        frame=frame[passes[every]].reset_index(drop=True),
         nobs=model.n,
         n_missing=model.dropped,
         reconciled=shared,

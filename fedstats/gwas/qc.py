@@ -21,7 +21,7 @@ from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.gwas import _strands, _variants, plots, qc_shares
 from fedstats.gwas._ahead import blocks
-from fedstats.gwas._hardy_weinberg import mid_p
+from fedstats.gwas._hardy_weinberg import mid_p, mid_p_of_rates
 from fedstats.gwas._heterozygotes import Heterozygotes
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
@@ -100,9 +100,9 @@ class QCResult(Result):
         `heterogeneity_p`. Of sites of the same ancestry the latter finds batches, and alleles that are
         counted the other way round.
 
-        Of counts that stay on shares there is no column, and rates are rounded, see `qc`. `hwe_p` then comes
-        from χ² with one degree of freedom, and it and `heterogeneity` are NaN of variants of which fewer
-        than 5 homozygotes of the rarer allele are expected.
+        Of counts that stay on shares there is no column, and rates are rounded, see `qc`. `hwe_p` is then the
+        exact test's of the rounded rates, and it and `heterogeneity` are NaN of variants of which fewer than
+        5 homozygotes of the rarer allele are expected.
         """
         return self.frame.copy()
 
@@ -240,17 +240,19 @@ def qc(
     **Rounding** on shares is to the nearest multiple of a power of two: call rates and frequencies, of at
     least `min_cell` samples or alleles among all (on Y, of men), so that less than half as many missing calls
     are like none; the ratio of heterozygotes to those expected, of a sixteenth of its standard error 1/√n or
-    less; χ², of 1/16. Fewer than `min_cell` copies of either allele, or heterozygotes, are taken as none. A
-    variant of which less than a quarter of the alleles is called, or fewer than 2·`min_cell`, has no
-    frequency. Inbreeding leaves out variants without a frequency between 0 and 1.
+    less; χ², of 1/16. A P value of equilibrium that is not below 1e-10 is within a factor of 4 of that of the
+    counts, and most are within 1.5: χ² of the rates would be wrong by a factor of thousands. Fewer than
+    `min_cell` copies of either allele, or heterozygotes, are taken as none. A variant of which less than a
+    quarter of the alleles is called, or fewer than 2·`min_cell`, has no frequency. Inbreeding leaves out
+    variants without a frequency between 0 and 1.
 
     **Leakage.** Every site learns each site's list of variants and how many samples, and men, there are. As
     ``"aggregate"`` it learns the pooled counts of each variant's genotypes, and how far the sites'
     frequencies are apart altogether. As ``"result"`` it learns the rounded rates, and no small count. Either
     suffices to tell whether a known genome is among the samples if the variants are many (see `linear`):
-    rounding takes little from that, and `screen` is for those who may not learn it. A coalition of t sites
-    learns as much of the other n − t; of counts on shares nothing, as long as t < n/2, or with a dishonest
-    majority t < n.
+    rounding takes little from that, and `screen` tells far less, though not always nothing. A coalition of t
+    sites learns as much of the other n − t; of counts on shares nothing, as long as t < n/2, or with a
+    dishonest majority t < n.
 
     **Cost.** As ``"aggregate"`` six rounds, one more if the variant lists differ, and two for each block of
     2,048 variants; each site sends about 112·(s − 1)/s bytes a variant when there are s sites. On shares five
@@ -388,7 +390,7 @@ def _frame_of_rates(
     """Return what rounded rates say of the variants."""
     chromosome = shared.variants["chromosome"].to_numpy()
     called = known.members * (1 - rates.missing)
-    hwe = np.asarray(stats.chi2.sf(called * (1 - rates.heterozygotes) ** 2, 1))
+    hwe = mid_p_of_rates(called, rates.frequency, rates.heterozygotes)
     # The one copy of MT is counted as two alleles.
     apart = rates.heterogeneity / np.where(chromosome == "MT", 2, 1)
     return shared.variants[[*_variants.KEY, "rsid"]].assign(

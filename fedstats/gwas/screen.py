@@ -2,8 +2,8 @@
 
 What `qc` tells of a variant are its genotype counts, or follows from them, and they give members away. A
 scan needs only to know which variants to take. Counts stay shared, and whole numbers are compared: with a
-call rate of at least a/b, (b − a)·members ≥ b·missing, and so on. Hardy–Weinberg equilibrium is not among the
-tests: its exact P value is no simple function of counts, and approximations are wrong of rare variants.
+call rate of at least a/b, (b − a)·members ≥ b·missing, and so on. For Hardy–Weinberg equilibrium, they are
+compared with a table of which the exact test makes the entries (`deficits_shares`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from scipy import stats
 
 from fedstats import _table
 from fedstats.disclosure import Declaration
-from fedstats.errors import DataError
+from fedstats.errors import DataError, EstimationError
 from fedstats.gwas import _strands, _variants
 from fedstats.gwas._ahead import blocks
+from fedstats.gwas._deficits import Ends
 from fedstats.gwas._strands import settle_strands
 from fedstats.gwas._variants import Ambiguous
+from fedstats.gwas.deficits_shares import near_equilibrium
 from fedstats.gwas.genotypes import Genotypes
 from fedstats.gwas.heterogeneity_shares import alike
 from fedstats.gwas.qc import count
 from fedstats.results import Result
 from protocols import secret as secrets
-from protocols.compare import complement, negative
+from protocols.compare import complement, every, negative
 from protocols.inputs import sum_shares
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ Integers: TypeAlias = NDArray[np.int64]
 
 #: Thresholds are read as fractions with at most so large a denominator.
 FINEST = 10**6
+#: For which P values, call rates and numbers of samples the table of equilibrium has the stated accuracy.
+LEAST_P, SMALL_P, MOST_P, CALLED = 1e-12, 1e-8, 0.05, 0.9
+LEAST_SAMPLES, MORE_SAMPLES = 200, 1000
 
 DECLARATION = Declaration(
     "gwas.screen",
@@ -63,8 +68,8 @@ class ScreenResult(Result):
     n_variants
         Variants that were looked at.
     thresholds
-        Least call rate, frequency and number of copies of the rarer allele, and P value of heterogeneity if
-        it was asked for.
+        Least call rate, frequency and number of copies of the rarer allele, and P values of heterogeneity
+        and of Hardy–Weinberg equilibrium if they were asked for.
     """
 
     nobs: int
@@ -99,6 +104,7 @@ def screen(
     maf: float = 0.01,
     mac: int = 0,
     heterogeneity: float = 0.0,
+    hwe: float = 0.0,
     variants: pd.DataFrame | None = None,
     ambiguous: Ambiguous = "keep",
     disclose: Literal["gated"] = "gated",
@@ -118,6 +124,9 @@ def screen(
     heterogeneity
         Least P value of equal frequencies at all sites, by Pearson's χ² with one degree of freedom less than
         there are sites. 0 does not ask for it.
+    hwe
+        Least mid-P value of Hardy–Weinberg equilibrium, from 1e-12 to 0.05, of autosomal variants, see below.
+        0 does not ask for it; otherwise `call_rate` is 0.9 at least.
     variants
         Only these; all that the sites share by default.
     ambiguous
@@ -135,21 +144,34 @@ def screen(
         The genotype files or ids cannot be used, the sites share no variant, or a threshold is none.
     RemoteError
         The same at another site.
+    EstimationError
+        `hwe` is asked for, and there are fewer than 200 samples, or 1,000 if it is below 1e-8.
 
     Notes
     -----
+    **Equilibrium** is decided as by the exact test, but for variants whose P value is within a factor of 2 of
+    `hwe`: of 5 if there are fewer than 1,000 samples, if more than a twentieth of a variant's calls are
+    missing, or if `hwe` is below 1e-8.
+
     **Leakage.** Every site learns each site's list of variants, the number of samples and of men over all
-    sites, and which variants pass. Whoever may ask again and again, with other thresholds, learns
-    frequencies. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority, learns nothing else.
+    sites, and which variants pass. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority,
+    learns nothing else. Of variants far from all thresholds that tells nothing, as it was known before. Of one
+    whose frequency in the population is within a few standard errors √(p(1 − p)/2n) of `maf` it tells on
+    which side the samples are: where these variants are more than the samples, that is enough to tell whether
+    a known genome is among them, and so is to ask again with other thresholds. Where that matters, screen
+    once, by a threshold near which there are few variants, or give a scan `variants` that were chosen by a
+    reference.
 
     **Cost.** Five rounds, one more if the variant lists differ, and fourteen or fifteen for each block of
-    2,048 variants, sixteen more if heterogeneity is asked for.
+    2,048 variants; sixteen more if heterogeneity is asked for, and 23 or more and some 5 kB a variant if
+    equilibrium is.
 
     Examples
     --------
     >>> good = fs.gwas.screen(geno, cohort, maf=0.01).to_frame()  # doctest: +SKIP
     >>> fs.gwas.linear(geno, cohort, trait="ldl", variants=good, disclose="gated")  # doctest: +SKIP
     """
+    with_hwe = hwe != 0
 
     def check() -> None:
         if not (0 <= call_rate <= 1 and 0 <= maf <= 0.5 and mac >= 0 and int(mac) == mac):
@@ -159,6 +181,11 @@ def screen(
             )
         if not 0 <= heterogeneity < 1:
             raise DataError(f"heterogeneity={heterogeneity}: a P value from 0 to below 1")
+        if with_hwe and not (LEAST_P <= hwe <= MOST_P and call_rate >= CALLED):
+            raise DataError(
+                f"hwe={hwe}, call_rate={call_rate}: a P value from {LEAST_P:g} to {MOST_P}, with a call rate "
+                f"of {CALLED} or more; or 0"
+            )
 
     with cohort.federation.analysis(DECLARATION, disclose) as run:
         found, shared = _variants.agree_variants(
@@ -168,12 +195,17 @@ def screen(
             ambiguous,
             variants=variants,
             options=f"call_rate={call_rate}, maf={maf}, mac={mac}, heterogeneity={heterogeneity}, "
-            f"ambiguous={ambiguous!r}",
+            f"hwe={hwe}, ambiguous={ambiguous!r}",
             check=check,
         )
         members = genotypes.members(found[found >= 0])
         men = members.among(members.is_male)
         n, n_men = (int(total) for total in run.sum("samples", np.array([len(members), len(men)])))
+        if with_hwe and n < LEAST_SAMPLES:
+            raise EstimationError(
+                f"{n} samples are too few for hwe={hwe}: it takes {LEAST_SAMPLES}, or hwe=0"
+            )
+        ends = Ends.of(n, hwe) if with_hwe else None
         shared = settle_strands(run, genotypes, members, shared, ambiguous)
         chromosome = shared.variants["chromosome"].to_numpy()
         critical = float(stats.chi2.isf(heterogeneity, len(run.sites) - 1))
@@ -182,18 +214,23 @@ def screen(
             run, len(shared), lambda part: count(genotypes, shared, part, members, men)
         ):
             with run.on_shares() as engine:
-                counts = sum_shares(engine, mine[:, 2:], bound=2 * n + 1).assume(2 * n + 1)
+                wanted = mine[:, [2, 3, 4, 0][: 4 if with_hwe else 3]]
+                counts = sum_shares(engine, wanted, bound=2 * n + 1).assume(2 * n + 1)
                 size = np.where(chromosome[part] == "Y", n_men, n)
                 # Heterozygous calls on MT are half a copy.
-                least = mac * np.where(chromosome[part] == "MT", 2, 1)
-                bits = complement(negative(_margins(counts, size, call_rate, maf, least)))
+                fewest = mac * np.where(chromosome[part] == "MT", 2, 1)
+                bits = complement(negative(_margins(counts, size, call_rate, maf, fewest)))
                 if heterogeneity > 0:
                     # The one copy of MT is counted as two alleles.
                     limit = np.where(chromosome[part] == "MT", 2.0, 1.0) * critical
                     copies, alleles = mine[:, 3:].T.astype(np.float64)
                     same = alike(engine, copies, alleles, 2.0 * n, limit)
                     bits = secrets.concatenate([bits, same.reshape(-1, 1)], axis=1)
-                bits = _all(bits)
+                if ends is not None:
+                    near = near_equilibrium(engine, counts[:, 1], counts[:, 2], counts[:, 3], n, ends)
+                    special = np.isin(chromosome[part], _variants.SPECIAL).astype(np.int64)[:, np.newaxis]
+                    bits = secrets.concatenate([bits, near * (1 - special) + special], axis=1)
+                bits = every(bits.T)
                 passing.append(run.reveal({"passing": bits}, part=number)["passing"].astype(np.bool_))
         kept = shared.variants[[*_variants.KEY, "rsid"]][np.concatenate(passing)]
         return ScreenResult(
@@ -201,7 +238,8 @@ def screen(
             nobs=n,
             n_variants=len(shared),
             thresholds={"call rate": call_rate, "frequency": maf, "copies": mac}
-            | ({"P of equal frequencies": heterogeneity} if heterogeneity else {}),
+            | ({"P of equal frequencies": heterogeneity} if heterogeneity else {})
+            | ({"P of Hardy-Weinberg equilibrium": hwe} if with_hwe else {}),
             frame=kept.reset_index(drop=True),
         )
 
@@ -224,12 +262,3 @@ def _margins(
         ],
         axis=1,
     )
-
-
-def _all(bits: SecretArray) -> SecretArray:
-    """Return whether all bits of a row are 1: a round for each halving."""
-    while bits.shape[1] > 1:
-        half = bits.shape[1] // 2
-        pairs = bits[:, :half] * bits[:, half : 2 * half]
-        bits = secrets.concatenate([pairs, bits[:, 2 * half :]], axis=1)
-    return bits[:, 0]

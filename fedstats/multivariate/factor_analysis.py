@@ -133,7 +133,7 @@ def factor_analysis(
         mean, covariance = open_covariance(run, part)
         spread = np.sqrt(np.diag(covariance))
         R = covariance / np.outer(spread, spread)
-        cholesky(R, part.names)
+        cholesky(R, part.names, singular="the columns' correlations are singular")
         uniquenesses, loadings, misfit = _fitted(R, n_factors, n_starts)
         if rotation == "varimax" and n_factors > 1:
             loadings = _varimax(loadings)

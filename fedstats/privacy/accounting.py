@@ -43,6 +43,8 @@ _UNIT = Fraction(1, 1 << 60)
 _MOST_EPSILON = Fraction(10**300)
 #: What rounding in floating point may take away from a bound.
 _SLACK = 1e-9
+#: An ε that is larger by less than this part than what a distance leaves is taken for that.
+_SHORT = 0.01
 #: Steps to an ε with a distance: more are taken only where there is next to none.
 _MOST_STEPS = 30
 
@@ -153,12 +155,12 @@ def delta_for(rho: Fraction | float, epsilon: float) -> float:
 def rho_for(epsilon: float, delta: float, distance: float = 0.0) -> Fraction:
     """Return the largest ρ, a multiple of 2^−60, for which ρ-zCDP is known to imply (ε, δ).
 
-    `distance` is that of `epsilon_for`.
+    `distance` is that of `epsilon_for`. With one, ε has an end for every δ, beyond which no ρ goes.
 
     Raises
     ------
     DataError
-        There is none, or δ is not between 0 and 1.
+        There is none, or ε is beyond that end; or δ is not between 0 and 1.
     """
     low, high = 0, int(MOST_RHO / _UNIT)
     if epsilon_for(high * _UNIT, delta, distance) <= epsilon:
@@ -172,6 +174,12 @@ def rho_for(epsilon: float, delta: float, distance: float = 0.0) -> Fraction:
     if not low:
         raise DataError(
             f"epsilon = {epsilon:g} with delta = {delta:g} leaves room for no answer: ask for more of either"
+        )
+    reached = epsilon_for(low * _UNIT, delta, distance)
+    if distance and reached < (1 - _SHORT) * epsilon:
+        raise DataError(
+            f"epsilon = {epsilon:g} is out of reach with delta = {delta:g}: by what is released besides, the "
+            f"largest is {reached:.4g}; ask for that, for a larger delta, or by rho"
         )
     return low * _UNIT
 

@@ -110,7 +110,8 @@ def gwas_top(
     ambiguous
         Whether A/T and C/G variants are kept.
     rho, epsilon, delta
-        What it may cost: ρ, or ε with δ. See `fedstats.privacy`.
+        What it may cost: ρ, or ε with δ. See `fedstats.privacy`. As δ also covers (1 + e^ε)·2^−40, ε can be
+        13.4 at most with δ = 1e-6, and 9 with 1e-8.
     level
         Of the effects' confidence intervals, which do not account for the choice.
 
@@ -121,8 +122,8 @@ def gwas_top(
     Raises
     ------
     DataError
-        The genotype files, ids, trait or bounds cannot be used, or the sites share fewer than k variants of
-        autosomes.
+        The genotype files, ids, trait or bounds cannot be used, the sites share fewer than k variants of
+        autosomes, or ε is out of reach with this δ.
     PolicyError
         A site's rule or budget forbids it; or noise is to hide from more sites than shares do, as with two
         sites.

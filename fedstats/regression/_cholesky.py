@@ -20,10 +20,11 @@ def symmetric(upper: Array, p: int) -> Array:
     return matrix + np.triu(matrix, 1).T
 
 
-def cholesky(gram: Array, names: tuple[str, ...]) -> Array:
+def cholesky(gram: Array, names: tuple[str, ...], *, singular: str = "the design is singular") -> Array:
     """Return the upper triangular R with R'R = gram, or name the columns that are combinations of others.
 
-    Columns are taken in their order, and one that adds nothing to those before it is set aside.
+    Columns are taken in their order, and one that adds nothing to those before it is set aside; `singular`
+    says in an error what it spoils.
 
     Raises
     ------
@@ -41,11 +42,13 @@ def cholesky(gram: Array, names: tuple[str, ...]) -> Array:
             continue
         factor[j, j:] = rest[j, j:] / np.sqrt(rest[j, j])
         rest = rest - np.outer(factor[j], factor[j])
-    refuse_aliases(factor, aliased, names)
+    refuse_aliases(factor, aliased, names, singular)
     return factor * scale
 
 
-def refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) -> None:
+def refuse_aliases(
+    factor: Array, aliased: list[int], names: tuple[str, ...], singular: str = "the design is singular"
+) -> None:
     """Raise EstimationError if columns are aliased, naming for each the others that make it up.
 
     Parameters
@@ -56,6 +59,8 @@ def refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) ->
         Positions of these columns.
     names
         Of all columns.
+    singular
+        What the error says first.
     """
     if not aliased:
         return
@@ -68,4 +73,4 @@ def refuse_aliases(factor: Array, aliased: list[int], names: tuple[str, ...]) ->
         + ", ".join(repr(names[i]) for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-4)
         for j, weights in zip(aliased, combinations.T, strict=True)
     )
-    raise EstimationError(f"the design is singular: {said}; leave out one of each")
+    raise EstimationError(f"{singular}: {said}; leave out one of each")

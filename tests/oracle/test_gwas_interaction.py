@@ -151,6 +151,7 @@ def test_the_foremost_is_shown(case: Case) -> None:
         ({"modifiers": ["weight"]}, "no site has a column 'weight'"),
         ({"modifiers": ["ldl"]}, "ldl is both trait and covariate"),
         ({"modifiers": ["0 + aged"]}, "take the intercept away"),
+        ({"modifiers": ["aged"], "disclose": "gated", "threshold": 5}, "a P value between 0 and 1"),
     ],
 )
 def test_unusable_modifiers(case: Case, options: dict[str, Any], message: str) -> None:
@@ -190,6 +191,7 @@ def test_on_shares(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             calls = imputed(panel, number, sizes)
             if calls is None:
                 assert its["beta"].isna().all()
+                assert (its["n"] == 0).all()
                 continue
             if panel.variants["allele1"][number] != its["effect_allele"].iloc[0]:
                 calls = 2 - calls
@@ -222,3 +224,78 @@ def test_on_shares(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     again = scan(parts, fs.gwas.interaction, **options)
     pd.testing.assert_frame_equal(again["hdl"].to_frame(), found["hdl"].to_frame(), check_exact=True)
     assert "associations" not in again["ldl"].leakage.labels
+
+
+def left_by_covariates(case: Case, calls: np.ndarray, modifiers: list[str]) -> np.ndarray:
+    """Return S of one variant, of modifiers in units of their standard deviations."""
+    e = case.panel.rows.loc[case.panel.rows["aged"].notna(), modifiers].to_numpy()
+    f = (e - e.mean(axis=0)) / e.std(axis=0)
+    G, Z = np.column_stack([calls, calls[:, np.newaxis] * f]), np.column_stack([np.ones(len(f)), f])
+    G = G - Z @ np.linalg.lstsq(Z, G, rcond=None)[0]
+    return G.T @ G
+
+
+@pytest.mark.parametrize("sizes", [[11, 189, 200], [60, 5, 85, 130, 120]], ids=["3 sites", "5 sites"])
+def test_gated(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
+    """What passes is what the results say, but for variants with too little beside their interactions."""
+    monkeypatch.setattr(_ahead, "BLOCK", 25)
+    threshold, few = 0.2, len(sizes) == 3
+    modifiers = ["aged", "female"] if few else ["aged"]
+    parts = case.panel.deal(tmp_path, sizes[:-1])
+    options: dict[str, Any] = {"trait": ["ldl", "hdl"], "modifiers": modifiers}
+    told = scan(parts, fs.gwas.interaction, **options)
+    options |= {"disclose": "gated", "threshold": threshold, "checkpoints": tmp_path}
+    found = scan(parts, fs.gwas.interaction, **options)
+    size, opened, pairs, untested = 1 + len(modifiers), set(), 0, 0
+    for trait, result in found.items():
+        known = told[trait].to_frame()
+        interactions = known[known["term"] != "g"]
+        least = interactions.groupby("rsid")["p_value"].min()
+        passing = set()
+        for rsid in least.index[least < threshold]:
+            S = left_by_covariates(case, imputed(case.panel, int(rsid[2:]), sizes), modifiers)
+            squares = np.diag(S)
+            determinant = np.linalg.det(S / np.sqrt(np.outer(squares, squares)))
+            if squares.min() >= size * 0.02 * 64 and determinant >= 1 / 64:
+                passing.add(rsid)
+            else:
+                untested += 1
+        frame = result.to_frame()
+        assert set(frame["rsid"]) == passing
+        expected = known[known["rsid"].isin(passing)].reset_index(drop=True)
+        assert frame["n"].unique() == expected["n"].max()
+        # Both are rounded, at random in their last place.
+        pd.testing.assert_frame_equal(frame, expected, rtol=1e-4, atol=1e-4)
+        opened |= passing
+        pairs += len(passing)
+    assert 10 < pairs < 60
+    assert untested > 0
+    declared = importlib.import_module("fedstats.gwas.interaction").DECLARATION
+    leakage = found["ldl"].leakage
+    unused = {"transform sums", "transform squares", "transforms", "strands"}
+    assert leakage.labels == (declared.gated.keys() | declared.published.keys()) - unused
+    sizes_opened = {its.label: its.size for its in leakage}
+    assert sizes_opened["passing"] == 60 * 2
+    assert sizes_opened["associations"] == len(opened) * size * (size + 1) // 2 + pairs * size
+    again = scan(parts, fs.gwas.interaction, **options)
+    pd.testing.assert_frame_equal(again["hdl"].to_frame(), found["hdl"].to_frame(), check_exact=True)
+    assert not {"passing", "associations"} & again["ldl"].leakage.labels
+    # The checkpoint's round, and those of three blocks.
+    more = found["ldl"].cost.rounds - told["ldl"].cost.rounds
+    assert more == 1 + 3 * (68 if few else 70)
+
+
+def test_nothing_passes(case: Case) -> None:
+    """Then nothing but that is opened; and degrees of freedom are needed."""
+    found = scan(
+        case.parts,
+        fs.gwas.interaction,
+        trait="hdl",
+        modifiers=["female"],
+        disclose="gated",
+        threshold=1e-9,
+    )
+    assert found.to_frame().empty
+    assert {its.label for its in found.leakage} >= {"passing"}
+    assert "associations" not in found.leakage.labels
+    assert "Interactions of variants with female on hdl" in found.summary()

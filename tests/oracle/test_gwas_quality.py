@@ -130,7 +130,7 @@ def test_rates_on_shares(both: tuple[Panel, fs.gwas.QCResult, fs.gwas.QCResult])
     assert (few % 1 > 0).all()
     assert (told.loc[few.index, "effect_allele_frequency"] == few.round()).all()
     assert told.loc["rs130", "call_rate"] == 1
-    assert told.loc["rs48", "hwe_p"] == pytest.approx(stats.chi2.sf(told.loc["rs48", "call_rate"] * 1_000, 1))
+    assert told.loc["rs48", "hwe_p"] < 1e-200
 
     rarer = np.minimum(exact["effect_allele_count"], exact["allele_count"] - exact["effect_allele_count"])
     common = enough & (rarer / alleles >= np.sqrt(np.where(ours["chromosome"] == "MT", 5, 10) / alleles))
@@ -143,11 +143,10 @@ def test_rates_on_shares(both: tuple[Panel, fs.gwas.QCResult, fs.gwas.QCResult])
     known = ours["hwe_p"].notna()
     assert (known == told & (ours["chromosome"] == "1")).all()
     its = exact[known]
-    n = its["heterozygotes"] + its["effect_homozygotes"] + its["other_homozygotes"]
-    p = its["effect_allele_frequency"]
-    ratio = its["heterozygotes"] / (2 * n * p * (1 - p))
-    z = np.sqrt(stats.chi2.isf(ours["hwe_p"][known], 1))
-    np.testing.assert_allclose(z, np.sqrt(n) * abs(1 - ratio), atol=0.04, rtol=0.01)
+    sizable = its["hwe_p"] > 1e-10
+    change = np.exp(abs(np.log(ours["hwe_p"][known][sizable] / its["hwe_p"][sizable])))
+    assert change.max() < 4
+    assert change.median() < 1.2
     assert ours.set_index("rsid").loc["rs44", "hwe_p"] < 1e-200
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from gwas_helpers import make_panel, scan
+from gwas_helpers import everywhere, make_panel, scan
 
 import fedstats as fs
 from fedstats.gwas import _ahead
@@ -105,3 +105,59 @@ def test_counts_are_opened_by_qc_alone(parts: Any) -> None:
     for analysis, mode in ((fs.gwas.screen, "aggregate"), (fs.gwas.qc, "gated"), (fs.gwas.pca, "result")):
         with pytest.raises(fs.DisclosureError, match=f"knows no disclosure mode '{mode}'"):
             scan(parts, analysis, disclose=mode)
+
+
+@pytest.mark.parametrize(("hwe", "sizes"), [(1e-6, [130, 250]), (0.02, [40, 9, 200, 100])])
+def test_equilibrium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hwe: float, sizes: list[int]) -> None:
+    """Decided as by the exact mid-P value, but near the threshold; of rare and of common variants."""
+    monkeypatch.setattr(_ahead, "BLOCK", 150)
+    random = np.random.default_rng(7)
+    panel = make_panel(500, 260, seed=3)
+    panel.variants["chromosome"] = np.repeat(["1", "2", "X"], [150, 100, 10])
+    panel.rows["sex"] = 2
+    for number in range(260):
+        rare, odd = random.integers(1, 500), number % 3
+        most = rare // 2
+        expected = rare**2 / 2000
+        spread = 4 * np.sqrt(expected) * (1 - rare / 1000) + 2
+        two = int(np.clip(random.uniform(expected - odd * spread, expected + 2 * spread), 0, most))
+        calls = np.repeat([2, 1, 0], [two, rare - 2 * two, 500 - rare + two])
+        calls[random.permutation(500)[: random.integers(0, 12)]] = -1
+        panel.genotypes[number] = random.permutation(
+            calls if number % 2 else np.where(calls < 0, -1, 2 - calls)
+        )
+    parts = panel.deal(tmp_path, sizes)
+    options = {"call_rate": 0.9, "maf": 0.0}
+    counted = scan(parts, fs.gwas.qc).to_frame()
+    found = scan(parts, fs.gwas.screen, **options, hwe=hwe)
+    passing = (
+        counted[KEY].merge(found.to_frame()[KEY].assign(there=True), how="left", on=KEY)["there"].notna()
+    )
+    p = counted["hwe_p"].to_numpy()
+    sure = ~((p > hwe / 3) & (p < 3 * hwe))
+    assert sure.mean() > 0.9
+    assert 40 < (p < hwe / 3).sum() < 200
+    np.testing.assert_array_equal(passing[sure], ~(p[sure] < hwe))
+    assert passing[counted["chromosome"] == "X"].all()
+    assert "Least P of Hardy-Weinberg equilibrium" in found.summary()
+    plain = scan(parts, fs.gwas.screen, **options)
+    assert found.cost.rounds - plain.cost.rounds == 2 * (23 if len(sizes) == 2 else 27)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hwe": 0.5}, "a P value from 1e-12 to 0.05"),
+        ({"hwe": -1e-6}, "a P value from"),
+        ({"hwe": 1e-6, "call_rate": 0.5}, "with a call rate of 0.9 or more"),
+    ],
+)
+def test_equilibrium_that_cannot_be_decided(parts: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(fs.DataError, match=message):
+        everywhere(parts, fs.gwas.screen, **options)
+
+
+def test_equilibrium_of_few_samples(tmp_path: Path) -> None:
+    parts = make_panel(150, 5).deal(tmp_path, [40, 50])
+    with pytest.raises(fs.EstimationError, match=r"150 samples are too few for hwe=0\.001"):
+        everywhere(parts, fs.gwas.screen, hwe=1e-3)

@@ -71,9 +71,11 @@ def test_a_distance_from_zcdp_counts_towards_delta(rho: float) -> None:
     back = rho_for(found, delta, tau)
     assert float(back) == pytest.approx(rho, rel=1e-6)
     assert epsilon_for(back, delta, tau) <= found
-    # Where neighbours may differ so rarely that δ is not met, there is no ε; a smaller loss is taken then.
+    # Where neighbours may differ so rarely that δ is not met, there is no ε; and none beyond what is left.
     assert epsilon_for(rho, tau, tau) == math.inf
-    assert rho_for(1e3, delta, tau) == rho_for(1e6, delta, tau) < 5
+    assert 2.3 < float(rho_for(13.36, delta, tau)) <= float(rho_for(13.4, delta, tau)) < 2.4
+    with pytest.raises(fs.DataError, match=r"epsilon = 50 is out of reach with delta = 1e-06.*is 13\.37"):
+        rho_for(50, delta, tau)
     with pytest.raises(fs.DataError, match="leaves room for no answer"):
         rho_for(1.0, tau, tau)
 
