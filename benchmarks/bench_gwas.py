@@ -4,15 +4,22 @@
     python -m benchmarks gwas_linear_exact    one of them, in less than three minutes
 
 20,000 samples × 50,000 variants, 1 % of calls missing, ten covariates. The three sites are threads of one
-process, so that its CPU time is theirs together, secure sums included; compilation comes before, and
-`imports` are the CPU seconds that each site's interpreter takes to start, apart. PLINK 2 is a process of one
-thread, which wastes no time on waiting, its start-up some hundredths of a second; where it would take too
-long, it gets a tenth of the variants, and its CPU time is multiplied. Skipped by name where there is no
-plink2 on the path.
+process, so that its CPU time is theirs together, reading of all files and secure sums included; compilation
+comes before, and `imports` are the CPU seconds that each site's interpreter takes to start, apart. PLINK 2 is
+a process of one thread, which wastes no time on waiting, its start-up some hundredths of a second; where it
+would take too long, it gets a tenth of the variants, and its CPU time is multiplied.
+
+PLINK 2 is the plink2 on the path, or the one that the environment names:
+
+    PLINK2=/path/to/plink2 python -m benchmarks gwas
+
+Later ones are several times faster where calls are missing, and alpha 4 and later have `qt-residualize`, the
+peer of scans that impute. Skipped by name where there is none.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -42,12 +49,12 @@ BLOCK = 1_000
 #: A biobank, to which costs are extrapolated.
 LARGE = (500_000, 1_000_000)
 
-PLINK = shutil.which("plink2")
+PLINK = os.environ.get("PLINK2") or shutil.which("plink2")
 pytestmark = pytest.mark.timeout(600)
 
 
-def simulate(folder: Path, samples: int, variants: int) -> pd.DataFrame:
-    """Write the pooled file, each site's, and the table of traits and covariates; return the latter."""
+def simulate(folder: Path, samples: int, variants: int) -> Path:
+    """Write the pooled file, each site's, and tables of traits and covariates; return the folder."""
     random = np.random.default_rng(1)
     rows = pd.DataFrame(random.normal(size=(samples, 20)), columns=[*TRAITS, *COVARIATES])
     rows.insert(0, "iid", [f"s{number}" for number in range(samples)])
@@ -76,20 +83,21 @@ def simulate(folder: Path, samples: int, variants: int) -> pd.DataFrame:
         writer.close()
     rows[TRAITS] += 0.02 * signal[:, np.newaxis]
     rows["case"] = (rows["y0"] > rows["y0"].quantile(0.7)).astype(int)
-    rows.to_csv(folder / "rows.csv", index=False)
+    for name, part in parts:
+        rows.iloc[part].to_csv(folder / f"{name}.csv", index=False)
     table = rows.rename(columns={"iid": "#IID"})
     table[["#IID"]].assign(case=table["case"] + 1).to_csv(folder / "cases.txt", sep="\t", index=False)
     table[["#IID", *TRAITS]].to_csv(folder / "traits.txt", sep="\t", index=False)
     table[["#IID", *COVARIATES]].to_csv(folder / "covariates.txt", sep="\t", index=False)
-    return rows
+    return folder
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gwas")
     (folder / "small").mkdir()
     simulate(folder / "small", 300, 40)
-    return folder, simulate(folder, SAMPLES, VARIANTS)
+    return simulate(folder, SAMPLES, VARIANTS)
 
 
 def child_seconds(command: list[str]) -> float:
@@ -110,39 +118,37 @@ def plink(folder: Path, *arguments: str) -> float:
 
 
 def peer() -> str:
-    """Return the name and version of PLINK 2: later ones are several times faster where calls are missing."""
+    """Return the name and version of PLINK 2."""
     found = subprocess.run([str(PLINK), "--version"], capture_output=True, text=True, check=True).stdout
     return " ".join(found.split()[:2]) + ", CPU"
 
 
-def federated(folder: Path, rows: pd.DataFrame, analysis: Callable[..., Any], **options: Any) -> Any:
+def federated(folder: Path, analysis: Callable[..., Any], **options: Any) -> Any:
     """Run an analysis at three sites, and return the first site's result."""
 
     def program(federation: fs.Federation, site: int) -> Any:
-        genotypes = federation.genotypes(folder / str(site))
-        ids = genotypes.file.samples["iid"]
-        cohort = federation.cohort(rows[rows["iid"].isin(ids)], id="iid")
-        return analysis(genotypes, cohort, **options)
+        cohort = federation.cohort(pd.read_csv(folder / f"{site}.csv"), id="iid")
+        return analysis(federation.genotypes(folder / str(site)), cohort, **options)
 
     found = fs.simulate(program, list(range(len(SITES))))[0]
     return next(iter(found.values())) if isinstance(found, dict) else found
 
 
 def measured(
-    folder: Path, rows: pd.DataFrame, analysis: Callable[..., Any], *, turns: int = 2, **options: Any
+    folder: Path, analysis: Callable[..., Any], *, turns: int = 2, **options: Any
 ) -> tuple[float, Any]:
     """Return the fewest CPU seconds of some turns, and the result."""
     seconds = []
     for _ in range(turns):
         started = time.process_time()
-        found = federated(folder, rows, analysis, **options)
+        found = federated(folder, analysis, **options)
         seconds.append(time.process_time() - started)
     return min(seconds), found
 
 
 def beside_plink(
     benchmark: Any,
-    data: tuple[Path, pd.DataFrame],
+    folder: Path,
     arguments: list[str],
     analysis: Callable[..., Any],
     *,
@@ -152,10 +158,9 @@ def beside_plink(
     **options: Any,
 ) -> Any:
     """Measure both, and put CPU seconds and their ratio among the benchmark's figures; return the result."""
-    folder, rows = data
     warm_up(folder, analysis, **options)
     seconds, found = benchmark.pedantic(
-        measured, (folder, rows, analysis), {"turns": turns, **options}, rounds=1, iterations=1
+        measured, (folder, analysis), {"turns": turns, **options}, rounds=1, iterations=1
     )
     theirs = times * traits * min(plink(folder, *arguments) for _ in range(1 if times > 1 else turns))
     benchmark.extra_info |= figures(seconds, found) | {
@@ -170,8 +175,7 @@ def beside_plink(
 
 def warm_up(folder: Path, analysis: Callable[..., Any], **options: Any) -> None:
     """Compile what the analysis needs."""
-    small = folder / "small"
-    federated(small, pd.read_csv(small / "rows.csv", dtype={"iid": str}), analysis, **options)
+    federated(folder / "small", analysis, **options)
 
 
 def figures(seconds: float, found: Any) -> dict[str, Any]:
@@ -198,49 +202,46 @@ TENTH = ["--chr", "1", "--from-bp", "1", "--to-bp", str(VARIANTS)]
 LINEAR: dict[str, Any] = {"trait": "y0", "covariates": COVARIATES}
 
 
-def test_gwas_linear_exact(benchmark: Any, data: Any) -> None:
-    arguments = [*glm(data[0]), *TENTH]
-    beside_plink(benchmark, data, arguments, fs.gwas.linear, times=10, **LINEAR, disclose="aggregate")
+def test_gwas_linear_exact(benchmark: Any, folder: Path) -> None:
+    arguments = [*glm(folder), *TENTH]
+    beside_plink(benchmark, folder, arguments, fs.gwas.linear, times=10, **LINEAR, disclose="aggregate")
 
 
-def test_gwas_linear_imputed(benchmark: Any, data: Any) -> None:
-    """Beside `qt-residualize`, which regresses the trait alone on the covariates; 2.0 alpha 4 has it."""
-    folder, rows = data
+def test_gwas_linear_imputed(benchmark: Any, folder: Path) -> None:
+    """Beside `qt-residualize`: the trait alone is regressed on the covariates, the rest on each variant."""
     options = {**LINEAR, "missing": "impute", "disclose": "aggregate"}
     help_ = subprocess.run([PLINK or "true", "--help", "glm"], capture_output=True, text=True, check=False)
     if "qt-residualize" in help_.stdout:
-        beside_plink(benchmark, data, glm(folder, "qt-residualize"), fs.gwas.linear, **options)
+        beside_plink(benchmark, folder, glm(folder, "qt-residualize"), fs.gwas.linear, **options)
     else:
         warm_up(folder, fs.gwas.linear, **options)
-        found = benchmark.pedantic(measured, (folder, rows, fs.gwas.linear), options, rounds=1, iterations=1)
+        found = benchmark.pedantic(measured, (folder, fs.gwas.linear), options, rounds=1, iterations=1)
         benchmark.extra_info |= figures(*found) | {"note": "no plink2 that has qt-residualize"}
 
 
-def test_gwas_ten_traits(benchmark: Any, data: Any) -> None:
+def test_gwas_ten_traits(benchmark: Any, folder: Path) -> None:
     """Beside the sum of ten scans."""
     options = {"trait": TRAITS, "covariates": COVARIATES, "disclose": "aggregate"}
-    arguments = [*glm(data[0]), *TENTH]
-    beside_plink(benchmark, data, arguments, fs.gwas.linear, times=10, traits=10, **options)
+    arguments = [*glm(folder), *TENTH]
+    beside_plink(benchmark, folder, arguments, fs.gwas.linear, times=10, traits=10, **options)
 
 
-def test_gwas_logistic(benchmark: Any, data: Any) -> None:
+def test_gwas_logistic(benchmark: Any, folder: Path) -> None:
     """Score tests, saddle points, and refits of hits; PLINK 2 takes minutes for all variants."""
-    folder = data[0]
     arguments = [
         "--glm", "firth-fallback", "omit-ref", "hide-covar", *TENTH,
         "--pheno", str(folder / "cases.txt"), "--covar", str(folder / "covariates.txt"),
     ]  # fmt: skip
     options = {"trait": "case", "covariates": COVARIATES, "disclose": "aggregate"}
-    beside_plink(benchmark, data, arguments, fs.gwas.logistic, times=10, turns=1, **options)
+    beside_plink(benchmark, folder, arguments, fs.gwas.logistic, times=10, turns=1, **options)
 
 
 @pytest.mark.parametrize("disclose", ["result", "gated"])
-def test_gwas_saddle_points_on_shares(benchmark: Any, data: Any, disclose: str) -> None:
+def test_gwas_saddle_points_on_shares(benchmark: Any, folder: Path, disclose: str) -> None:
     """What shares take beyond sums that are opened, of a tenth of the variants; without refits.
 
     `added` are microseconds a variant with |z| > 2 and site, where score tests on shares have their part.
     """
-    folder, rows = data
     some = pd.DataFrame(
         {
             "chromosome": "1",
@@ -253,10 +254,10 @@ def test_gwas_saddle_points_on_shares(benchmark: Any, data: Any, disclose: str) 
     for mode in ("aggregate", disclose):
         warm_up(folder, fs.gwas.logistic, **options, disclose=mode)
     options["variants"] = some
-    opened, _ = measured(folder, rows, fs.gwas.logistic, turns=1, **options, disclose="aggregate")
+    opened, _ = measured(folder, fs.gwas.logistic, turns=1, **options, disclose="aggregate")
     seconds, found = benchmark.pedantic(
         measured,
-        (folder, rows, fs.gwas.logistic),
+        (folder, fs.gwas.logistic),
         {**options, "turns": 1, "disclose": disclose},
         rounds=1,
         iterations=1,
@@ -272,9 +273,8 @@ def test_gwas_saddle_points_on_shares(benchmark: Any, data: Any, disclose: str) 
     }
 
 
-def test_gwas_pca(benchmark: Any, data: Any) -> None:
+def test_gwas_pca(benchmark: Any, folder: Path) -> None:
     """Ten components of a fifth of the variants, none of which are in linkage."""
-    folder, rows = data
     few = ["--chr", "1", "--from-bp", "1", "--to-bp", str(10 * VARIANTS // 5)]
     shared = pd.DataFrame(
         {
@@ -284,18 +284,10 @@ def test_gwas_pca(benchmark: Any, data: Any) -> None:
             "other_allele": "G",
         }
     )
-    small = shared.iloc[:30]
-    federated(
-        folder / "small",
-        pd.read_csv(folder / "small" / "rows.csv", dtype={"iid": str}),
-        fs.gwas.pca,
-        variants=small,
-        r2=1.0,
-        disclose="aggregate",
-    )
+    warm_up(folder, fs.gwas.pca, variants=shared.iloc[:30], r2=1.0, disclose="aggregate")
     options = {"variants": shared, "r2": 1.0, "disclose": "aggregate"}
     seconds, found = benchmark.pedantic(
-        measured, (folder, rows, fs.gwas.pca), {"turns": 1, **options}, rounds=1, iterations=1
+        measured, (folder, fs.gwas.pca), {"turns": 1, **options}, rounds=1, iterations=1
     )
     theirs = plink(folder, *few, "--maf", "0.01", "--pca", "approx", "10")
     benchmark.extra_info |= figures(seconds, found) | {
@@ -308,16 +300,15 @@ def test_gwas_pca(benchmark: Any, data: Any) -> None:
 
 @pytest.mark.parametrize("missing", ["impute", "exact"])
 @pytest.mark.parametrize("disclose", ["result", "gated"])
-def test_gwas_on_shares(benchmark: Any, data: Any, disclose: str, missing: str) -> None:
+def test_gwas_on_shares(benchmark: Any, folder: Path, disclose: str, missing: str) -> None:
     """What shares take beyond sums that are opened; `added` are microseconds a variant and site."""
-    folder, rows = data
     options = {**LINEAR, "missing": missing}
     for mode in ("aggregate", disclose):
         warm_up(folder, fs.gwas.linear, **options, disclose=mode)
-    opened, _ = measured(folder, rows, fs.gwas.linear, **options, disclose="aggregate")
+    opened, _ = measured(folder, fs.gwas.linear, **options, disclose="aggregate")
     seconds, found = benchmark.pedantic(
         measured,
-        (folder, rows, fs.gwas.linear),
+        (folder, fs.gwas.linear),
         {**options, "disclose": disclose},
         rounds=1,
         iterations=1,
@@ -332,25 +323,24 @@ def test_gwas_on_shares(benchmark: Any, data: Any, disclose: str, missing: str) 
 
 
 @pytest.mark.parametrize("disclose", ["aggregate", "result", "gated"])
-def test_gwas_extrapolated(benchmark: Any, data: Any, tmp_path: Path, disclose: str) -> None:
+def test_gwas_extrapolated(benchmark: Any, folder: Path, tmp_path: Path, disclose: str) -> None:
     """Linear scans, exact: the cost of 1,000,000 variants × 500,000 samples, from measured slopes.
 
     CPU seconds as ``"aggregate"`` are a + b·variants + c·variants·samples, none of them negative, by three
     runs; what shares add goes with the variants. Nothing of this size was run.
     """
-    folder, rows = data
     for mode in {"aggregate", disclose}:
         warm_up(folder, fs.gwas.linear, **LINEAR, disclose=mode)
     sizes = [(SAMPLES, VARIANTS), (SAMPLES // 4, VARIANTS), (SAMPLES, VARIANTS // 5)]
-    opened = [measured(folder, rows, fs.gwas.linear, **LINEAR, disclose="aggregate")]
+    opened = [measured(folder, fs.gwas.linear, **LINEAR, disclose="aggregate")]
     for number, size in enumerate(sizes[1:]):
         part = tmp_path / str(number)
         part.mkdir()
-        opened.append(measured(part, simulate(part, *size), fs.gwas.linear, **LINEAR, disclose="aggregate"))
+        opened.append(measured(simulate(part, *size), fs.gwas.linear, **LINEAR, disclose="aggregate"))
     terms = np.array([[1.0, v, v * n] for n, v in sizes])
     (a, b, c), _ = optimize.nnls(terms, np.array([seconds for seconds, _ in opened]))
     options = {**LINEAR, "disclose": disclose}
-    seconds, found = benchmark.pedantic(measured, (folder, rows, fs.gwas.linear), options, rounds=1)
+    seconds, found = benchmark.pedantic(measured, (folder, fs.gwas.linear), options, rounds=1)
     b += max(0.0, seconds - opened[0][0]) / VARIANTS
     n, v = LARGE
     # All but a few dozen rounds, and some kilobytes, are for blocks of variants.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+#: Variants that are standardised at a time.
+PORTION: Final = 256
 
 
 class Standard:
@@ -20,15 +26,20 @@ class Standard:
 
     def __init__(self, mean: Floats) -> None:
         self.mean = mean
-        spread = np.sqrt(mean * (1 - mean / 2))
-        values = (np.arange(3) - mean[:, np.newaxis]) / spread[:, np.newaxis]
-        self._table = np.column_stack([np.zeros_like(mean), values]).astype(np.float32)
+        self._scale = (1 / np.sqrt(mean * (1 - mean / 2))).astype(np.float32)
+        self._shift = (mean * self._scale).astype(np.float32)
 
     def apply(self, calls: NDArray[np.int8], part: slice) -> NDArray[np.float32]:
         """Standardise calls, −1 where missing, of consecutive variants: shape ``(variants, samples)``."""
         found = np.empty(calls.shape, np.float32)
-        _look_up(calls, self._table[part], found)
+        _scale(calls, self._scale[part], self._shift[part], found)
         return found
+
+    def portions(self, calls: NDArray[np.int8], part: slice) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Do the same for a few variants at a time, to save memory; and say where they are among `calls`."""
+        for start in range(0, len(calls), PORTION):
+            few = slice(start, min(start + PORTION, len(calls)))
+            yield few, self.apply(calls[few], slice(part.start + few.start, part.start + few.stop))
 
     def take(self, which: NDArray[np.int64]) -> Standard:
         """Return some of the variants."""
@@ -36,7 +47,13 @@ class Standard:
 
 
 @njit(cache=True, nogil=True)
-def _look_up(calls: NDArray[np.int8], table: NDArray[np.float32], found: NDArray[np.float32]) -> None:
+def _scale(
+    calls: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    found: NDArray[np.float32],
+) -> None:
     for i in range(calls.shape[0]):
         for j in range(calls.shape[1]):
-            found[i, j] = table[i, calls[i, j] + 1]
+            call = calls[i, j]
+            found[i, j] = np.float32(call) * scale[i] - shift[i] if call >= 0 else np.float32(0)

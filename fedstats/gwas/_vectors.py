@@ -1,7 +1,7 @@
-"""Eight float64 at a time: the two vector operations that the kernels on packed genotypes repeat.
+"""Four float64 at a time: the two vector operations that the kernels on packed genotypes repeat.
 
 Compilers do not find them by themselves, for they cannot know that tables and sums never overlap. The
-operations are LLVM's own on vectors of eight, which every processor has in one, two or four instructions.
+operations are LLVM's own on vectors of four, which every processor has in one or two instructions.
 """
 
 # ruff: noqa: ARG001  (numba asks the functions about types alone, and calls what they return)
@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 #: Numbers in a vector: a row of every array that is given to these functions has so many.
-WIDTH: Final = 8
+WIDTH: Final = 4
 
 _VECTOR: Final = ir.VectorType(ir.DoubleType(), WIDTH)
 _ALIGNMENT: Final = 8
@@ -32,15 +32,19 @@ def _put_sum(context: Any, out: Any, to: Any, x: Any, i: Any, y: Any, j: Any) ->
     return types.void(out, index, x, index, y, index), generate
 
 
-def _add_two(context: Any, out: Any, to: Any, table: Any, i: Any, j: Any) -> Any:
+def _add_four(context: Any, out: Any, to: Any, table: Any, i: Any, j: Any, k: Any, l: Any) -> Any:  # noqa: E741
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = [_row(context, builder, signature, arguments, *at) for at in ((0, 1), (2, 3), (2, 4))]
-        a, b, c = (builder.load(row, align=_ALIGNMENT) for row in rows)
-        builder.store(builder.fadd(builder.fadd(a, b), c), rows[0], align=_ALIGNMENT)
+        rows = [
+            _row(context, builder, signature, arguments, *at)
+            for at in ((0, 1), *((2, n) for n in range(3, 7)))
+        ]
+        sums, a, b, c, d = (builder.load(row, align=_ALIGNMENT) for row in rows)
+        four = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+        builder.store(builder.fadd(sums, four), rows[0], align=_ALIGNMENT)
         return context.get_dummy_value()
 
     index = types.int64
-    return types.void(out, index, table, index, index), generate
+    return types.void(out, index, table, index, index, index, index), generate
 
 
 def _row(context: Any, builder: Any, signature: Any, arguments: Any, array: int, row: int) -> Any:
@@ -52,5 +56,5 @@ def _row(context: Any, builder: Any, signature: Any, arguments: Any, array: int,
 
 #: ``put_sum(out, to, x, i, y, j)``: out[to] = x[i] + y[j].
 put_sum: Any = intrinsic(_put_sum)
-#: ``add_two(out, to, table, i, j)``: out[to] += table[i] + table[j].
-add_two: Any = intrinsic(_add_two)
+#: ``add_four(out, to, table, i, j, k, l)``: out[to] += table[i] + table[j] + table[k] + table[l].
+add_four: Any = intrinsic(_add_four)

@@ -16,7 +16,7 @@ from fedstats.errors import DataError
 from fedstats.gwas.bgen import BgenFile
 from fedstats.gwas.dosages import DosageBlock, DosageFile
 from fedstats.gwas.members import Members
-from fedstats.gwas.packed import PackedBlock, Ploidy
+from fedstats.gwas.packed import PackedBlock
 from fedstats.gwas.pgen import PgenFile
 from fedstats.gwas.plink import BedFile
 from fedstats.gwas.reconcile import Reconciled, reconcile
@@ -96,10 +96,8 @@ class Genotypes:
     def reading(self, shared: Reconciled, part: slice | NDArray[np.int64], members: Members) -> Reading:
         """Return what reads them, perhaps in another process."""
         site = self.federation.site
-        chromosome = shared.variants["chromosome"].iloc[part]
-        ploidy = np.select([chromosome == "X", chromosome == "Y"], [Ploidy.X, Ploidy.Y], Ploidy.DIPLOID)
         rows, flip = shared.index[site][part], shared.flip[site][part]
-        return Reading(self.file, rows, flip, ploidy.astype(np.int8), members)
+        return Reading(self.file, rows, flip, shared.ploidy[part], members)
 
     def match(self, cohort: Cohort | VerticalCohort, *, some: bool = True) -> NDArray[np.int64]:
         """Return, for each of this site's rows of a cohort, its sample in the files, or -1.

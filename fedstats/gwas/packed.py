@@ -1,8 +1,9 @@
 """Sums over samples, straight from genotypes packed two bits each.
 
-A byte holds four samples, so for each column of numbers there are but 256 things that a byte can add to
-the sum of genotype times number. They are tabulated, byte by byte of a row, and a block of variants then
-looks up and adds: the "method of four Russians" [1]_, in float64, without decoding anything.
+A genotype is the sum of two bits: whether there is a copy, and whether there are two. So for each column of
+numbers there are but 256 things that a bit each of eight samples can add to the sum of genotype times number.
+They are tabulated, eight samples after eight, and a block of variants then looks up and adds: the "method of
+four Russians" [1]_, in float64, without decoding anything; either bit looks in the same table.
 Missing calls are few and are visited one by one. Genotypes are counted by counting bits.
 
 References
@@ -19,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fedstats.gwas._vectors import WIDTH, add_two, put_sum
+from fedstats.gwas._vectors import WIDTH, add_four, put_sum
 from fedstats.gwas.members import PER_WORD, Members, Numbers
 
 Floats = NDArray[np.float64]
@@ -30,8 +31,11 @@ Words = NDArray[np.uint64]
 _COPIES: Final = np.array([2, -1, 1, 0], np.int8)
 #: The lower bit of each genotype of a word.
 _LOW: Final = np.uint64(0x5555555555555555)
-#: Words of each row that are transposed at a time: a cache line.
-_TILE: Final = 8
+#: The lower half of 32 bits, and where the upper one begins.
+_HALF: Final = np.uint64(0xFFFF)
+_HALVES: Final = np.uint64(16)
+#: Words of each row that are transposed at a time: two cache lines.
+_TILE: Final = 16
 
 
 class Ploidy:
@@ -104,7 +108,7 @@ class PackedBlock:
         groups = len(numbers.vectors)
         sums = np.zeros((groups, len(self), WIDTH))
         if sums.size:
-            _look_up(self._words, numbers.vectors, 4.0 if squared else 2.0, sums)
+            _look_up(self._words, numbers.vectors, 3.0 if squared else 1.0, sums)
         return sums.transpose(1, 0, 2).reshape(len(self), groups * WIDTH)[:, : numbers.columns]
 
     def of_missing(self, which: Integers, numbers: Numbers) -> Floats:
@@ -154,7 +158,10 @@ def _orient(
     for i in range(rows.size):
         row = words[i]
         row[-1] = 0
-        row.view(np.uint8)[: packed.shape[1]] = packed[rows[i]]
+        # Byte by byte, which the compiler turns into a copy; an assignment of slices it does not.
+        of_row, of_file = row.view(np.uint8), packed[rows[i]]
+        for b in range(of_file.size):
+            of_row[b] = of_file[b]
         het = two = missing = np.uint64(0)
         for w in range(row.size):
             word = row[w]
@@ -192,81 +199,66 @@ def _decode(
 
 
 @njit(cache=True, nogil=True)
-def _look_up(words: Words, spread: Floats, two: float, sums: Floats) -> None:
-    """Add Σ g·x, with `two` for two copies.
+def _look_up(words: Words, vectors: Floats, second: float, sums: Floats) -> None:
+    """Add Σ x over samples with a copy, and `second` times Σ x over those with two.
 
-    Two bytes of all variants at a time: both tables stay in the nearest cache.
+    Sixteen samples of all variants at a time: their two tables of four columns stay in the nearest cache.
     """
-    variants = words.shape[0]
-    table = np.empty((512, WIDTH))
-    scaled = np.zeros((3, WIDTH))
+    table = np.empty((512 if second == 1.0 else 1024, WIDTH))
+    of_two = np.int64(len(table) - 512)
     # Longer rows than the variants need, as rows a power of two apart compete for the same cache lines.
-    across = np.empty((8 * _TILE, -(-variants // 8) + 8), np.uint64)
-    tile = across.view(np.uint8)
+    across = np.empty((2 * _TILE, len(words) + 16), np.uint32)
     for start in range(0, words.shape[1], _TILE):
         width = min(_TILE, words.shape[1] - start)
         _turn(words, start, width, across)
-        for v in range(spread.shape[0]):
-            for b in range(0, 8 * width, 2):
-                sample = PER_WORD * start + 4 * b
-                _tabulate(table, 0, spread[v], sample, two, scaled)
-                _tabulate(table, 256, spread[v], sample + 4, two, scaled)
-                first, second = tile[b], tile[b + 1]
-                for i in range(variants):
-                    add_two(sums[v], i, table, np.int64(first[i]), np.int64(256) + np.int64(second[i]))
+        for v in range(vectors.shape[0]):
+            for k in range(2 * width):
+                sample = PER_WORD * start + 8 * k + 16 * (k // 2)
+                _tabulate(table, 0, vectors[v], sample, 1.0)
+                _tabulate(table, 256, vectors[v], sample + 4, 1.0)
+                if second != 1.0:
+                    _tabulate(table, 512, vectors[v], sample, second)
+                    _tabulate(table, 768, vectors[v], sample + 4, second)
+                row = across[k]
+                for i in range(words.shape[0]):
+                    once, twice = np.int64(row[i] & _HALF), np.int64(row[i] >> _HALVES)
+                    a, b = once & 255, 256 + (once >> 8)
+                    c, d = of_two + (twice & 255), of_two + 256 + (twice >> 8)
+                    add_four(sums[v], i, table, a, b, c, d)
 
 
 @njit(cache=True, nogil=True)
-def _turn(words: Words, start: int, width: int, across: Words) -> None:
-    """Transpose bytes: eight words of eight variants become words of each byte of the eight variants."""
-    for i in range(0, words.shape[0], 8):
-        last = words.shape[0] - 1  # repeated where there are no more
-        for w in range(width):
-            c = start + w
-            a0, a1 = words[i, c], words[min(i + 1, last), c]
-            a2, a3 = words[min(i + 2, last), c], words[min(i + 3, last), c]
-            a4, a5 = words[min(i + 4, last), c], words[min(i + 5, last), c]
-            a6, a7 = words[min(i + 6, last), c], words[min(i + 7, last), c]
-            a0, a4 = _exchange(a0, a4, 32, 0x00000000FFFFFFFF)
-            a1, a5 = _exchange(a1, a5, 32, 0x00000000FFFFFFFF)
-            a2, a6 = _exchange(a2, a6, 32, 0x00000000FFFFFFFF)
-            a3, a7 = _exchange(a3, a7, 32, 0x00000000FFFFFFFF)
-            a0, a2 = _exchange(a0, a2, 16, 0x0000FFFF0000FFFF)
-            a1, a3 = _exchange(a1, a3, 16, 0x0000FFFF0000FFFF)
-            a4, a6 = _exchange(a4, a6, 16, 0x0000FFFF0000FFFF)
-            a5, a7 = _exchange(a5, a7, 16, 0x0000FFFF0000FFFF)
-            a0, a1 = _exchange(a0, a1, 8, 0x00FF00FF00FF00FF)
-            a2, a3 = _exchange(a2, a3, 8, 0x00FF00FF00FF00FF)
-            a4, a5 = _exchange(a4, a5, 8, 0x00FF00FF00FF00FF)
-            a6, a7 = _exchange(a6, a7, 8, 0x00FF00FF00FF00FF)
-            b, k = 8 * w, i // 8
-            across[b, k], across[b + 1, k], across[b + 2, k], across[b + 3, k] = a0, a1, a2, a3
-            across[b + 4, k], across[b + 5, k], across[b + 6, k], across[b + 7, k] = a4, a5, a6, a7
+def _turn(words: Words, start: int, width: int, across: NDArray[np.uint32]) -> None:
+    """Put side by side what the variants have of the same sixteen samples.
+
+    The lower half of an entry says who has a copy, the upper half who has two. In either, the bits of samples
+    0, 16, 1, 17, … of a word follow one another.
+    """
+    # Word after word, so that those of many variants are on their way from memory at a time.
+    for w in range(width):
+        lower, upper = across[2 * w], across[2 * w + 1]
+        for i in range(words.shape[0]):
+            # 00 is two copies, 10 is one: no copy where the lower bit is set, and no second where either is.
+            once = ~words[i, start + w]
+            twice = once & (once >> np.uint64(1)) & _LOW
+            once &= _LOW
+            once, twice = once | once >> np.uint64(31), twice | twice >> np.uint64(31)
+            lower[i] = once & _HALF | (twice & _HALF) << _HALVES
+            upper[i] = (once >> _HALVES) & _HALF | ((twice >> _HALVES) & _HALF) << _HALVES
 
 
 @njit(cache=True, nogil=True)
-def _exchange(a: np.uint64, b: np.uint64, shift: int, mask: int) -> tuple[np.uint64, np.uint64]:
-    """Exchange the upper parts of a with the lower parts of b."""
-    t = ((a >> np.uint64(shift)) ^ b) & np.uint64(mask)
-    return a ^ (t << np.uint64(shift)), b ^ t
-
-
-@njit(cache=True, nogil=True)
-def _tabulate(table: Floats, base: int, numbers: Floats, sample: int, two: float, scaled: Floats) -> None:
-    """Write what each of 256 bytes adds: `two`, 0 (missing), 1 or 0 times each of its samples' numbers."""
+def _tabulate(table: Floats, base: int, numbers: Floats, sample: int, factor: float) -> None:
+    """Write what each of 256 bytes adds: the sum of its samples' numbers, times a factor."""
+    number = np.empty((1, WIDTH))
     table[base] = 0.0
     size = 1
-    for s in range(4):
+    for s in range(8):
         for k in range(WIDTH):
-            scaled[0, k] = two * numbers[sample + s, k]
-            scaled[2, k] = numbers[sample + s, k]
+            number[0, k] = factor * numbers[sample + (s >> 1) + 16 * (s & 1), k]
         for e in range(size):
-            # Codes 01 and 11 add nothing; code 00 comes last, in the place of what the others start from.
-            put_sum(table, base + 2 * size + e, table, base + e, scaled, 2)
-            put_sum(table, base + size + e, table, base + e, scaled, 1)
-            put_sum(table, base + 3 * size + e, table, base + e, scaled, 1)
-            put_sum(table, base + e, table, base + e, scaled, 0)
-        size *= 4
+            put_sum(table, base + size + e, table, base + e, number, 0)
+        size *= 2
 
 
 @njit(cache=True, nogil=True)
@@ -276,16 +268,21 @@ def _lowest(word: np.uint64) -> np.int64:
 
 
 @njit(cache=True, nogil=True)
-def _list_missing(row: Words, mask: Words, samples: Integers) -> int:
+def _list_missing(row: Words, mask: Words, places: Integers, lacking: Words, samples: Integers) -> int:
     """Write where a variant lacks calls, and return how often it does."""
-    size = 0
+    # Most words lack none: those that do are listed first, without a branch that cannot be foreseen.
+    words = 0
     for w in range(mask.size):
-        word = row[w]
-        left = word & ~(word >> np.uint64(1)) & mask[w]
-        while left:
-            samples[size] = PER_WORD * w + (_lowest(left) >> 1)
+        bits = row[w] & ~(row[w] >> np.uint64(1)) & mask[w]
+        places[words], lacking[words] = w, bits
+        words += bits != 0
+    size = 0
+    for k in range(words):
+        bits = lacking[k]
+        while bits:
+            samples[size] = PER_WORD * places[k] + (_lowest(bits) >> 1)
             size += 1
-            left &= left - np.uint64(1)
+            bits &= bits - np.uint64(1)
     return size
 
 
@@ -295,11 +292,16 @@ def _add_missing(
 ) -> None:
     """Add Σ x over missing calls, which are listed first: their numbers then come while others are added."""
     samples = np.empty(missing.max(), np.int64)
+    places, lacking = np.empty(mask.size + 1, np.int64), np.empty(mask.size + 1, np.uint64)
     for n in range(which.size):
-        size = _list_missing(words[which[n]], mask, samples)
+        size = _list_missing(words[which[n]], mask, places, lacking, samples)
+        fours = size - size % 4
         for v in range(vectors.shape[0]):
-            for k in range(size):
-                put_sum(sums[v], n, sums[v], n, vectors[v], samples[k])
+            x = vectors[v]
+            for k in range(0, fours, 4):
+                add_four(sums[v], n, x, samples[k], samples[k + 1], samples[k + 2], samples[k + 3])
+            for k in range(fours, size):
+                put_sum(sums[v], n, sums[v], n, x, samples[k])
 
 
 # Sums over a handful of calls may be taken in any order, which lets the compiler take eight at a time.
@@ -318,9 +320,10 @@ def _visit(
     most = missing.max() if missing.size else 0
     columns = numbers.shape[1]
     samples = np.empty(most, np.int64)
+    places, lacking = np.empty(mask.size + 1, np.int64), np.empty(mask.size + 1, np.uint64)
     side_by_side = np.empty((columns, most))
     for n in range(which.size):
-        size = _list_missing(words[which[n]], mask, samples)
+        size = _list_missing(words[which[n]], mask, places, lacking, samples)
         for a in range(columns):
             total = 0.0
             for k in range(size):

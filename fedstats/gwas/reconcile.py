@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedstats.gwas._listing import Booleans, Integers, Listing, distinct
+from fedstats.gwas.packed import Ploidy
 from fedstats.gwas.varianttable import VariantTable
 
 #: Why a variant is dropped. One that has several reasons is listed under the first.
@@ -80,6 +82,13 @@ class Reconciled:
         """Number of variants kept, and of those dropped for each reason."""
         dropped = self.dropped["reason"].value_counts().reindex(REASONS, fill_value=0)
         return pd.concat([pd.Series({"kept": len(self)}), dropped]).rename("variants")
+
+    @cached_property
+    def ploidy(self) -> NDArray[np.int8]:
+        """What the chromosome of each variant means for its calls: one of `Ploidy`."""
+        chromosome = self.variants["chromosome"].to_numpy(object)
+        found = np.select([chromosome == "X", chromosome == "Y"], [Ploidy.X, Ploidy.Y], Ploidy.DIPLOID)
+        return found.astype(np.int8)
 
     def only(self, variants: pd.DataFrame) -> Reconciled:
         """Return those of the variants that a table lists by chromosome, position and both alleles."""

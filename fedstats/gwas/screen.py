@@ -155,8 +155,8 @@ def screen(
 
     **Leakage.** Every site learns each site's list of variants, the number of samples and of men over all
     sites, and which variants pass. A coalition of t < n/2 sites, or of n − 1 with a dishonest majority,
-    learns nothing else. Of variants far from all thresholds that tells nothing, as it was known before. Of one
-    whose frequency in the population is within a few standard errors √(p(1 − p)/2n) of `maf` it tells on
+    learns nothing else. Of variants far from all thresholds that tells nothing, as it was known before. Of
+    one whose frequency in the population is within a few standard errors √(p(1 − p)/2n) of `maf` it tells on
     which side the samples are: where these variants are more than the samples, that is enough to tell whether
     a known genome is among them, and so is to ask again with other thresholds. Where that matters, screen
     once, by a threshold near which there are few variants, or give a scan `variants` that were chosen by a

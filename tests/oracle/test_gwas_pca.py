@@ -83,6 +83,17 @@ def test_pooled_eigenvectors(case: Case) -> None:
     np.testing.assert_allclose(X.T @ loadings, case.scores, atol=0.02)
 
 
+def test_few_variants_have_few_components(case: Case) -> None:
+    """The iteration ends when nothing is left, with eigenvalues that are exact."""
+    few = case.found[0].to_frame().iloc[:14]
+    found = everywhere(case.parts, fs.gwas.pca, variants=few, components=12, r2=1.0)[0]
+    calls = case.used()[:14]
+    mean = np.nanmean(calls, axis=1, keepdims=True)
+    X = np.nan_to_num((calls - mean) / np.sqrt(mean * (1 - mean / 2)))
+    values = np.linalg.eigvalsh(X @ X.T)[::-1][:12]
+    np.testing.assert_allclose(found.eigenvalues, values / 14, rtol=1e-6)
+
+
 def test_near_neighbours_are_thinned_out(case: Case) -> None:
     calls = case.used()
     assert 100 < len(calls) < 1_400

@@ -50,6 +50,7 @@ def test_sums_are_what_they_say(samples: int, variants: int, columns: int, seed:
     expected = np.column_stack([m.sum(axis=1), g.sum(axis=1), (g * g).sum(axis=1)])
     np.testing.assert_array_equal(block.moments(), expected)
     np.testing.assert_allclose(block.products(numbers), g @ rows, atol=1e-10)
+    np.testing.assert_allclose(block.products(numbers, squared=True), g**2 @ rows, atol=1e-10)
     which = random.permutation(variants)[: variants // 2 + 1]
     np.testing.assert_allclose(block.of_missing(which, numbers), m[which] @ rows, atol=1e-10)
     sums, squares = block.squares_of_missing(which, numbers)
