@@ -51,8 +51,9 @@ SMALL = Format.of(2.0**-15, RESIDUAL)
 COARSER = 8
 #: Cubic with (c·(1, d, d², d³))² d within 1 ± 0.0185 for ¼ ≤ d ≤ 1, in sixteenths.
 CUBIC = (49, -90, 92, -35)
-#: How far the logarithms of numbers that are nearly others may be from those of these.
-NEAR = 0.2
+#: How far the logarithms of numbers that are nearly others may be from those of these; and, where these are
+#: nearly others themselves, and so on, from those of the numbers that were normalised.
+NEAR, FARTHEST = 0.2, 0.28
 #: The binomial series of (1 − e)^(−½), in 128ths.
 SERIES = (128, 64, 48, 40, 35)
 
@@ -190,6 +191,10 @@ class Divisor:
         inverted = self.normal[index], self.y[index]
         return Divisor(self._b[index], least=self._least, inverted=inverted)
 
+    def reaches(self, change: float) -> bool:
+        """Tell whether numbers that differ from these by so much can be `near` them."""
+        return change <= NEAR and math.log(self.normal.beyond) + change <= FARTHEST
+
     def near(self, b: SecretArray, change: float) -> Divisor:
         """Return numbers that are nearly these as a divisor, whose inverses are found from those of these.
 
@@ -198,22 +203,25 @@ class Divisor:
         b
             Of the same shape, format and bound.
         change
-            Public: what no |log(b/b_0)| exceeds, b_0 the number here; `NEAR` at most.
+            Public: what no |log(b/b_0)| exceeds, b_0 the number here; `NEAR` at most, and `FARTHEST` with all
+            changes since the numbers were normalised.
 
         Notes
         -----
-        b is brought to d = b·2^(s − top) by the power of two of b_0, and may so be a little larger than 1.
+        b is brought to d = b·2^(s − top) by the power of two of b_0, and d may so be a little larger than 1.
 
         **Leakage.** Nothing, within the stated range. **Cost.** For three parties 6 rounds, or 5 for a change
         up to 0.06; to normalise and invert takes 26.
         """
-        if not 0 <= change <= NEAR:
+        if change < 0 or not self.reaches(change):
             raise ValueError(
-                f"numbers that are nearly others differ from them by a factor of e^{NEAR} at most"
+                f"numbers that are nearly others differ from them by a factor of e^{NEAR} at most, and of "
+                f"e^{FARTHEST} from those that were normalised"
             )
         if b.format != self._b.format:
             raise ValueError("numbers that are nearly others have their format")
-        old, beyond = self.normal, math.exp(change)
+        old = self.normal
+        beyond = old.beyond * math.exp(change)
         digits = (
             DIVISOR if _is_coarse(b.engine, _digits(b.engine, old.octaves + 1)) else (old.d.format.fraction)
         )
@@ -222,7 +230,7 @@ class Divisor:
         else:
             d = _product_with_digits(b, old.power, self._top, digits, beyond)
         normal = Normal(d, old.shift, old.power, old.top, old.octaves, beyond)
-        inverse = _inverse(normal, self.y)
+        inverse = _inverse(normal, self.y, math.exp(change))
         return Divisor(b, least=self._least, inverted=(normal, inverse))
 
     def into(self, a: SecretArray, *, bound: float, fraction: int, digits: int | None = None) -> SecretArray:
@@ -569,12 +577,12 @@ def _restored(
 # --- Iterations --------------------------------------------------------------------------------------
 
 
-def _inverse(normal: Normal, guess: SecretArray | None = None) -> SecretArray:
+def _inverse(normal: Normal, guess: SecretArray | None = None, factor: float = 1.0) -> SecretArray:
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
-    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is the inverse of `Normal.beyond` times
-    or a part of d.
+    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is the inverse of d but for a factor up to
+    this one, or its reciprocal.
     """
     engine, largest = normal.d.engine, 2.0**normal.octaves * normal.beyond
     digits = _digits(engine, normal.spare)
@@ -582,7 +590,7 @@ def _inverse(normal: Normal, guess: SecretArray | None = None) -> SecretArray:
     d = normal.d.rescale(digits)
     if guess is not None:
         y = guess.rescale(digits + FINER)
-        e, worst = 1 - multiply(d, y), normal.beyond - 1 + ACCURACY
+        e, worst = 1 - multiply(d, y), factor - 1 + ACCURACY
     elif normal.octaves == 1:
         y = _polynomial((45, -30), d)
         e, worst = 1 - multiply(d, y), 1 / 16

@@ -33,12 +33,16 @@ RESULT: Mapping[str, str] = {
 #: Powers of two by which parts of standard deviations are told, where less counts as the first; and by how
 #: many of them magnitudes may exceed these, which those of far-off sites do.
 _LEAST, _MOST, _BEYOND = -100, 62, 164
+#: The deviation of columns of which a site's mean is far from the centre, in largest magnitudes.
+_APART = 0.25
 #: Parts of means, in quarters of a unit, are up to this.
 _FARTHEST = 2.0**58
 
 
 def within_one(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> tuple[Frame, Array]:
     """Return a public frame in which no magnitude exceeds 1, and about each column's deviation in it.
+
+    That is the unit, the largest part that a site has, or `_APART` where sites themselves are far apart.
 
     Parameters
     ----------
@@ -75,7 +79,10 @@ def within_one(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> tuple
         centre[flat], unit[flat] = few.centre, few.unit
     largest = np.abs((x - centre) / unit).max(axis=0, initial=0.0)
     needed = np.maximum(_octave_of_largest(run, "extents", largest, 0, _BEYOND), 0)
-    return Frame(centre, np.ldexp(unit, needed)), np.ldexp(1.0, -needed)
+    spread = np.ldexp(1.0, -needed)
+    # No row is √n parts or more from its site's mean: if some are, in halves of them, from the centre, it is
+    # their site that is, with all of its rows.
+    return Frame(centre, np.ldexp(unit, needed)), np.where(spread < 0.25 / np.sqrt(n), _APART, spread)
 
 
 def _octave_of_largest(run: Analysis, label: str, own: Array, least: int, most: int) -> Array:

@@ -45,7 +45,7 @@ from fedstats.survival._ties import Ties
 from fedstats.survival._times import Codes
 from protocols import field
 from protocols.digits import SHORT, read
-from protocols.divide import NEAR, Divisor, Normal, joined
+from protocols.divide import Divisor, Normal, joined
 from protocols.fixed import Format
 from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
@@ -310,7 +310,7 @@ class SharedModel:
         All these are sums of weights, or of these times public positive numbers, and |z| ≤ 1.
         """
         change = np.inf if self._last is None else float(np.abs(beta - self._last[0]).sum())
-        if self._last is not None and change <= NEAR:
+        if self._last is not None and self._last[1].reaches(change):
             divisor = self._last[1][: len(numbers)].near(numbers, change)
         else:
             divisor = Divisor(numbers)

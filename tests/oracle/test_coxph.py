@@ -320,6 +320,15 @@ def test_frames_of_odd_columns() -> None:
     in_both_modes("far + some", parts, duration="time", event="status", strata="sex")
 
 
+def test_a_column_that_hardly_varies_within_sites() -> None:
+    """Its unit is small, and steps that are small in it are not."""
+    frame = cancer().dropna()
+    noise = np.random.default_rng(5).normal(scale=1e-9, size=len(frame))
+    parts = split(frame.assign(noise=noise), [20, 70])
+    parts = [part.assign(centre=float(site**2) + part.noise) for site, part in enumerate(parts)]
+    in_both_modes("centre", parts, duration="time", event="status")
+
+
 @pytest.mark.parametrize("mode", ["aggregate", "result"])
 def test_columns_that_vary_nowhere_are_named(mode: str) -> None:
     parts = [part.assign(flat=0.1) for part in split(veteran(), [3, 40])]

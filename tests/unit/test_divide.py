@@ -100,6 +100,26 @@ def test_divisors_that_are_nearly_others(n, change):
     assert rounds <= (6 if n == 3 else 9)
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_divisors_that_go_further_and_further(side):
+    """Each is near to the last, and all are far from the first: what was normalised does for some of them."""
+    b = np.geomspace(2.0**-8, 2.0**9, 40)
+    each = [np.rint(b * np.exp(side * change) * 2**20).astype(np.int64) for change in (0, 0.19, 0.27, 0.4)]
+
+    def program(engine: Engine) -> Any:
+        first, second, third, fourth = (secret_of(engine, x, Format.of(1024, 20)) for x in each)
+        divisor = Divisor(first).near(second, 0.19)
+        assert not divisor.reaches(0.19)
+        divisor = divisor.near(third, 0.0801)
+        with pytest.raises(ValueError, match="from those that were normalised"):
+            divisor.near(fourth, 0.1301)
+        return divisor.into(first, bound=2, fraction=30).reveal("q"), log_of(divisor.normal).reveal("log")
+
+    found, logarithms = compute_alike(3, program)
+    np.testing.assert_allclose(found, each[0] / each[2], atol=4e-9)
+    np.testing.assert_allclose(logarithms, np.log(each[2] / 2**20), atol=8e-9)
+
+
 def test_divisors_that_are_not_nearly_others_are_refused():
     def program(engine: Engine) -> None:
         divisor = Divisor(secret_of(engine, np.array([3, 4]), Format.of(8, 0)))
