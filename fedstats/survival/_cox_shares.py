@@ -292,9 +292,12 @@ class SharedModel:
 
         both = np.concatenate([np.arange(size), tied])
         of_both = divisor[both]
-        means = of_both.into(sums[1 : p + 1], bound=1, fraction=self._factor_fraction).assume(ONE)
+        finest = divisor.finest(1)  # with few events, or many sites, there is more room for other factors
+        fraction = min(self._factor_fraction, finest)
+        means = of_both.into(sums[1 : p + 1], bound=1, fraction=fraction).assume(ONE)
         above = concatenate([above for above, _ in fractions])
-        y = divisor[size : size + len(above)].into(above, bound=1, fraction=(self._engine.room - 8) // 2)
+        fraction = min((self._engine.room - 8) // 2, finest)
+        y = divisor[size : size + len(above)].into(above, bound=1, fraction=fraction)
         once, twice, gone = self._tied_sums(y)
         if self._null is None:
             self._null = divisor[len(divisor.y) - size :].normal, gone[-1]

@@ -320,6 +320,14 @@ def test_frames_of_odd_columns() -> None:
     in_both_modes("far + some", parts, duration="time", event="status", strata="sex")
 
 
+@pytest.mark.parametrize(("sites", "events"), [(5, 2), (7, 3)])
+def test_few_events_of_many_sites(sites: int, events: int) -> None:
+    """Masks leave less room for quotients than sums over so few events would."""
+    frame = cancer().dropna().iloc[: 15 * sites]
+    frame = frame.assign(status=(np.arange(len(frame)) % (15 * sites // events) == 3).astype(int))
+    in_both_modes("age", split(frame, [15] * (sites - 1)), duration="time", event="status")
+
+
 def test_a_column_that_hardly_varies_within_sites() -> None:
     """Its unit is small, and steps that are small in it are not."""
     frame = cancer().dropna()
