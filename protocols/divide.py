@@ -590,8 +590,8 @@ def _inverse(normal: Normal, guess: SecretArray | None = None, factor: float = 1
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
-    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is the inverse of d but for a factor up to
-    this one, or its reciprocal.
+    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is 1/d but for a factor: `factor` or its
+    reciprocal at most.
     """
     engine, largest = normal.d.engine, 2.0**normal.octaves * normal.beyond
     digits = _digits(engine, normal.spare)

@@ -252,8 +252,10 @@ class SharedModel:
         total, events = total[many > 0], rows.cells.events[many > 0]
         if (total < math.ldexp(1.0, LEAST - self._sums_fraction)).any():
             return np.array([1, 1])
-        # No more hazard comes together than this, whatever the other sites' weights are.
-        return np.array([0, int((events / total).sum() > self._largest_hazard)])
+        # No more hazard comes together than this while a site has rows at risk, whatever the others' weights
+        # are: Σ 1/(1 − κρ) over d tied events, κ = k/d, is below d·(1 + log d).
+        hazard = (events * (1 + self.is_efron * np.log(events)) / total).sum()
+        return np.array([0, int(self._engine.n * hazard > self._largest_hazard)])
 
     def is_within(self, many: Codes) -> bool:
         """Tell whether `ranges`, added up over the sites, allow for an evaluation."""
