@@ -233,6 +233,11 @@ class Divisor:
         inverse = _inverse(normal, self.y, math.exp(change))
         return Divisor(b, least=self._least, inverted=(normal, inverse))
 
+    def finest(self, bound: float) -> int:
+        """Return the fractional bits that quotients can have, see `into`, none of which exceeds a bound."""
+        engine, octaves = self._b.engine, self._octaves
+        return _room_for_numerators(engine, bound, _inverse_digits(engine, octaves) + octaves)
+
     def into(self, a: SecretArray, *, bound: float, fraction: int, digits: int | None = None) -> SecretArray:
         """Return a/b; see `divide`.
 
@@ -497,13 +502,17 @@ def require_root_quotients(engine: Engine, bound: float, fraction: int) -> int:
 
 def _require_quotients(engine: Engine, bound: float, fraction: int, taken: int) -> int:
     """Return the fractional bits that numerators of quotients may have, where denominators take some bits."""
-    after = engine.room - 3 - taken - math.frexp(bound)[1]
+    after = _room_for_numerators(engine, bound, taken)
     if after < fraction:
         raise PrecisionError(
             f"quotients up to {bound:g} have {max(after, 0)} fractional bits at most among {engine.n} "
             "parties: tighten their bound, or ask for fewer"
         )
     return after
+
+
+def _room_for_numerators(engine: Engine, bound: float, taken: int) -> int:
+    return engine.room - 3 - taken - math.frexp(bound)[1]
 
 
 def _digits(engine: Engine, octaves: int) -> int:
@@ -581,8 +590,8 @@ def _inverse(normal: Normal, guess: SecretArray | None = None, factor: float = 1
     """Return 1/d with `_inverse_digits` fractional bits.
 
     From y_0 with a residual e = 1 − d·y_0 of at most 1/16, or less than 1 for wider ranges,
-    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is the inverse of d but for a factor up to
-    this one, or its reciprocal.
+    1/d = y_0·(1 + e)·(1 + e²)·(1 + e⁴)…, unless a y_0 is given that is 1/d but for a factor: `factor` or its
+    reciprocal at most.
     """
     engine, largest = normal.d.engine, 2.0**normal.octaves * normal.beyond
     digits = _digits(engine, normal.spare)

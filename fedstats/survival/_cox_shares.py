@@ -252,8 +252,10 @@ class SharedModel:
         total, events = total[many > 0], rows.cells.events[many > 0]
         if (total < math.ldexp(1.0, LEAST - self._sums_fraction)).any():
             return np.array([1, 1])
-        # No more hazard comes together than this, whatever the other sites' weights are.
-        return np.array([0, int((events / total).sum() > self._largest_hazard)])
+        # No more hazard comes together than this while a site has rows at risk, whatever the others' weights
+        # are: Σ 1/(1 − κρ) over d tied events, κ = k/d, is below d·(1 + log d).
+        hazard = (events * (1 + self.is_efron * np.log(events)) / total).sum()
+        return np.array([0, int(self._engine.n * hazard > self._largest_hazard)])
 
     def is_within(self, many: Codes) -> bool:
         """Tell whether `ranges`, added up over the sites, allow for an evaluation."""
@@ -292,9 +294,12 @@ class SharedModel:
 
         both = np.concatenate([np.arange(size), tied])
         of_both = divisor[both]
-        means = of_both.into(sums[1 : p + 1], bound=1, fraction=self._factor_fraction).assume(ONE)
+        finest = divisor.finest(1)  # with few events, or many sites, there is more room for other factors
+        fraction = min(self._factor_fraction, finest)
+        means = of_both.into(sums[1 : p + 1], bound=1, fraction=fraction).assume(ONE)
         above = concatenate([above for above, _ in fractions])
-        y = divisor[size : size + len(above)].into(above, bound=1, fraction=(self._engine.room - 8) // 2)
+        fraction = min((self._engine.room - 8) // 2, finest)
+        y = divisor[size : size + len(above)].into(above, bound=1, fraction=fraction)
         once, twice, gone = self._tied_sums(y)
         if self._null is None:
             self._null = divisor[len(divisor.y) - size :].normal, gone[-1]

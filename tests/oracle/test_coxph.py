@@ -5,7 +5,9 @@ Figures of R were printed with ``options(digits=12)`` by the commands that are q
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,8 @@ from stat_helpers import pooled, split
 
 import fedstats as fs
 from fedstats.survival import _cox_start
+from fedstats.survival._cox_rows import Cells, Rows
+from fedstats.survival._cox_shares import SharedModel
 from fedstats.survival._ties import Ties
 
 #: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
@@ -309,6 +313,24 @@ def test_a_last_row_of_little_weight(far: float) -> None:
             pooled(lambda c: fs.coxph("x", c, duration="time", event="dead"), parts)
 
 
+def test_hazards_of_sites_that_follow_each_other_add_up() -> None:
+    """Each of three sites is at risk at one event; their hazards are within the range, the sum is not."""
+    run = SimpleNamespace(engine=SimpleNamespace(room=85, n=3))
+    cells = Cells(np.zeros(3, int), np.arange(3), np.ones(3, int), np.array([0, 3]))
+    large, hazard = 0.0, 0.0
+    for site in range(3):
+        rows = Rows(
+            -np.ones((1, 1)), cells, np.array([site]), np.array([site + 1]), np.array([0]), np.array([site])
+        )
+        model = SharedModel(run, rows, ("x",), False, 3, np.ones(1))
+        out, small = model.ranges(np.array([10.0]))
+        assert not out
+        large, hazard = large + small, hazard + math.exp(10)
+        assert hazard < (site + 1) * model._largest_hazard
+    assert hazard > model._largest_hazard
+    assert large
+
+
 def test_frames_of_odd_columns() -> None:
     """Sites that are far from each other, in a unit of their own; one site's column hardly varies."""
     frame = cancer().dropna().reset_index(drop=True)
@@ -318,6 +340,14 @@ def test_frames_of_odd_columns() -> None:
         for site, part in enumerate(parts)
     ]
     in_both_modes("far + some", parts, duration="time", event="status", strata="sex")
+
+
+@pytest.mark.parametrize(("sites", "events"), [(5, 2), (7, 3)])
+def test_few_events_of_many_sites(sites: int, events: int) -> None:
+    """Masks leave less room for quotients than sums over so few events would."""
+    frame = cancer().dropna().iloc[: 15 * sites]
+    frame = frame.assign(status=(np.arange(len(frame)) % (15 * sites // events) == 3).astype(int))
+    in_both_modes("age", split(frame, [15] * (sites - 1)), duration="time", event="status")
 
 
 def test_a_column_that_hardly_varies_within_sites() -> None:
