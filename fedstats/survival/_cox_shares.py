@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 SUMS = 46
 #: A site's rows at risk are lost among roundings if Σw has fewer bits than these.
 LEAST = 18
-#: Roundings of w·zz', by the hazard that they are multiplied by, come to less than this for each event.
+#: Roundings of w·zz' and of hazards, by what they are multiplied by, are below this for each event.
 ROUNDED = 2.0**-26
 #: Fractional bits of public weights between −1 and 1.
 WEIGHTS = 24
@@ -240,7 +240,7 @@ class SharedModel:
         return (self._engine.room - 3 - self._events.bit_length()) // 2
 
     def ranges(self, beta: Array) -> Codes:
-        """Return whether this site's weights are out of range, and whether they are too small for `OfRows`.
+        """Return whether this site's weights are out of range, and whether they are out of that of `OfRows`.
 
         They are out of range if they are too large to be shared, or too small in some risk set.
         """
@@ -255,7 +255,9 @@ class SharedModel:
         # No more hazard comes together than this while a site has rows at risk, whatever the others' weights
         # are: Σ 1/(1 − κρ) over d tied events, κ = k/d, is below d·(1 + log d).
         hazard = (events * (1 + self.is_efron * np.log(events)) / total).sum()
-        return np.array([0, int(self._engine.n * hazard > self._largest_hazard)])
+        # Hazards are rounded too, and weights multiply that.
+        most = max(self._engine.n * hazard, weights.sum())
+        return np.array([0, int(most > self._largest_hazard)])
 
     def is_within(self, many: Codes) -> bool:
         """Tell whether `ranges`, added up over the sites, allow for an evaluation."""
@@ -269,7 +271,7 @@ class SharedModel:
 
     @property
     def _largest_hazard(self) -> float:
-        """Hazards up to which the roundings of w·zz' are below `ROUNDED` for each event."""
+        """Hazards, and sums of weights, by which roundings stay below `ROUNDED` for each event."""
         return self._events * math.ldexp(ROUNDED, self._short_fraction)
 
     # --- Evaluation ----------------------------------------------------------------------------------

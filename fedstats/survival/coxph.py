@@ -53,7 +53,7 @@ _PUBLISHED = {
 }
 _PREDICTORS = {
     "predictors": "at each step, how many sites have linear predictors beyond the range of weights, and how "
-    "many on shares have smaller weights than short numbers do for"
+    "many on shares have smaller or larger weights than short numbers do for"
 }
 _AGGREGATE = {
     **design.AGGREGATE,
@@ -193,10 +193,10 @@ def coxph(
     **Leakage.** Every site learns, of the rows of all sites together, how many there are, how many were left
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
     unit and centre of each covariate, its largest magnitude to a power of two, how many sites have weights
-    that are small, the sequence of estimates, of which the first is that of sites as strata and the second is
-    made with the information of the first, whether the information is near to that at the estimates before,
-    their variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of which
-    ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
+    that are small or large, the sequence of estimates, of which the first is that of sites as strata and the
+    second is made with the information of the first, whether the information is near to that at the estimates
+    before, their variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of
+    which ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
