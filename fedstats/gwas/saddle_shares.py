@@ -45,7 +45,7 @@ from fedstats.gwas.saddle_sums import (
 )
 from protocols.compare import BIT, complement, negative
 from protocols.divide import Divisor, inverse_sqrt
-from protocols.fixed import Format
+from protocols.fixed import Format, fraction_for
 from protocols.functions import log
 from protocols.inputs import share
 from protocols.secret import SecretArray, concatenate, inner, multiply, select, stack
@@ -124,7 +124,9 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     Shapes ``(2, variants, POWERS + 1)`` and ``(variants,)``.
     """
     (variants, terms), sites = mine.own.shape, engine.n
-    both = share(engine, np.stack([mine.projection, mine.own]), bound=1.001, fraction=PROJECTED)
+    # Beyond ten sites, the squared length leaves room for fewer.
+    projected = min(PROJECTED, fraction_for(engine, np.sqrt(4.5 * sites)))
+    both = share(engine, np.stack([mine.projection, mine.own]), bound=1.001, fraction=projected)
     excess = share(engine, mine.excess, bound=2 * n).sum(axis=0)
     cumulants = share(engine, mine.cumulants, bound=UNREACHABLE, fraction=SERIES).sum(axis=0)
     first = share(engine, mine.first, bound=LARGEST_FIRST, fraction=CORRECTION)
@@ -140,7 +142,7 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     near, rare = answers[:variants], answers[variants:]
     factor = np.rint(np.ldexp(unit, UNIT)).astype(np.int64)
     scaled = multiply(missed, near.reshape(-1, 1)) * factor[:, np.newaxis]
-    exact = Format.of(FARTHEST + 0.01, PROJECTED + UNIT)
+    exact = Format.of(FARTHEST + 0.01, projected + UNIT)
     missed = SecretArray(engine, scaled.shares, exact).rescale(CORRECTION)
 
     first = first.transpose(1, 2, 3, 4, 0, 5).reshape(2, 2, variants, FIRST + 1, sites * terms)
