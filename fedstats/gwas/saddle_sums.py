@@ -45,8 +45,8 @@ LARGEST: Final = 2.0**13
 LARGEST_FIRST: Final = 2.0**7
 LARGEST_SECOND: Final = 2.0**6
 LARGEST_RATIO: Final = 8.0
-#: Largest sum, over all sites, of what a series leaves out at the end of its range: half way it is 2^−11 of it.
-LARGEST_REST: Final = 0.1
+#: Most that a site's series may leave out at the ends of ranges: half way it is 2^−11 of it.
+LARGEST_REST: Final = 0.05
 #: More than any saddle point can make of K'.
 UNREACHABLE: Final = 2.0**14
 #: The regression at a site counts as many samples more that say that a covariate has nothing to do with it.
@@ -219,7 +219,7 @@ def _scaled(
     fits = (np.abs(cumulants).max(axis=-1) < LARGEST / sites) & (trace < LARGEST_SECOND)
     fits &= np.linalg.norm(first, axis=-1).max(axis=-1) < LARGEST_FIRST
     fits &= np.abs(ratios).max(axis=-1) < LARGEST_RATIO
-    fits &= rest < LARGEST_REST / sites
+    fits &= rest < LARGEST_REST
     for array in (cumulants, first, second, ratios):
         array[~fits] = 0.0
     cumulants[~fits, 1] = UNREACHABLE
@@ -281,7 +281,7 @@ def _tilt(
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _add_rest(x: Floats, odds: Floats, t: Floats, radius: Floats, rest: Floats) -> None:
-    """Add the eleventh powers of series at the ends of ranges: 2·ρ^11 / 11, ρ = radius / distance of the pole."""
+    """Add the eleventh powers at the ends of ranges, 2·ρ^11 / 11 with ρ = radius / distance of the pole."""
     for variant in range(x.shape[0]):
         total = 0.0
         for row in range(x.shape[1]):
