@@ -57,6 +57,8 @@ Floats = NDArray[np.float64]
 
 #: Fractional bits to which r* is opened.
 PRECISION: Final = 20
+#: With more sites, inverse square roots leave no room for their masks: P values are then of binomial numbers.
+MOST_SITES: Final = 11
 #: Shared numbers of all sites that are held at a time: 16 bytes each.
 HELD: Final = 1 << 22
 #: Cells of a range, and powers in a cell.
