@@ -196,7 +196,8 @@ def logistic(
     of a few samples, all cases at one site, or P values far below 1e-10. Binomial tails are left to variants
     with some ten carriers or fewer, or of which nearly all carriers are cases; to those that the covariates
     explain at a site in a way far from that of all, as at one of cases alone or of a few samples; where the
-    series of single samples do not converge; to scans of twelve sites or more; and to P values below about 1e-200.
+    series of single samples do not converge; to scans of twelve sites or more; and to P values below
+    about 1e-200.
 
     **Leakage.** Every site learns of each single site the list of variants; and of all sites together
     counts, sums and cross-products of the covariates, and the sums of the model without variants. As
