@@ -191,9 +191,13 @@ def logistic(
     Score tests set missing calls to the variant's mean, on shares to that at their own site; regressions
     leave them out, as PLINK does. Sex chromosomes are read as in `linear`.
 
-    On shares, P values from saddle points have a relative error of some 1e-4 with thousands of samples, and
-    of up to 0.03 with a handful of cases at each site. Binomial tails are left to variants with some ten
-    carriers or fewer, or of which nearly all carriers are cases, and to P values below about 1e-200.
+    On shares, P values from saddle points have a relative error of some 1e-4 with thousands of samples, of up
+    to 0.05 with a handful of cases at each site, and of up to 0.25 with outliers among the covariates, sites
+    of a few samples, all cases at one site, or P values far below 1e-10. Binomial tails are left to variants
+    with some ten carriers or fewer, or of which nearly all carriers are cases; to those that the covariates
+    explain at a site in a way far from that of all, as at one of cases alone or of a few samples; where the
+    series of single samples do not converge; to scans of twelve sites or more; and to P values below
+    about 1e-200.
 
     **Leakage.** Every site learns of each single site the list of variants; and of all sites together
     counts, sums and cross-products of the covariates, and the sums of the model without variants. As
@@ -414,7 +418,7 @@ def _find_saddles_on_shares(
 ) -> None:
     """Replace the P values of extreme scores by those of their saddle points, where they are found."""
     which = np.flatnonzero(np.abs(scores.z) > SPA_ABOVE)
-    if not which.size:
+    if not which.size or len(run.sites) > saddle_shares.MOST_SITES:
         return
     weight, cases = run.sum("null model", np.array([null.w.sum(), null.w @ null.mu]), part=STEPS)
     usable, where = ranges(

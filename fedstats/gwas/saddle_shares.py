@@ -10,11 +10,11 @@ S(t) = t|U| − K(t) over all samples, of which the largest value is wanted:
    error of it counts for S in second order.
 4. With w = √(2S) and v = t·√(−S''), r* = w + log(v/w)/w [1]_ is opened, of either tail.
 
-A series that does not reach the saddle point, or does not converge, makes coefficients that do not belong
-together. Comparisons with public bounds find that out on shares, and all that follows relies on these; such
-numbers are replaced, and 0 is opened of the variant. The saddle point of the less likely tail may lie beyond
-its range: by Chernoff's bound that tail has a probability below e^−S, with S at the range's end, and where
-that is nothing beside the other tail's, 0 is opened of it.
+Sites leave out series that do not converge (`saddle_sums`). One that does not reach the saddle point makes
+coefficients that do not belong together. Comparisons with public bounds find that out on shares, and all that
+follows relies on these; such numbers are replaced, and 0 is opened of the variant. The saddle point of the
+less likely tail may lie beyond its range: by Chernoff's bound that tail has a probability below e^−S, with S
+at the range's end, and where that is nothing beside the other tail's, 0 is opened of it.
 
 References
 ----------
@@ -45,7 +45,7 @@ from fedstats.gwas.saddle_sums import (
 )
 from protocols.compare import BIT, complement, negative
 from protocols.divide import Divisor, inverse_sqrt
-from protocols.fixed import Format
+from protocols.fixed import Format, fraction_for
 from protocols.functions import log
 from protocols.inputs import share
 from protocols.secret import SecretArray, concatenate, inner, multiply, select, stack
@@ -57,6 +57,8 @@ Floats = NDArray[np.float64]
 
 #: Fractional bits to which r* is opened.
 PRECISION: Final = 20
+#: With more sites, inverse square roots leave no room for their masks: P values are then of binomial numbers.
+MOST_SITES: Final = 11
 #: Shared numbers of all sites that are held at a time: 16 bytes each.
 HELD: Final = 1 << 22
 #: Cells of a range, and powers in a cell.
@@ -124,9 +126,12 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     Shapes ``(2, variants, POWERS + 1)`` and ``(variants,)``.
     """
     (variants, terms), sites = mine.own.shape, engine.n
-    both = share(engine, np.stack([mine.projection, mine.own]), bound=1.001, fraction=PROJECTED)
+    # Beyond ten sites, what can be masked leaves room for fewer.
+    projected = min(PROJECTED, fraction_for(engine, np.sqrt(4.5 * sites)))
+    places = min(SERIES, engine.room - 52)
+    both = share(engine, np.stack([mine.projection, mine.own]), bound=1.001, fraction=projected)
     excess = share(engine, mine.excess, bound=2 * n).sum(axis=0)
-    cumulants = share(engine, mine.cumulants, bound=UNREACHABLE, fraction=SERIES).sum(axis=0)
+    cumulants = share(engine, mine.cumulants, bound=UNREACHABLE, fraction=places).sum(axis=0)
     first = share(engine, mine.first, bound=LARGEST_FIRST, fraction=CORRECTION)
     second = share(engine, mine.second, bound=LARGEST_SECOND, fraction=CORRECTION - 4)
     ratios = share(engine, mine.ratios, bound=LARGEST_RATIO, fraction=CORRECTION - 12)
@@ -140,12 +145,12 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     near, rare = answers[:variants], answers[variants:]
     factor = np.rint(np.ldexp(unit, UNIT)).astype(np.int64)
     scaled = multiply(missed, near.reshape(-1, 1)) * factor[:, np.newaxis]
-    exact = Format.of(FARTHEST + 0.01, PROJECTED + UNIT)
+    exact = Format.of(FARTHEST + 0.01, projected + UNIT)
     missed = SecretArray(engine, scaled.shares, exact).rescale(CORRECTION)
 
     first = first.transpose(1, 2, 3, 4, 0, 5).reshape(2, 2, variants, FIRST + 1, sites * terms)
     bound = 1.01 * FARTHEST * LARGEST_FIRST * sites
-    shift = inner(first, missed.reshape(variants, 1, -1), bound=bound, fraction=SERIES)
+    shift = inner(first, missed.reshape(variants, 1, -1), bound=bound, fraction=places)
     by_site = missed.reshape(variants, sites, terms)
     one, two = np.triu_indices(terms)
     squares = multiply(by_site[:, :, one], by_site[:, :, two])
@@ -153,8 +158,8 @@ def _objective(engine: Engine, mine: SaddleSums, where: Ranges, n: int) -> tuple
     bound = 1.01 * LARGEST_SECOND * FARTHEST**2
     bent = inner(second.transpose(1, 2, 3, 0, 4), squares, bound=bound, fraction=CORRECTION)
     bent = bent.assume(bound).reshape(2, 2, variants, 1, sites)
-    higher = inner(bent, ratios.transpose(1, 2, 3, 4, 0), bound=LARGEST_RATIO * bound, fraction=SERIES)
-    lowest = bent.sum(axis=-1).rescale(SERIES)
+    higher = inner(bent, ratios.transpose(1, 2, 3, 4, 0), bound=LARGEST_RATIO * bound, fraction=places)
+    lowest = bent.sum(axis=-1).rescale(places)
     bends = concatenate([lowest, higher], axis=3) - shift[..., : SECOND + 1]
     corrected = cumulants[..., : FIRST + 1] + concatenate([bends, -shift[..., SECOND + 1 :]], axis=3)
     series = concatenate([corrected, cumulants[..., FIRST + 1 :]], axis=3)
@@ -221,7 +226,8 @@ def _cell(series: SecretArray, near: SecretArray) -> Cell:
             about[order, :, power] = factor * middles ** (order - power)
     finer = series @ about.reshape(POWERS + 1, -1)
     bits = POWERS * (CELLS.bit_length() - 1)
-    exact = Format.of(bound * float(about.sum(axis=0).max()) / 2.0**bits, SERIES + bits)
+    largest = bound * float(about.sum(axis=0).max()) / 2.0**bits
+    exact = Format.of(largest, series.format.fraction + bits)
     finer = SecretArray(engine, finer.shares, exact).rescale(LOCAL)
     finer = finer.reshape(*series.shape[:2], CELLS, DEGREE + 1).transpose(0, 1, 3, 2)
     s = inner(finer, which.reshape(*series.shape[:2], 1, CELLS))

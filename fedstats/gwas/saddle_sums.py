@@ -11,6 +11,10 @@ the first to the tenth power, that of the second to the third, and that of the t
 powers are taken to be in the same ratio in all directions, on the average of the covariates.
 
 They are made for the variant and for its mirror image −h, as it is not public which allele is the rarer.
+
+A sample's series converges as far as the pole of k' next to the point, where th + logit μ = ±iπ. The powers
+from the eleventh on are about those of the ratio of both distances, and a site where their sum is too large,
+be it for a single sample of unusual covariates, says that there is no saddle point.
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ LARGEST: Final = 2.0**13
 LARGEST_FIRST: Final = 2.0**7
 LARGEST_SECOND: Final = 2.0**6
 LARGEST_RATIO: Final = 8.0
+#: Most that a site's series may leave out at the ends of ranges: half way it is 2^−11 of it.
+LARGEST_REST: Final = 0.05
 #: More than any saddle point can make of K'.
 UNREACHABLE: Final = 2.0**14
 #: The regression at a site counts as many samples more that say that a covariate has nothing to do with it.
@@ -135,9 +141,12 @@ def _sums(calls: NDArray[np.int8] | Floats, null: Null, where: Ranges, sites: in
     gradients = np.zeros((2, 2, variants, FIRST + 1, terms))
     matrices = np.zeros((2, 2, variants, first.size))
     traces = np.zeros((2, 2, variants, 3))
+    rest = np.zeros((2, 2, variants))
     inverse = np.linalg.inv(gram + np.diag(prior))
     for part in _parts(samples):
         Z, mu = null.Z[part], null.mu[part]
+        with np.errstate(divide="ignore"):
+            odds = np.log(mu) - np.log1p(-mu)
         h = _filled(calls[:, part], mean) - own @ Z.T
         pairs = Z[:, first] * Z[:, second]
         leverage = np.einsum("ij,jk,ik->i", Z, inverse, Z)
@@ -147,9 +156,10 @@ def _sums(calls: NDArray[np.int8] | Floats, null: Null, where: Ranges, sites: in
             for tail in (0, 1):
                 at = (side, tail)
                 u = where.centre[tail][:, np.newaxis] * x
-                rest = np.exp(np.minimum(u, LARGEST_EXPONENT))
-                _tilt(x, mu, leverage, rest, powers[at], weights, curvature, traces[at])
-                powers[at][:, 0] += np.log(rest, out=rest).sum(axis=1) - u @ mu
+                e = np.exp(np.minimum(u, LARGEST_EXPONENT))
+                _tilt(x, mu, leverage, e, powers[at], weights, curvature, traces[at])
+                powers[at][:, 0] += np.log(e, out=e).sum(axis=1) - u @ mu
+                _add_rest(x, odds, where.centre[tail], where.radius[tail], rest[at])
                 gradients[at] += (weights @ Z).transpose(1, 0, 2)
                 matrices[at] += curvature @ pairs
     matrices *= np.where(first == second, 0.5, 1.0)
@@ -161,6 +171,7 @@ def _sums(calls: NDArray[np.int8] | Floats, null: Null, where: Ranges, sites: in
         gradients,
         matrices,
         traces,
+        rest,
         where,
         null.n,
         sites,
@@ -183,6 +194,7 @@ def _scaled(
     gradients: Floats,
     matrices: Floats,
     traces: Floats,
+    rest: Floats,
     where: Ranges,
     n: int,
     sites: int,
@@ -207,6 +219,7 @@ def _scaled(
     fits = (np.abs(cumulants).max(axis=-1) < LARGEST / sites) & (trace < LARGEST_SECOND)
     fits &= np.linalg.norm(first, axis=-1).max(axis=-1) < LARGEST_FIRST
     fits &= np.abs(ratios).max(axis=-1) < LARGEST_RATIO
+    fits &= rest < LARGEST_REST
     for array in (cumulants, first, second, ratios):
         array[~fits] = 0.0
     cumulants[~fits, 1] = UNREACHABLE
@@ -264,3 +277,16 @@ def _tilt(
             powers[variant, order + 1] += total
         for order, total in enumerate((t0, t1, t2)):
             traces[variant, order] += total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _add_rest(x: Floats, odds: Floats, t: Floats, radius: Floats, rest: Floats) -> None:
+    """Add the eleventh powers at the ends of ranges, 2·ρ^11 / 11 with ρ = radius / distance of the pole."""
+    for variant in range(x.shape[0]):
+        total = 0.0
+        for row in range(x.shape[1]):
+            one = x[variant, row]
+            distant = odds[row] + t[variant] * one
+            ratio = (radius[variant] * one) ** 2 / (distant * distant + np.pi * np.pi)
+            total += ratio * ratio * ratio * ratio * ratio * np.sqrt(ratio)
+        rest[variant] += 2 / 11 * total

@@ -171,12 +171,12 @@ def null_and_calls(samples: int, variants: int) -> tuple[Null, np.ndarray]:
     return Null(y, mu, w, Z, np.zeros(2), samples), calls.astype(np.int8)
 
 
-def some_ranges(null: Null, calls: np.ndarray) -> tuple[Ranges, np.ndarray]:
-    """Ranges for scores of z = 3, and what the covariates leave of the calls."""
+def some_ranges(null: Null, calls: np.ndarray, z: float = 3.0) -> tuple[Ranges, np.ndarray]:
+    """Ranges for scores of some z, and what the covariates leave of the calls."""
     h = calls - (calls @ (null.w[:, None] * null.Z)) @ null.Z.T / null.n
     variance = h**2 @ null.w
     usable, where = ranges(
-        3 * np.sqrt(variance),
+        z * np.sqrt(variance),
         variance,
         np.zeros(len(calls), np.bool_),
         null.w.sum(),
@@ -208,9 +208,34 @@ def test_a_sites_series_are_those_of_its_function() -> None:
                 )
 
 
-@pytest.mark.parametrize("security", [40, 48])
+def test_series_that_do_not_converge_are_refused() -> None:
+    """A control of a covariate far out and next to no risk: its part of K bends within the range, unseen."""
+    refused = []
+    for far in (0.0, -20.0):
+        random = np.random.default_rng(2)
+        x = np.r_[far, random.normal(size=399)]
+        mu = np.r_[1e-5, np.full(399, 0.2)]
+        X, w = np.column_stack([np.ones(400), x]), mu * (1 - mu)
+        Z = np.linalg.solve(np.linalg.cholesky(X.T @ (w[:, None] * X) / 400), X.T).T
+        null = Null(np.zeros(400), mu, w, Z, np.zeros(2), 400)
+        calls = random.binomial(2, special.expit(0.9 * x - 1), (20, 400)).astype(np.int8)
+        where, _ = some_ranges(null, calls, z=6.0)
+        sums = saddle_sums.site_sums(Calls(calls), null, where, 3)  # type: ignore[arg-type]
+        own, u = calls - sums.own @ Z.T, 0.7
+        out = sums.cumulants[..., 1] == saddle_sums.UNREACHABLE
+        for side, tail in np.ndindex(2, 2):
+            th = (1, -1)[side] * (where.centre + u * where.radius)[tail][:, None] * own
+            value = np.log1p(mu * np.expm1(th)).sum(axis=1) - th @ mu
+            off = np.abs(sums.cumulants[side, tail] @ u ** np.arange(11) - value)
+            assert off[~out[side, tail]].max() < 0.01  # 0.5 if all were taken
+        refused.append(out.mean())
+    assert refused[0] == 0
+    assert 0.1 < refused[1] < 0.4
+
+
+@pytest.mark.parametrize("security", [40, 49])
 def test_rounds_are_constant_and_bits_suffice(security: int) -> None:
-    """With 8 bits more security, three sites have no more room than ten."""
+    """With 9 bits more security, three sites have no more room than thirteen."""
     null, calls = null_and_calls(900, 3)
     where, h = some_ranges(null, calls)
     spent = []
