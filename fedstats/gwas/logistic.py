@@ -215,8 +215,8 @@ def logistic(
     each batch of saddle points, and as many of refits. For k terms with the intercept a variant has 5 + k
     sums, and one that lacks calls 2 + k more. On shares a block takes what one of `linear` with imputed calls
     does; and a batch of up to 2,048 variants with |z| > 2 takes 169 rounds at three sites, and each of
-    these variants 40 kB with eleven terms. Linked columns take what `logit` does for the null model, and then
-    what `linear` does.
+    these variants 40 kB with eleven terms, some 2 MB between two sites alone. Linked columns take what
+    `logit` does for the null model, and then what `linear` does.
 
     Examples
     --------
@@ -429,6 +429,8 @@ def _find_saddles_on_shares(
         cases / weight,
     )
     which, sites = which[usable], len(run.sites)
+    # Should a site's processor make other ranges of these numbers, the next opening is refused.
+    run.engine.party.absorb("saddle ranges", where.centre.tobytes(), where.radius.tobytes())
 
     def task(part: slice) -> Callable[[], SaddleSums]:
         reading = genotypes.reading(shared, which[part], members)
