@@ -117,6 +117,10 @@ class Engine:
             self._gate(label, shape)
         self.party.claim(f"{self._names[0]}/reveal {label}")
 
+    def absorb(self, label: str, *contents: bytes) -> None:
+        """Take public numbers, which all parties must hold alike, into what `confirm` compares. Local."""
+        self.party.absorb(label, *contents)
+
     def confirm(self) -> None:
         """Compare with all parties everything that was opened so far; see `confirm.confirm`. One round."""
         confirm(self.party, self.step("confirm"))

@@ -430,7 +430,7 @@ def _find_saddles_on_shares(
     )
     which, sites = which[usable], len(run.sites)
     # Should a site's processor make other ranges of these numbers, the next opening is refused.
-    run.engine.party.absorb("saddle ranges", where.centre.tobytes(), where.radius.tobytes())
+    run.engine.absorb("saddle ranges", where.centre.tobytes(), where.radius.tobytes())
 
     def task(part: slice) -> Callable[[], SaddleSums]:
         reading = genotypes.reading(shared, which[part], members)

