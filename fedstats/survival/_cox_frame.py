@@ -2,7 +2,7 @@
 
 A frame needs little of the columns, and takes little: of each site's part of a column's variance, and of its
 largest magnitude, all learn the largest, to a power of two (`protocols.disjunction`). Means are added up of
-parts that every site has rounded itself. That takes 10 rounds, where `_frames`, whose units are near to the
+parts that every site has rounded itself. That takes 11 rounds, where `_frames`, whose units are near to the
 pooled standard deviation whatever the sites have, takes 57: it does for columns that vary at no site.
 """
 
@@ -17,6 +17,7 @@ from fedstats import _frames
 from fedstats._moments import Frame
 from fedstats.expressions import Array
 from protocols.disjunction import any_of
+from protocols.inputs import sum_shares
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
@@ -56,7 +57,7 @@ def within_one(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> tuple
 
     Notes
     -----
-    **Leakage.** `RESULT`. **Cost.** 10 rounds for three parties; 57 more if a column varies at no site.
+    **Leakage.** `RESULT`. **Cost.** 11 rounds for three parties; 57 more if a column varies at no site.
     """
     origin = x[0] if len(x) else np.zeros(x.shape[1])  # so that what does not vary has a variance of 0
     total = (x - origin).sum(axis=0)
@@ -64,10 +65,12 @@ def within_one(run: Analysis, x: Array, names: tuple[str, ...], n: int) -> tuple
     spread = _octave_of_largest(run, "column units", np.sqrt(squares / n), _LEAST, _MOST)
     flat = spread < _LEAST
     unit = np.ldexp(1.0, np.where(flat, 0, spread))
-    # A site's part of the mean, in quarters of the unit.
-    quarters = np.clip(4 * (origin * len(x) + total) / (n * unit), -_FARTHEST, _FARTHEST)
-    opened = run.sum("column centres", np.where(flat, 0, np.rint(quarters)).astype(np.int64))
-    centre = opened * unit / 4
+    # A site's part of the mean, to quarters of the unit; with the fraction of a measurement, which a site's
+    # rules may have rounded.
+    quarters = np.rint(np.clip(4 * (origin * len(x) + total) / (n * unit), -_FARTHEST, _FARTHEST))
+    with run.on_shares() as engine:
+        multiple = sum_shares(engine, np.where(flat, 0.0, quarters / 4), bound=_FARTHEST / 4, fraction=2)
+    centre = run.reveal({"column centres": multiple})["column centres"] * unit
     if flat.any():
         few = _frames.pooled_frame(
             run,
