@@ -38,25 +38,41 @@ def run_peers(
     """
     returned: dict[str, Returned] = {}
     failed: list[tuple[str, BaseException]] = []
+    # No program begins before every thread has: Ctrl-C may come while one is being started, and such
+    # a thread could not be joined.
+    begin, cancelled = threading.Event(), threading.Event()
+    # `Thread.join` would do, but a join that Ctrl-C interrupts leaves a thread that can no longer be
+    # joined (python/cpython#90882, until 3.13).
+    ended = {name: threading.Event() for name in programs}
 
     def run(name: str) -> None:
+        begin.wait()
         try:
-            returned[name] = programs[name]()
+            if not cancelled.is_set():
+                returned[name] = programs[name]()
         except BaseException as error:  # noqa: BLE001  (re-raised below, in the caller's thread)
             failed.append((name, error))
+        finally:
+            ended[name].set()
 
-    threads = [threading.Thread(target=run, args=(name,), name=f"peer {name}") for name in programs]
+    threads = {name: threading.Thread(target=run, args=(name,), name=f"peer {name}") for name in programs}
     try:
-        for thread in threads:
+        for thread in threads.values():
             thread.start()
-        for thread in threads:
-            thread.join()
+        begin.set()
+        for event in ended.values():
+            event.wait()
     except BaseException:
+        if not begin.is_set():
+            cancelled.set()
+            begin.set()
         stop()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
         raise
+    finally:
+        for name, thread in threads.items():
+            if thread.ident is not None:
+                ended[name].wait()
+                thread.join()
     if failed:
         name, error = min(failed, key=lambda failure: is_echo(failure[1]))
         error.add_note(f"raised at {name}")

@@ -38,7 +38,9 @@ def main() -> None:
         say(f"{type(error).__name__} {error.peer}: {error}")
         return
     say("joined")
-    if program == "idle":
+    if program == "leave":
+        mesh.channel(mesh.peers[0]).recv("leave")
+    elif program == "idle":
         time.sleep(60)
     elif program == "flood":
         channel = mesh.channel(mesh.peers[0])

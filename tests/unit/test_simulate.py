@@ -33,6 +33,21 @@ def test_ctrl_c_stops_every_site() -> None:
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("peer ")]
 
 
+def test_ctrl_c_while_sites_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, ran = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name == "peer site2":
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fs.simulate(lambda *_: ran.append(True), [None, None])
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("peer ")]
+    assert not ran
+
+
 def test_the_site_where_it_began_is_named() -> None:
     def program(federation: Federation, fails: bool) -> None:
         if fails:
