@@ -287,7 +287,12 @@ def multiply(x: SecretArray, y: SecretArray) -> SecretArray:
 
 
 def matmul(
-    x: SecretArray, y: SecretArray, *, bound: float | None = None, fraction: int | None = None
+    x: SecretArray,
+    y: SecretArray,
+    *,
+    bound: float | None = None,
+    fraction: int | None = None,
+    entries: tuple[NDArray[np.intp], ...] | None = None,
 ) -> SecretArray:
     """Return x @ y, by the rules of `numpy.matmul`, rounded to the finer fraction of the two.
 
@@ -299,6 +304,9 @@ def matmul(
         As for `inner`.
     fraction
         Fractional bits of the result, where it is to have others.
+    entries
+        Indices of those entries of the product that are wanted, such as ``np.triu_indices(k)`` where it is
+        symmetric; all by default.
 
     Raises
     ------
@@ -311,7 +319,15 @@ def matmul(
     peer, whatever the length of the inner products.
     """
     terms = x.shape[-1] if x.ndim else 0
-    return _products("matmul", x, y, terms, (field.matmul, beaver.matmul), bound, fraction)
+
+    def wanted(product: Elements) -> Elements:
+        return product if entries is None else product[entries]
+
+    by = (
+        lambda a, b: wanted(field.matmul(a, b)),
+        lambda engine, a, b: wanted(beaver.matmul(engine, a, b)),
+    )
+    return _products("matmul", x, y, terms, by, bound, fraction)
 
 
 def inner(

@@ -110,12 +110,20 @@ def own_values(frame: pd.DataFrame, names: pd.Index[str]) -> Array:
 
 
 def shared_covariance(run: Analysis, part: Columns) -> tuple[LongArray, LongArray]:
-    """Return the secret means and covariances, denominator n − 1, in the frame. Three rounds."""
+    """Return the secret means and the upper triangle of covariances, denominator n − 1, in the frame.
+
+    Two rounds.
+    """
+    left, right = np.triu_indices(len(part.names))
     with run.on_shares() as engine:
-        totals, products = shared(engine, part.z.sum(axis=0), part.z.T @ part.z)
+        totals, products = shared(engine, part.z.sum(axis=0), (part.z.T @ part.z)[left, right])
         means = totals * (1 / part.n)
-        outer = multiply(totals.reshape(-1, 1), means)
-        return means, (products - outer) * (1 / (part.n - 1))
+        return means, (products - multiply(totals[left], means[right])) * (1 / (part.n - 1))
+
+
+def diagonal_of(p: int) -> NDArray[np.intp]:
+    """Return where the diagonal stands in the upper triangle of a matrix of p rows."""
+    return np.flatnonzero(np.equal(*np.triu_indices(p)))
 
 
 def open_covariance(run: Analysis, part: Columns) -> tuple[Array, Array]:
@@ -131,9 +139,8 @@ def open_locations(
     run: Analysis, part: Columns, means: LongArray, covariance: LongArray
 ) -> tuple[Array, Array]:
     """Open means and variances, and return means and standard deviations in the units of the columns."""
-    diagonal = np.arange(len(part.names))
     with run.on_shares():
-        both = floating(stack([means, covariance[diagonal, diagonal]]))
+        both = floating(stack([means, covariance[diagonal_of(len(part.names))]]))
     mean, variance = run.reveal({"locations": both})["locations"]
     return part.frame.centre + part.frame.unit * mean, part.frame.unit * np.sqrt(variance)
 

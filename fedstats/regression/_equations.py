@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from scipy.linalg import cho_solve
@@ -28,11 +28,13 @@ from protocols.errors import SingularError
 from protocols.floating import SecretFloat, floating, inverse_root_power, parts
 from protocols.long import LongArray, concatenate, lengthen, matmul, multiply, narrow, sum_long
 from protocols.refine import refined_inverse
+from protocols.secret import SecretArray
 
 if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from protocols.engine import Engine
-    from protocols.secret import SecretArray
+
+Secrets = TypeVar("Secrets", LongArray, SecretArray)
 
 #: What can be shared of a matrix: the largest magnitude of entries, and fractional bits.
 LARGEST = 2.0**100
@@ -289,7 +291,7 @@ def shared(engine: Engine, *summands: Array) -> list[LongArray]:
     ]
 
 
-def full(upper: LongArray, p: int) -> LongArray:
+def full(upper: Secrets, p: int) -> Secrets:
     """Return the symmetric matrix of which the upper triangle is given, row by row."""
     positions = np.zeros((p, p), np.intp)
     positions[np.triu_indices(p)] = np.arange(p * (p + 1) // 2)

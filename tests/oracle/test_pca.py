@@ -25,7 +25,7 @@ def test_iris(scale: bool, sizes: list[int]) -> None:
     names, complete = list(frame.columns), frame.dropna()
     x = ((complete - complete.mean()) / (complete.std() if scale else 1)).to_numpy()
     values, vectors = np.linalg.eigh(np.cov(x.T))
-    for mode, rtol in (("aggregate", 1e-10), ("result", 1e-6)):
+    for mode, rtol in (("aggregate", 1e-10), ("result", 1e-8)):
         found = pooled(
             lambda c, mode=mode: fs.pca(c, names, 3, scale=scale, disclose=mode), split(frame, sizes)
         )
@@ -44,6 +44,8 @@ def test_iris(scale: bool, sizes: list[int]) -> None:
         assert found.leakage.labels == {*DECLARATION.opened(mode), *DECLARATION.published}
     sizes_ = {reveal.label: reveal.size for reveal in found.leakage}
     assert sizes_["components"] == 3 * (4 + 1)
+    if len(sizes) == 2:
+        assert found.cost.rounds == (149 if scale else 105) + 3 * (66 + 15 * (3 + 4))
     assert "PC3" in found.summary()
 
 
@@ -53,7 +55,7 @@ def test_columns_of_very_different_units() -> None:
     x = ((frame - frame.mean()) / frame.std()).to_numpy()
     values = np.linalg.eigvalsh(np.cov(x.T))[::-1]
     found = pooled(lambda c: fs.pca(c, list(frame.columns), 2), split(frame, [20, 100]))
-    np.testing.assert_allclose(found.explained_variance, values[:2], rtol=1e-6)
+    np.testing.assert_allclose(found.explained_variance, values[:2], rtol=1e-8)
 
 
 @pytest.mark.parametrize(

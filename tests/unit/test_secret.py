@@ -18,7 +18,7 @@ from protocols.errors import LabelReused, ShapeMismatch
 from protocols.field import HALF, P
 from protocols.fixed import Format
 from protocols.reveal import reveal
-from protocols.secret import SecretArray, concatenate, inner, public, select, stack, truncate, uniform
+from protocols.secret import SecretArray, concatenate, inner, matmul, public, select, stack, truncate, uniform
 from protocols.stripes import STRIPE
 from protocols.testing import run_parties
 
@@ -76,6 +76,13 @@ def test_matrix_products(left, right):
     assert evaluate(5, lambda x: x @ np.ones(left[-1], int), a) == (
         np.asarray(a.sum(-1) % P, object).tolist()
     )
+
+
+def test_only_the_wanted_entries_of_a_product():
+    a, upper = residues_of((4, 4), 3), np.triu_indices(4)
+    expected = (a @ a % P)[upper]
+    found = evaluate(3, lambda x: matmul(x, x, entries=upper), a)
+    assert found == np.asarray(expected, object).tolist()
 
 
 def test_public_operands_on_either_side():
