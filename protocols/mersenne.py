@@ -268,10 +268,10 @@ def from_signed(out: Elements, integers: Elements) -> None:
 @kernel
 def canonical(a: Elements) -> bool:
     """Return whether every element is less than p."""
-    excess = _0
+    excess = _0  # has its topmost bit set if one is not, as p itself has after 1 is carried
     for i in range(len(a)):
-        excess |= np.uint64((a[i, 1] > _TOP) | ((a[i, 1] == _TOP) & (a[i, 0] == _ALL)))
-    return bool(excess == _0)
+        excess |= a[i, 1] | (a[i, 1] + np.uint64(a[i, 0] == _ALL))
+    return bool(excess <= _TOP)
 
 
 # --- Sums and products of matrices -------------------------------------------------------------------

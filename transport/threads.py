@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 Returned = TypeVar("Returned")
+
+#: Seconds after which a thread lets another one run. Peers wait for each other at every message, and Python's
+#: 5 ms are the time of many messages.
+TURN = 1e-4
 
 
 def run_peers(
@@ -59,9 +65,10 @@ def run_peers(
     try:
         for thread in threads.values():
             thread.start()
-        begin.set()
-        for event in ended.values():
-            event.wait()
+        with _short_turns():
+            begin.set()
+            for event in ended.values():
+                event.wait()
     except BaseException:
         if not begin.is_set():
             cancelled.set()
@@ -78,3 +85,13 @@ def run_peers(
         error.add_note(f"raised at {name}")
         raise error
     return {name: returned[name] for name in programs}
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(usual, TURN))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)

@@ -222,7 +222,8 @@ def _add_squares(out: Array, z: Array, weights: Array, cells: Codes) -> None:
         if cells[i] >= 0:
             total, at = out[cells[i]], 0
             for k in range(p):
-                factor = weights[i] * z[i, k]
-                for j in range(k, p):
-                    total[at + j - k] += factor * z[i, j]
+                # Slices, of which the compiler sees that they can be added several numbers at a time.
+                factor, others, sums = weights[i] * z[i, k], z[i, k:], total[at : at + p - k]
+                for j in range(p - k):
+                    sums[j] += factor * others[j]
                 at += p - k
