@@ -202,6 +202,7 @@ def combine_pvalues(
         def local() -> Mapping[str, Any]:
             if method not in get_args(Combination):
                 raise DataError(f"method must be one of {', '.join(get_args(Combination))}, not {method!r}")
+            _check_numbers(pvalue=pvalue, weight=weight)
             if not 0 < pvalue <= 1 or (method == "stouffer" and pvalue == 1):
                 raise DataError("pvalue lies above 0 and up to 1, and below 1 for Stouffer's method")
             if not 0 < weight < LARGEST:
@@ -329,6 +330,7 @@ def _on_shares(run: Analysis, estimate: float, std_err: float, model: Model, rob
 
 
 def _check(estimate: float, std_err: float, model: str, robust: bool, alpha: float) -> None:
+    _check_numbers(estimate=estimate, std_err=std_err)
     if model not in get_args(Model):
         raise DataError(f"model must be one of {', '.join(get_args(Model))}, not {model!r}")
     if robust and model == "fixed":
@@ -339,6 +341,13 @@ def _check(estimate: float, std_err: float, model: str, robust: bool, alpha: flo
         raise DataError("this site's estimate is not a finite number: fit the model to its rows again")
     if not SMALLEST < float(std_err) < LARGEST:
         raise DataError("this site's standard error is not a positive finite number")
+
+
+def _check_numbers(**given: object) -> None:
+    """Refuse what is no number, such as None from a fit that failed at this site alone."""
+    for name, value in given.items():
+        if not isinstance(value, (int, float, np.number)):
+            raise DataError(f"{name} is a number, and this site's is of type {type(value).__name__}")
 
 
 def _numbers(site: str, told: Any) -> list[float]:
@@ -412,8 +421,9 @@ class MetaResult(Result):
 
     @property
     def statistic(self) -> float:
-        """Estimate divided by its standard error."""
-        return self.estimate / self.std_err
+        """Estimate divided by its standard error, which Hartung and Knapp's is 0 for equal estimates."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.float64(self.estimate) / self.std_err)
 
     @property
     def _reference(self) -> Any:

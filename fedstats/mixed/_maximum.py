@@ -69,6 +69,7 @@ def minimise(criterion: Criterion[Found], start: Array) -> tuple[Array, int]:
         if size <= TOLERANCE * reach or (size < SMALL and expected <= PRECISION * reach):
             return here + step, number
         step = step * min(1.0, FARTHEST * max(1.0, largest) / size)
+        size = float(np.abs(step).max())  # as taken: between two that are cut off it might go to and fro
         for _ in range(MOST_HALVES):
             tried = criterion.evaluate(here + step)
             if size < max(SMALL, last / 2) or not criterion.is_worse(tried, found):

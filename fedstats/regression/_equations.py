@@ -437,6 +437,11 @@ def rough_inverse(A: LongArray, largest: float) -> Inverse | None:
     return _inverse_of(scale, narrow(A * scale, bound=1.01, fraction=ROUGH))
 
 
+def inverse_or_none(A: LongArray) -> Inverse | None:
+    """Return the inverse of a secret positive definite matrix, None if it is singular: that is learnt."""
+    return _attempt(A)[0]
+
+
 def _attempt(A: LongArray) -> tuple[Inverse | None, SecretArray]:
     """Return the inverse, if there is one, and about the correlation matrix."""
     p = len(A)

@@ -42,18 +42,15 @@ def opened(run: Analysis, times: Times, cells: Cells) -> Array:
 
 
 def on_shares(run: Analysis, times: Times, cells: Cells) -> SecretArray:
-    """Return 1 − S(t−) at each cell, secret, less its mean over events.
+    """Return 1 − S(t−) at each cell, secret.
 
-    Centred, it does not weigh the score, which is not quite 0 when steps end. Some 30 rounds, and one
-    for each doubling of the number of times of events.
+    Some 30 rounds, and one for each doubling of the number of times of events.
     """
     own, died, index = _counts(times, cells)
     with run.on_shares() as engine:
         n = sum_shares(engine, own, bound=times.nobs).assume(times.nobs)
         hazard = (reciprocal(n, least=1) * died).assume(ONE).rescale(finest(engine))
-        g = (1 - before(cumulative_product(1 - hazard), 1)).assume(ONE)[index]
-        mean = (g * cells.events).sum().assume(times.n_events) * (1 / times.n_events)
-        return (g - mean).assume(ONE)
+        return (1 - before(cumulative_product(1 - hazard), 1)).assume(ONE)[index]
 
 
 def _counts(times: Times, cells: Cells) -> tuple[Codes, Codes, Codes]:

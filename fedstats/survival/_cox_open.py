@@ -134,9 +134,14 @@ class OpenModel:
         return replace(found, variances=np.diag(matrix).copy(), matrix=matrix)
 
     def proportionality(self, transform: Array) -> Array:
-        """Return score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""
+        """Return score statistics that g(t)·z has coefficient 0: of each covariate, and of all together.
+
+        The score is that at the estimates, to the first order: steps end before its own is quite 0.
+        """
         score, first, second = self.transformed(self._found, transform)
-        rest = second - first @ self._inverse @ first
+        slope = first @ self._inverse
+        score = score - slope @ self._found.score
+        rest = second - slope @ first
         cholesky(rest, tuple(f"the product of {name} with time" for name in self.names))
         return np.append(score**2 / np.diag(rest), score @ np.linalg.solve(rest, score))
 

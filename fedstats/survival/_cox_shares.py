@@ -67,8 +67,8 @@ SUMS = 46
 LEAST = 18
 #: Roundings of w·zz' and of hazards, by what they are multiplied by, are below this for each event.
 ROUNDED = 2.0**-26
-#: Fractional bits of public weights between −1 and 1.
-WEIGHTS = 24
+#: Fractional bits of public weights between −1 and 1, where there is room.
+WEIGHTS = 40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -545,13 +545,18 @@ class SharedModel:
         return Estimates(opened["variances"] * unit, None, null, loglik, None)
 
     def proportionality(self, transform: Array | SecretArray) -> Array:
-        """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together."""
+        """Open score statistics that g(t)·z has coefficient 0: of each covariate, and of all together.
+
+        The score is that at the estimates, to the first order: steps end before its own is quite 0.
+        """
         diagonal = np.arange(len(self.names))
         with self.run.on_shares():
             score, *informations = self._derivatives(self._found.risk, transform)
             informations += self._derivatives(self._found.risk, transform * transform)[1:]
             first, second = cast("list[LongArray]", informations)
-            rest = second - long_matmul(first, self._inverse.times(first))
+            slope = self._inverse.times(first).T
+            score = score - long_matmul(slope, self._found.score.reshape(-1, 1))[:, 0]
+            rest = second - long_matmul(slope, first)
             each = floating(multiply(score, score)) / floating(rest[diagonal, diagonal])
             inverse = inverted(rest, tuple(f"the product of {name} with time" for name in self.names))
             solved = inverse.times(score.reshape(-1, 1))[:, 0]
@@ -577,10 +582,10 @@ def _weighted(x: SecretArray, weights: Array | SecretArray, bound: float | None 
     """
     if isinstance(weights, SecretArray):
         return secretly_weighted(x, weights, bound)
-    digits = 0 if (weights == np.rint(weights)).all() else WEIGHTS
+    if (weights == np.rint(weights)).all():
+        return x * weights.astype(np.int64)
+    bound = x.format.magnitude if bound is None else bound
+    digits = min(WEIGHTS, x.engine.room - 4 - x.format.fraction - math.frexp(bound)[1])
     whole = x * np.rint(np.ldexp(weights, digits)).astype(np.int64)
-    if not digits:
-        return whole
-    format_ = Format(x.format.fraction + digits, whole.format.bound)
-    exact = SecretArray(x.engine, whole.shares, format_)
-    return exact.assume(x.format.magnitude if bound is None else bound).rescale(x.format.fraction)
+    exact = SecretArray(x.engine, whole.shares, Format.of(bound, x.format.fraction + digits))
+    return exact.rescale(x.format.fraction)

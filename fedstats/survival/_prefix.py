@@ -21,9 +21,6 @@ from protocols.secret import SecretArray, concatenate, inner, public
 #: Public numbers, or shares of them.
 Numbers = TypeVar("Numbers", Array, SecretArray)
 
-#: Fractional bits of shared probabilities: products of two still fit, for up to ten parties.
-FRACTION = 37
-
 
 def finest(engine: Engine) -> int:
     """Return the most fractional bits of probabilities of which products can be masked."""

@@ -91,9 +91,9 @@ class Grid:
             )
         if self.unit is None:
             points = np.array(self.points)
-            found = np.minimum(np.searchsorted(points, times - ON_GRID), len(points) - 1)
-            step = np.diff(points).min() if len(points) > 1 else 1.0
-            off = int(np.count_nonzero(np.abs(points[found] - times) > ON_GRID * step))
+            near = ON_GRID * (np.diff(points).min() if len(points) > 1 else 1.0)
+            found = np.minimum(np.searchsorted(points, times - near), len(points) - 1)
+            off = int(np.count_nonzero(np.abs(points[found] - times) > near))
             if off:
                 raise DataError(f"column {column!r} has {off} times that are not in grid: add or round them")
             return found.astype(np.int64)

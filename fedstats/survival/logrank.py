@@ -26,15 +26,17 @@ from fedstats import _table
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
+from fedstats.regression._equations import full, inverse_or_none
 from fedstats.results import Result
-from fedstats.survival._prefix import FRACTION, ONE, before, cumulative_product
+from fedstats.survival._prefix import ONE, before, cumulative_product, finest
 from fedstats.survival._risk import AGGREGATE
 from fedstats.survival._times import GROUPS, PUBLISHED, ROWS, Times, agree_times
 from protocols.compare import is_zero
 from protocols.divide import reciprocal, sqrt
 from protocols.fixed import Format
+from protocols.floating import floating
 from protocols.inputs import sum_shares
-from protocols.linalg import solve
+from protocols.long import lengthen
 from protocols.secret import SecretArray, inner, stack
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def logrank(
     DataError, RemoteError
         As for `kaplan_meier`; or a column has one level, or the weights do not exist.
     EstimationError
-        There are no rows, no events, or none at a time when there are several groups at risk.
+        There are no rows, no events, or groups that are never at risk together with the others.
 
     Notes
     -----
@@ -111,7 +113,7 @@ def logrank(
     numbers at risk at these times, of which a coalition of t sites learns those of the other sites. Groups of
     fewer than ``min_cell`` rows take part: of a statistic they cannot be told.
 
-    Cost: 10 rounds with ``"aggregate"``, 80 to 110 with ``"result"``. Bytes are those of `kaplan_meier`.
+    Cost: 10 rounds with ``"aggregate"``, 140 to 170 with ``"result"``. Bytes are those of `kaplan_meier`.
 
     Examples
     --------
@@ -214,14 +216,18 @@ class Weighting:
         """Return the weights of times; `of_one_more` is d/(n + 1), needed for Peto's."""
         part = SecretArray(n.engine, n.shares, Format(self.digits, n.format.bound))
         if self.name == "wilcoxon":
-            weight = part.rescale(FRACTION)
+            weight = part.rescale(finest(n.engine))
         elif self.name == "tarone-ware":
-            weight = sqrt(part).assume(ONE).rescale(FRACTION)
+            weight = sqrt(part).assume(ONE).rescale(finest(n.engine))
         elif of_one_more is not None:
             weight = cumulative_product(1 - of_one_more)
         else:
             S = before(cumulative_product(1 - hazard), 1)
-            factors = [S] * self.p + [(1 - S).assume(ONE)] * self.q
+            died = (1 - S).assume(ONE)
+            # Up to 1, as far as pairs go: the quarter that S·(1 − S) is at most changes no statistic.
+            pairs = min(self.p, self.q)
+            both = [(S * died * 4).assume(ONE)] if pairs else []
+            factors = both * pairs + [S] * (self.p - pairs) + [died] * (self.q - pairs)
             weight = factors[0]
             for factor in factors[1:]:
                 weight = (weight * factor).assume(ONE)
@@ -266,8 +272,8 @@ def _public_statistic(opened: _Opened, weigh: Weighting) -> float:
 
 
 _NOT_COMPARED = (
-    "some group is never at risk together with others at the time of an event: there is nothing to compare "
-    "it with; leave it out"
+    "some groups are never at risk together with the others at the time of an event: there is nothing to "
+    "compare them with; leave them out"
 )
 
 
@@ -288,8 +294,8 @@ def _observed(opened: _Opened, times: Times, by: str) -> pd.DataFrame:
 def _statistic_on_shares(run: Analysis, times: Times, weigh: Weighting) -> float:
     """Compute the statistic on shares of the counts, and open it.
 
-    Events are whole numbers and multiply last: a time without any adds nothing, not even a rounding. Sums are
-    scaled by powers of two near the number of events: U by 2^m, V by 4^m, which leaves U'V⁻¹U as it is.
+    Events are whole numbers and multiply last: a time without any adds nothing, not even a rounding. From
+    sums on, numbers are long (`protocols.long`), as variances of small groups may be of any size.
     """
     engine, rows, groups = run.engine, times.nobs, len(times.levels)
     shape = (len(times.strata), groups, times.size)
@@ -302,37 +308,38 @@ def _statistic_on_shares(run: Analysis, times: Times, weigh: Weighting) -> float
     divisors = [n + none[0], n - 1 + none[1] + 2 * none[0]]
     needs_more = weigh.name == "peto"
     inverse = reciprocal(stack(divisors + [n + 1] * needs_more).assume(rows + 1), least=1)
-    hazard = (d * inverse[0]).assume(ONE).rescale(FRACTION)
-    left = ((n - d) * inverse[1]).assume(2 * ONE).rescale(FRACTION)
-    part = (at_risk * inverse[0]).assume(ONE).rescale(FRACTION)
+    exact, digits = (d * inverse[0]).assume(ONE), finest(engine)
+    hazard = exact.rescale(digits)
+    left = ((n - d) * inverse[1]).assume(2 * ONE).rescale(digits)
+    # A group that is alone has a rest of exactly 0, whatever the error of 1/n is.
+    parts = (stack([at_risk, n - at_risk]) * inverse[0]).assume(ONE).rescale(digits)
+    part, rest = parts[0], parts[1]
 
     first, second = np.triu_indices(groups - 1)
-    same = (first == second).astype(np.int64)[:, np.newaxis, np.newaxis]
-    spread = ((left * part).assume(2 * ONE)[first] * (same - part[second])).assume(2 * ONE)
+    same = first == second
+    spread = (left * part).assume(2 * ONE)[first] * stack([-part, rest])[same.astype(np.int64), second]
+    spread = spread.assume(2 * ONE)
     if weigh.is_flat:
-        weighted, expected = observed.sum(axis=(1, 2)), hazard
+        most = engine.room - 4 - times.n_events.bit_length()
+        weighted, expected = observed.sum(axis=(1, 2)), exact.rescale(min(exact.format.fraction, most))
     else:
-        more = (d * inverse[2]).assume(ONE).rescale(FRACTION) if needs_more else None
+        more = (d * inverse[2]).assume(ONE).rescale(digits) if needs_more else None
         w = weigh.of_shares(n, hazard, more)
         weighted, expected = _total(observed, w), (hazard * w).assume(ONE)
         spread = (spread * (w * w).assume(ONE)).assume(2 * ONE)
-    U, V = weighted - _total(at_risk, expected), _total(d, spread)
-
-    events = times.n_events
-    m = math.ceil(events.bit_length() / 2)
-    U = _scaled(U, m, 2.0**m).rescale(SCORE)
-    matrix = _symmetric(_scaled(V, 2 * m, 2.0), groups - 1)
-    diagonal = np.arange(groups - 1)
-    alone = (matrix[diagonal, diagonal] < NO_VARIANCE).sum() > 0
+    U = lengthen((weighted - _total(at_risk, expected)).assume(2 * times.n_events))
+    upper = _total(d, spread).assume(2 * times.n_events)
+    alone = (upper[same] < NO_VARIANCE * times.n_events).sum() > 0
     if run.reveal({"comparable": 1 - alone})["comparable"] == 0:
         raise EstimationError(_NOT_COMPARED)
-    x = solve(matrix, U, bound=STEP, fraction=28, definite=True)
-    return float(run.reveal({"statistic": inner(U, x.assume(STEP))})["statistic"])
+    precision = inverse_or_none(full(lengthen(upper), groups - 1))
+    if precision is None:
+        raise EstimationError(_NOT_COMPARED)
+    statistic = floating(precision.quadratic(U.reshape(-1, 1)).reshape(1))
+    return float(run.reveal({"statistic": statistic})["statistic"][0])
 
 
-#: Fractional bits of scaled sums U, and the largest V⁻¹U: their products fit for ten parties too.
-SCORE, STEP = 26, 2.0**12
-#: A scaled variance below this is that of a group which is never at risk together with others.
+#: A variance below this part of the number of events is that of a group which is never at risk with others.
 NO_VARIANCE = 2.0**-26
 
 
@@ -346,20 +353,6 @@ def _total(counts: SecretArray, x: SecretArray) -> SecretArray:
 def _raised(*arrays: SecretArray) -> list[SecretArray]:
     """Give arrays by strata and times a first axis, if they have none."""
     return [x if x.ndim == 3 else x[np.newaxis] for x in arrays]
-
-
-def _scaled(x: SecretArray, bits: int, bound: float) -> SecretArray:
-    """Return x / 2^bits, exact, of which a bound is known."""
-    format_ = Format(x.format.fraction + bits, x.format.bound)
-    return SecretArray(x.engine, x.shares, format_).assume(bound)
-
-
-def _symmetric(upper: SecretArray, size: int) -> SecretArray:
-    """Return the matrix of which the upper triangle is given."""
-    index = np.zeros((size, size), np.int64)
-    first, second = np.triu_indices(size)
-    index[first, second] = index[second, first] = np.arange(len(first))
-    return upper.rescale(min(upper.format.fraction, 45))[index]
 
 
 # --- Result -------------------------------------------------------------------------------------------

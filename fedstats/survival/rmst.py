@@ -84,7 +84,7 @@ def rmst(
     Raises
     ------
     DataError, RemoteError, EstimationError
-        As for `kaplan_meier`; or the horizon lies beyond the grid.
+        As for `kaplan_meier`; or the horizon lies outside the grid.
 
     Notes
     -----
@@ -117,6 +117,11 @@ def rmst(
             grid=grid,
             check=check,
         )
+        first, last = local.grid.times(np.array([0, local.size - 1])).tolist()
+        if not first < tau <= last:
+            raise DataError(
+                f"tau={tau:g} is outside the grid of times, which goes from {first:g} to {last:g}"
+            )
         enough = run.federation.shared_policy.min_cell
         kept = local.n_rows >= enough
         start, widths = _widths(local, tau)

@@ -123,4 +123,4 @@ def test_rounds() -> None:
 
 
 #: Kaplan–Meier and log-rank, aggregate and result mode; those on shares grow with the logarithm of the grid.
-ROUNDS = [10, 196, 10, 80]
+ROUNDS = [10, 196, 10, 138]

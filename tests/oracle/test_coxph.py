@@ -152,6 +152,14 @@ def test_proportionality_by_survival_with_late_entry_and_strata() -> None:
     in_both_modes("age", split(coarse, [9, 60]), duration="time", event="status", ph_test="km")
 
 
+def test_proportionality_that_holds_almost_exactly() -> None:
+    """A statistic near 0, of which roundings, and what steps leave, would be a large part."""
+    frame = cancer().assign(age=lambda f: f.age + 9.9 * (f.sex - 1))
+    options = {"duration": "time", "event": "status", "ph_test": "rank"}
+    found, _ = in_both_modes("age + ecog", split(frame, [2, 90]), **options)
+    assert found.ph_test["statistic"].iloc[0] == pytest.approx(2.36205e-7, rel=1e-5)
+
+
 def test_robust_errors_by_cluster() -> None:
     # f <- coxph(Surv(tstart, tstop, status) ~ treat + age + strata(sex) + cluster(id), cgd); summary(f)$coef
     options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}

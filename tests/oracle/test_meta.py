@@ -209,6 +209,7 @@ def test_combined_pvalues(method: str) -> None:
     ("own", "options", "message"),
     [
         ((np.nan, 1.0), {}, "estimate is not a finite number"),
+        ((None, 1.0), {}, "estimate is a number, and this site's is of type NoneType"),
         ((1.0, 0.0), {}, "standard error is not a positive"),
         ((1.0, 1.0), {"model": "PM"}, "model must be one of fixed, DL, ML, REML"),
         ((1.0, 1.0), {"model": "fixed", "hartung_knapp": True}, "effects that vary"),
@@ -224,6 +225,16 @@ def test_bad_input_stops_all_sites(own, options, message: str) -> None:
     assert isinstance(errors[1], fs.DataError)
     assert message in str(errors[1])
     assert all(isinstance(error, (fs.DataError, fs.RemoteError)) for error in errors)
+
+
+@pytest.mark.parametrize(("effect", "pvalue"), [(1.0, 0.0), (0.0, np.nan)])
+def test_equal_estimates_leave_no_error_by_hartung_and_knapp(effect: float, pvalue: float) -> None:
+    found = fs.simulate(
+        lambda fed, _: fs.meta_analysis(fed, effect, 0.5, hartung_knapp=True, release=True), range(3)
+    )[0]
+    assert found.std_err == 0
+    assert found.pvalue == pytest.approx(pvalue, nan_ok=True)
+    assert "Hartung" in found.summary()
 
 
 def test_two_sites_must_release() -> None:

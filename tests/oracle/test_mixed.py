@@ -395,3 +395,18 @@ def test_two_sites_cannot_compare_clusters() -> None:
     policy = fs.policy.SitePolicy(allow_two_site_sums=True)
     found = fs.simulate(program, [base()[:30], base()[30:]], policy=policy)[0]
     assert found.n_groups == 10
+
+
+@pytest.mark.parametrize("mode", ["aggregate", "result"])
+def test_clusters_that_are_more_alike_than_by_chance(mode: str) -> None:
+    """Rows vary within clusters alone: the search, which begins far from 0, ends there."""
+    chance = np.random.default_rng(1)
+    frame = pd.DataFrame({"id": np.arange(240) // 4, "x": chance.normal(size=240)})
+    frame["y"] = frame.x + np.where(frame.index % 2, -1.0, 1.0) + 0.01 * chance.normal(size=240)
+    parts = [frame[frame.id % 3 == site] for site in range(3)]
+    found = pooled(lambda c: fs.lmm("y ~ x", c, groups="id", disclose=mode), parts)
+    expected = smf.ols("y ~ x", frame).fit()
+    assert found.singular
+    assert found.cov_re.to_numpy().item() == pytest.approx(0, abs=1e-9)
+    np.testing.assert_allclose(found.params, expected.params, rtol=1e-6)
+    np.testing.assert_allclose(found.bse, expected.bse, rtol=1e-6)

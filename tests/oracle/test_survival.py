@@ -268,6 +268,52 @@ def test_logrank_against_r() -> None:
     assert peto == pytest.approx(weighted_by_hand(frame, "celltype"), rel=RTOL)
 
 
+def pooled_logrank(frame: pd.DataFrame, **options: object):
+    return in_both_modes(
+        lambda c, mode: fs.logrank(c, duration="time", event="status", disclose=mode, **options),
+        split(frame, [30, 40]),
+    )
+
+
+def test_logrank_of_statistics_near_zero_and_of_a_single_row() -> None:
+    chance = np.random.default_rng(0)
+    frame = pd.DataFrame({"time": chance.integers(1, 40, 1200), "status": chance.integers(0, 2, 1200)})
+    even = np.random.default_rng(175).choice(["a", "b"], 1200)
+    found = pooled_logrank(frame.assign(arm=even), by="arm")
+    assert found.aggregate.statistic < 1e-4
+    assert found.result.statistic == pytest.approx(found.aggregate.statistic, rel=RTOL)
+    # One row that dies first among 1200, with 19 others.
+    first = pd.DataFrame({"time": np.arange(1200) // 20 + 1, "status": 1, "arm": "a"})
+    first.loc[5, "arm"] = "b"
+    found = pooled_logrank(first, by="arm")
+    assert found.aggregate.statistic == pytest.approx(59, rel=1e-10)
+    assert found.result.statistic == pytest.approx(59, rel=RTOL)
+    # Weights that are 1/65,536 at most.
+    powers = {"weights": "fleming-harrington", "p": 8, "q": 8}
+    found = pooled_logrank(frame.assign(arm=chance.choice(["a", "b"], 1200)), by="arm", **powers)
+    assert found.result.statistic == pytest.approx(found.aggregate.statistic, rel=RTOL)
+
+
+@pytest.mark.parametrize("mode", ["aggregate", "result"])
+def test_logrank_of_groups_that_never_meet(mode: str) -> None:
+    """Each of four groups is compared with another, but not the two pairs with each other."""
+    frame = cancer().dropna()
+    frame = frame.assign(arm=np.array([*"abcd"])[np.arange(len(frame)) % 4])
+    frame = frame.assign(pair=frame.arm.isin(["a", "b"]))
+    options = {"duration": "time", "event": "status", "by": "arm", "strata": "pair", "disclose": mode}
+    with pytest.raises(fs.EstimationError, match="never at risk together"):
+        pooled(lambda c: fs.logrank(c, **options), split(frame, [30, 40]))
+
+
+def test_listed_times_may_be_close() -> None:
+    frame = cancer().dropna().assign(time=lambda f: np.ceil(f.time / 30))
+    parts = split(frame.assign(time=frame.time * 1e-7), [30, 40])
+    options = {"duration": "time", "event": "status", "disclose": "aggregate"}
+    found = pooled(lambda c: fs.kaplan_meier(c, grid=[k * 1e-7 for k in range(64)], **options), parts)
+    expected = pooled(lambda c: fs.kaplan_meier(c, **options), split(frame, [30, 40]))
+    np.testing.assert_array_equal(found.to_frame()["survival"], expected.to_frame()["survival"])
+
+
 def weighted_by_hand(frame: pd.DataFrame, by: str) -> float:
     """Peto and Peto's test, from its definition."""
     levels = sorted(frame[by].unique())

@@ -80,6 +80,12 @@ test.__test__ = False
             "'arm' has no rows with 'd'.* levels are 'a', 'b', 'c'",
         ),
         (lambda c: fs.rmst(c, tau=-1, **TIMES), fs.DataError, "tau is a positive time"),
+        (lambda c: fs.rmst(c, tau=1e6, **TIMES), fs.DataError, "tau=1e.06 is outside the grid of times"),
+        (
+            lambda c: fs.rmst(c, tau=1, grid=list(range(1, 2000)), **TIMES),
+            fs.DataError,
+            "tau=1 is outside the grid of times, which goes from 1 to 1999",
+        ),
         (test(by="one"), fs.DataError, "'one' has 1 level over all sites"),
         (test(weights="gehan"), fs.DataError, "weights must be one of logrank, wilcoxon"),
         (test(weights="fleming-harrington", p=0.5), fs.DataError, "p and q are whole numbers"),
