@@ -10,6 +10,8 @@ from transport.loopback import LoopbackFederation
 
 SPEC = bytes(range(32))
 VERSION = "0.1.0"
+#: Seconds in which sites of one machine find each other, however busy it is.
+PATIENCE = 30.0
 
 
 def outcomes(
@@ -24,7 +26,7 @@ def outcomes(
             "manifest": federation.manifest,
             "spec": SPEC,
             "package_version": VERSION,
-            "timeout": 3.0,
+            "timeout": PATIENCE,
         }
         options |= common | (each or {}).get(name, {})
         try:
@@ -38,6 +40,17 @@ def outcomes(
     for thread in threads:
         thread.join()
     return results
+
+
+def hurry(mesh: Any, seconds: float) -> None:
+    """Let a mesh give up after so many seconds from now on.
+
+    How long sites need to find each other depends on the machine, so that tests in which one dies connect
+    with patience, and lose it then.
+    """
+    mesh._switchboard._timeout = seconds
+    for line in mesh._switchboard.lines.values():
+        line.timeout = seconds
 
 
 def connect_all(federation: LoopbackFederation, **common: Any) -> dict[str, GrpcMesh]:

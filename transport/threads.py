@@ -68,11 +68,13 @@ def run_peers(
         with _short_turns():
             begin.set()
             for event in ended.values():
-                event.wait()
+                # A signal that comes just before the wait begins is only looked at when it is over.
+                while not event.wait(1.0):
+                    pass
     except BaseException:
         if not begin.is_set():
             cancelled.set()
-            begin.set()
+        begin.set()  # once more, if Ctrl-C came before it had told every thread
         stop()
         raise
     finally:

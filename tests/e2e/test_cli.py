@@ -15,6 +15,7 @@ import pytest
 from fedstats.cli import main
 from fedstats.cli._output import EXIT_CODES
 from fedstats.errors import DataError, PolicyError, TransportError
+from fedstats.session import SITE_VARIABLE
 from transport.loopback import free_endpoints
 
 
@@ -242,51 +243,54 @@ def test_the_doctor_stops_at_keys_that_others_can_read(sites, capsys):
 # run
 
 
-def run_script(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = folder / "analysis.py"
-    script.write_text(code)
-    return subprocess.run(
-        [sys.executable, "-m", "fedstats", "run", "analysis.py", "--site", "site.toml", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+RUN = ("run", "analysis.py", "--site", "site.toml")
 
 
 def test_a_script_runs_as_main_with_its_arguments(sites):
-    code = (
+    (sites["a"] / "analysis.py").write_text(
         "import json, os, sys, neighbour\n"
-        "print(json.dumps([__name__, sys.argv, os.environ['FEDSTATS_SITE']]))"
+        "print(json.dumps([__name__, sys.argv, os.environ['FEDSTATS_SITE']]))\n"
+        "raise SystemExit(7)"
     )
     (sites["a"] / "neighbour.py").touch()
-    result = run_script(sites["a"], code, "--fast", "input.csv")
-    assert result.returncode == 0, result.stderr
+    command = [sys.executable, "-m", "fedstats", *RUN, "--fast", "input.csv"]
+    result = subprocess.run(command, cwd=sites["a"], capture_output=True, text=True, check=False)
+    assert result.returncode == 7, result.stderr
     name, argv, site = json.loads(result.stdout)
     assert (name, argv) == ("__main__", ["analysis.py", "--fast", "input.csv"])
     assert Path(site) == sites["a"] / "site.toml"
 
 
-def test_an_error_of_ours_is_a_message_and_an_exit_code(sites):
-    code = "import fedstats.errors as e\nerror = e.PolicyError('no')\nerror.add_note('b too')\nraise error"
-    result = run_script(sites["a"], code)
-    assert result.returncode == EXIT_CODES[PolicyError]
-    assert (result.stdout, result.stderr) == ("", "PolicyError: no\nb too\n")
-    result = run_script(sites["a"], code, "--traceback")
-    assert result.returncode == EXIT_CODES[PolicyError]
-    assert result.stderr.startswith('Traceback (most recent call last):\n  File "analysis.py", line 4')
+@pytest.fixture
+def script(sites, monkeypatch) -> Path:
+    """The script that `RUN` runs at site a; what running it changes is put back."""
+    monkeypatch.chdir(sites["a"])
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setenv(SITE_VARIABLE, "")
+    return sites["a"] / "analysis.py"
 
 
-def test_another_error_shows_a_traceback_that_begins_in_the_script(sites):
-    result = run_script(sites["a"], "secret_rows = [1]\n1 / 0")
-    assert result.returncode == 1
-    assert result.stderr.startswith('Traceback (most recent call last):\n  File "analysis.py", line 2')
-    assert "ZeroDivisionError" in result.stderr
-    assert result.stderr.count("File ") == 1
+def test_an_error_of_ours_is_a_message_and_an_exit_code(script, capsys):
+    script.write_text(
+        "import fedstats.errors as e\nerror = e.PolicyError('no')\nerror.add_note('b too')\nraise error"
+    )
+    capsys.readouterr()
+    assert run(*RUN) == EXIT_CODES[PolicyError]
+    assert capsys.readouterr() == ("", "PolicyError: no\nb too\n")
+    assert run(*RUN, "--traceback") == EXIT_CODES[PolicyError]
+    shown = capsys.readouterr().err
+    assert shown.startswith('Traceback (most recent call last):\n  File "analysis.py", line 4')
 
 
-def test_a_scripts_own_exit_code_is_kept(sites):
-    assert run_script(sites["a"], "raise SystemExit(7)").returncode == 7
+def test_another_error_shows_a_traceback_that_begins_in_the_script(script, capsys):
+    script.write_text("secret_rows = [1]\n1 / 0")
+    capsys.readouterr()
+    assert run(*RUN) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith('Traceback (most recent call last):\n  File "analysis.py", line 2')
+    assert "ZeroDivisionError" in shown
+    assert shown.count("File ") == 1
 
 
 def test_a_missing_script_is_an_error_of_ours(capsys):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -16,8 +19,18 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name: str, *arguments: object) -> str:
-    """Run an example in a process of its own; return what it prints."""
-    command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
+    """Run an example as a script, warnings being errors; return what it prints."""
+    script, printed = str(EXAMPLES / name), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [script, *map(str, arguments)])
+        runpy.run_path(script, run_name="__main__")
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def three_hospitals() -> str:
+    """What the example prints in a process of its own."""
+    command = [sys.executable, "-W", "error", EXAMPLES / "three_hospitals.py"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
 
 
@@ -72,10 +85,9 @@ def test_private_registry() -> None:
     assert "Refused: privacy.crosstab#6 costs rho = 0.1" in printed
 
 
-def test_three_hospitals() -> None:
-    printed = run("three_hospitals.py")
-    assert "C(sex)[T.male]  -10.159   5.8014" in printed
-    assert "Opened to every site" in printed
+def test_three_hospitals(three_hospitals: str) -> None:
+    assert "C(sex)[T.male]  -10.159   5.8014" in three_hospitals
+    assert "Opened to every site" in three_hospitals
 
 
 def test_linear_gwas(tmp_path: Path) -> None:
@@ -127,13 +139,13 @@ def test_registries(name: str) -> None:
     assert_alike(run(name), shown(name))
 
 
-def test_readme_shows_the_example_and_what_it_prints() -> None:
+def test_readme_shows_the_example_and_what_it_prints(three_hospitals: str) -> None:
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     source = (EXAMPLES / "three_hospitals.py").read_text(encoding="utf-8")
     assert source[source.index("import pandas") :] in readme
     # Bytes depend a little on how many bits opened coefficients happen to have.
     spent = re.compile(r"[\d,]+ bytes sent, \d+\.\d+ s$", flags=re.MULTILINE)
-    assert spent.sub("", run("three_hospitals.py")) in spent.sub("", readme)
+    assert spent.sub("", three_hospitals) in spent.sub("", readme)
 
 
 def test_cancer_registry() -> None:

@@ -75,9 +75,9 @@ def test_both_sides_learn_what_differs(loopback, change, mismatch: Mismatch, wor
 def test_the_third_site_learns_who_differs(loopback) -> None:
     federation = loopback("a", "b", "c")
     begun = time.monotonic()
-    results = outcomes(federation, each={"c": {"spec": bytes(32)}}, timeout=5.0)
+    results = outcomes(federation, each={"c": {"spec": bytes(32)}}, timeout=60.0)
     close(results)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
     for error in results.values():
         assert isinstance(error, HandshakeRefused | PeerAborted), repr(error)
 
