@@ -136,8 +136,9 @@ def least_squares(
     """Return beta, standard error and n of each variant's allele 1, by rsid, on the pooled complete rows.
 
     Each variant has a regression of its own, with the whole design, by Householder QR. With `site`, the rows'
-    sites, each site's own mean is imputed, and the design has an indicator of each unless `intercepts` is
-    False.
+    sites, each site's own mean is imputed, which is the same as any number where the site has no call; and
+    the design has an indicator of each unless `intercepts` is False. Without an estimate, `n` of imputed
+    calls is 0.
     """
     complete = ~np.isnan(np.column_stack([panel.rows[trait], design])).any(axis=1)
     y, design = panel.rows[trait].to_numpy()[complete], design[complete]
@@ -149,7 +150,8 @@ def least_squares(
         if missing == "impute":
             sums, known = np.bincount(site, np.nan_to_num(g)), np.bincount(site, keep)
             with np.errstate(invalid="ignore"):
-                g, keep = np.where(keep, g, (sums / known)[site]), known[site] > 0
+                g = np.nan_to_num(np.where(keep, g, (sums / known)[site]))
+            keep[:] = known.any()
         groups = site[keep, np.newaxis] == np.unique(site[keep])
         if not intercepts:
             groups = np.ones((keep.sum(), 1))
@@ -159,7 +161,7 @@ def least_squares(
         x = x[:, (np.abs(np.diag(r)) > 1e-8 * np.linalg.norm(x, axis=0)) if len(r) == x.shape[1] else []]
         df = len(x) - x.shape[1]
         if df < 1 or np.ptp(g[keep]) == 0 or (g[keep] != x[:, -1:].T).any():
-            estimates.append((np.nan, np.nan, keep.sum()))
+            estimates.append((np.nan, np.nan, keep.sum() if missing == "exact" else 0))
             continue
         q, r = np.linalg.qr(x)
         on_q = q.T @ y[keep]

@@ -137,7 +137,7 @@ def regressions(left: Floats, slope: Floats, model: Model) -> Scan:
     """Return the regressions that follow from `left`, and g'r / √n of each trait in its second axis."""
     left = np.where(left > LEAST, left, np.nan)[:, np.newaxis]
     slope = slope * np.sqrt(model.n)
-    size = np.full(len(slope), float(model.n))
+    size = np.where(np.isnan(left[:, 0]), 0.0, float(model.n))
     unknown = np.full(len(slope), np.nan)
     df = np.full(len(slope), float(model.df))
     with np.errstate(invalid="ignore"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
@@ -206,7 +206,8 @@ def linear(
     **Not tested** on shares are variants that lack too many calls. Imputed, that is all calls of a site. On
     complete cases, it is calls that may make up half of what some combination of covariates varies by, or of
     a trait: of half of the samples, or half of the patients of a centre if it is among the covariates, or of
-    all women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0.
+    all women on Y; and, where each site has an intercept, all calls of a site. ``n`` is then 0, as it is
+    of imputed calls wherever there is no estimate.
 
     **Leakage.** Every site learns each single site's list of variants and, of all sites together, counts,
     sums and cross-products of the traits and the covariates, as from `ols`. Of each variant it learns
@@ -369,10 +370,13 @@ def _own_sums(reading: Reading, numbers: Numbers, *, within: bool, exact: bool) 
     sums = linear_kernel.first_sums(block, numbers)
     which = np.flatnonzero(sums[:, 0])
     if within:
-        centred = linear_kernel.centre_here(sums, block, members, numbers).to_array()
-        nothing = np.zeros((which.size, 0))
-        lost = linear_kernel.deficit_here(block, which, members, numbers) if exact else nothing
-        return _Own(centred, which, lost)
+        centred = linear_kernel.centre_here(sums, block, members, numbers)
+        if exact:
+            lost = linear_kernel.deficit_here(block, which, members, numbers)
+            return _Own(centred.to_array(), which, lost)
+        # Samples without calls take part: so does their site's intercept, though none of them has a call.
+        centred = replace(centred, groups=np.full(len(sums), float(len(members) > 0)))
+        return _Own(centred.to_array(), which, np.zeros((which.size, 0)))
     if exact:
         return _Own(sums, which, np.hstack(block.squares_of_missing(which, numbers)))
     return _Own(sums, which, block.of_missing(which, numbers))

@@ -140,7 +140,7 @@ class Scan:
     frequency
         Of the effect allele, among calls.
     n
-        Samples of the regression.
+        Samples of the regression; of imputed calls 0 where there is none.
     missing_rate
         Part of the samples without a call.
     df
@@ -206,6 +206,8 @@ def solve(sums: Centred, which: Integers, missing: Floats | None, n: int, number
         residual = np.maximum(rest - beta * slope, 0.0)
         standard_error = np.sqrt(residual / df[:, np.newaxis] / left)
         frequency = sums.total / called / 2
+    if missing is None:
+        size = np.where(np.isnan(left[:, 0]), 0.0, size)
     return Scan(frequency, size, sums.missing / n, df, beta, standard_error)
 
 

@@ -173,8 +173,8 @@ def logistic(
         being the first step of Newton's method, and the P value of the latter from the saddle point;
         on shares ``"binomial"`` where that is not found, a rough approximation to it (`logistic_shares`);
         ``"wald"`` and ``"firth"`` from regressions on the samples with a call. NaN where a variant does not
-        vary beyond the covariates, or on shares where a site has no call at all. Of a gated scan, one row a
-        variant that passes.
+        vary beyond the covariates, or on shares where a site has no call at all; `n` is then 0. Of a gated
+        scan, one row a variant that passes.
 
     Raises
     ------
@@ -472,7 +472,7 @@ def table_of(shared: Reconciled, scores: Scores, n: int) -> pd.DataFrame:
             "effect_allele_frequency": scores.mean / 2,
             "p_value": np.nan,
             "rsid": known["rsid"],
-            "n": n,
+            "n": np.where(np.isnan(scores.z), 0, n),
             "neg_log10_p": _neg_log10_p(scores.z),
             "z": scores.z,
             "test": np.where(np.isnan(scores.z), "", "score"),

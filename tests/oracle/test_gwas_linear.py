@@ -31,6 +31,7 @@ def test_pooled_regression(
 ) -> None:
     monkeypatch.setattr(_ahead, "BLOCK", 100)
     panel = make_panel(700, 450)
+    panel.genotypes[7] = np.random.default_rng(7).binomial(2, 0.4, 700)
     panel.genotypes[7, :11] = -1  # nobody at the first site has a call
     panel.genotypes[8] = -1
     panel.genotypes[9, panel.rows["arm"] == "y"] = -1  # an arm without calls
@@ -51,14 +52,14 @@ def test_pooled_regression(
         expected = least_squares(panel, trait, dummies(panel), missing, site if site_intercepts else None)
         assert len(table) == 450
         assert_equal_scan(table, panel, expected)
-        assert (table["n"] == expected.loc[table["rsid"], "n"].to_numpy()).all() or missing == "impute"
+        np.testing.assert_array_equal(table["n"], expected.loc[table["rsid"], "n"])
         assert one.nobs == panel.rows["age"].notna().sum()
         assert one.n_missing == panel.rows["age"].isna().sum()
         assert one.df_resid == one.nobs - 5 - 2 * site_intercepts
     ids = table.set_index("rsid")
     assert np.isnan(ids.loc["rs8", "beta"])
     assert np.isfinite(ids.loc["rs9", "beta"]) or panel.genotypes[9].max() < 1
-    assert np.isfinite(ids.loc["rs7", "beta"]) or panel.genotypes[7].max() < 1
+    assert np.isfinite(ids.loc["rs7", "beta"])
 
 
 def test_one_trait_is_the_same_alone_and_among_others(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_score_tests(panel: Panel, scored: pd.DataFrame) -> None:
     for number, calls in enumerate(panel.genotypes):
         known = calls >= 0
         row = scored.iloc[number]
+        assert row["n"] == (500 if np.ptp(calls[known]) else 0)
         if np.ptp(calls[known]) == 0:
             assert np.isnan(row["beta"])
             continue
@@ -227,6 +228,7 @@ def on_shares(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_scores_on_shares_are_those_of_the_sums(on_shares: dict[str, Any]) -> None:
     pooled, shared = (on_shares[mode].to_frame() for mode in ("aggregate", "result"))
     np.testing.assert_array_equal(shared["beta"].isna(), pooled["beta"].isna())
+    np.testing.assert_array_equal(shared["n"], np.where(pooled["beta"].isna(), 0, 600))
     np.testing.assert_allclose(shared["standard_error"], pooled["standard_error"], rtol=1e-5)
     np.testing.assert_allclose(shared["z"], pooled["z"], rtol=1e-5, atol=1e-5)
     assert set(shared["test"]) == {"", "score", "spa", "binomial"}

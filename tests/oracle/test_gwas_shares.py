@@ -73,7 +73,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     untested = ["rs7"] if missing == "impute" else [f"rs{arm}", f"rs{half}", "rs7"][: 2 + within]
     for table in expected.values():
         assert table.loc[untested, "beta"].notna().all()
-        table.loc[untested] = (np.nan, np.nan, 0 if missing == "exact" else table["n"].max())
+        table.loc[untested] = (np.nan, np.nan, 0)
     return Case(panel, missing, within, found, gated, expected)
 
 
