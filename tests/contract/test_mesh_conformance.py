@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from transport_helpers import connect_all
+from transport_helpers import connect_all, hurry
 
 from transport.base import Mesh
 from transport.loopback import loopback_federation
@@ -28,4 +28,7 @@ class TestGrpcMesh(MeshConformance):
     def make_meshes(self, names: Sequence[str], timeout: float) -> Mapping[str, Mesh]:
         self._count += 1
         federation = loopback_federation(names, self._path / str(self._count))
-        return connect_all(federation, timeout=timeout)
+        meshes = connect_all(federation)
+        for mesh in meshes.values():
+            hurry(mesh, timeout)
+        return meshes

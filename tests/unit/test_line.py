@@ -19,12 +19,12 @@ from transport.link import WINDOW
 @pytest.fixture
 def line() -> Iterator[Line]:
     loop = asyncio.new_event_loop()
-    yield Line("b", 0.4, loop)
+    yield Line("b", 1.0, loop)
     loop.close()
 
 
-def waited(line: Line, event: Callable[[], None]) -> float:
-    """Repeat `event` on another thread, and return after how many seconds a call gave up."""
+def gives_up(line: Line, event: Callable[[], None]) -> bool:
+    """Repeat `event` on another thread, and tell whether a call gave up by itself, before it was stopped."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -32,34 +32,33 @@ def waited(line: Line, event: Callable[[], None]) -> float:
             event()
 
     thread = threading.Thread(target=repeat)
-    begun = time.monotonic()
     thread.start()
-    timer = threading.Timer(4.0, line.fail, (TransportError("still waiting"),))
+    timer = threading.Timer(20.0, line.fail, (TransportError("still waiting"),))
     timer.start()
     try:
-        with pytest.raises(PeerTimeout, match="site b"):
+        with pytest.raises(TransportError) as caught:
             line.recv("step")
     finally:
         timer.cancel()
         over.set()
         thread.join()
-    return time.monotonic() - begun
+    return isinstance(caught.value, PeerTimeout) and "site b" in str(caught.value)
 
 
 def test_connections_that_carry_nothing_do_not_put_off_the_timeout(line: Line) -> None:
-    assert waited(line, lambda: line.resume(0, WINDOW)) < 2
+    assert gives_up(line, lambda: line.resume(0, WINDOW))
 
 
 def test_acknowledgements_of_nothing_new_do_not_put_off_the_timeout(line: Line) -> None:
     empty = frames.decode(frames.encode(Kind.ACK, credit=WINDOW))
-    assert waited(line, lambda: line.receive(empty)) < 2
+    assert gives_up(line, lambda: line.receive(empty))
 
 
 def test_a_message_that_keeps_coming_puts_off_the_timeout(line: Line) -> None:
     def program() -> None:
-        for sequence in range(1, 8):
+        for sequence in range(1, 9):
             time.sleep(0.15)
-            more = sequence < 7
+            more = sequence < 8
             line.resume(0, WINDOW)
             line.receive(
                 frames.decode(frames.encode(Kind.DATA, b"x", sequence=sequence, credit=WINDOW, more=more))
@@ -67,5 +66,5 @@ def test_a_message_that_keeps_coming_puts_off_the_timeout(line: Line) -> None:
 
     thread = threading.Thread(target=program)
     thread.start()
-    assert bytes(line.recv("")) == b"x" * 7
+    assert bytes(line.recv("")) == b"x" * 8
     thread.join()

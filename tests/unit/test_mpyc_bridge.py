@@ -352,7 +352,7 @@ def test_a_dead_peer_is_an_error_in_time(death, expected):
         raise caught.value
 
     found = failing(3, program, timeout=1.5)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     first = [error for name, error in found.items() if name != "b" and isinstance(error, expected)]
     assert first
     assert all(error.peer == "b" for error in first)

@@ -243,7 +243,7 @@ def test_many_messages_give_the_sum_of_one(ring, monkeypatch):
 
 def test_long_arrays_do_not_wait_for_each_message(monkeypatch):
     monkeypatch.setattr("protocols.sum.MESSAGE", 64)
-    latency, blocks = 0.05, 20
+    latency, blocks = 0.2, 20
 
     def program(party):
         start = time.monotonic()
