@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 Returned = TypeVar("Returned")
-
-#: Seconds after which a thread lets another one run. Peers wait for each other at every message, and Python's
-#: 5 ms are the time of many messages.
-TURN = 1e-4
 
 
 def run_peers(
@@ -65,12 +59,11 @@ def run_peers(
     try:
         for thread in threads.values():
             thread.start()
-        with _short_turns():
-            begin.set()
-            for event in ended.values():
-                # A signal that comes just before the wait begins is only looked at when it is over.
-                while not event.wait(1.0):
-                    pass
+        begin.set()
+        for event in ended.values():
+            # A signal that comes just before the wait begins is only looked at when it is over.
+            while not event.wait(1.0):
+                pass
     except BaseException:
         if not begin.is_set():
             cancelled.set()
@@ -87,13 +80,3 @@ def run_peers(
         error.add_note(f"raised at {name}")
         raise error
     return {name: returned[name] for name in programs}
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(min(usual, TURN))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)

@@ -69,8 +69,11 @@ DECLARATION = Declaration(
 
 #: Squarings for a component: what (λ₂/λ₁)^65536 leaves of the next one is below 2^−32 if λ₂ < 0.99966·λ₁.
 SQUARINGS = 16
-#: Fractional bits on shares.
+#: Fractional bits on shares, where there is room.
 FRACTION = 36
+#: What is added to the diagonal of a matrix of trace 1 at most before it is squared: more than its roundings,
+#: which may be all that is left of it, and then have any sign. Its eigenvectors are the same.
+SHIFT = 2.0**-24
 #: Largest reciprocal of a standard deviation, as a power of two, and its fractional bits.
 _SCALE, _SCALE_DIGITS = 51, 120
 #: Fractional bits of a factor that only has to be the same for all entries of a matrix.
@@ -120,7 +123,7 @@ def pca(
     Notes
     -----
     Components of equal variance are determined only together. On shares those of which the variances differ
-    by less than a part in 3,000 come out mixed.
+    by less than a part in 3,000 come out mixed, and variances below 1e-9 of the total are roundings.
 
     **Leakage.** Every site learns, of the rows of all sites together: how many are complete, and how many are
     not; means and variances of the columns; loadings and variances of the components, and the total variance.
@@ -197,7 +200,8 @@ def _components_on_shares(
             total = float((std**2).sum())
             unit = part.frame.unit / np.sqrt(total)
             matrix = covariance * np.outer(unit, unit)[np.triu_indices(p)]
-        C = narrow(matrix * (1 / p) if scale else matrix, bound=LARGEST, fraction=FRACTION)
+        fraction = min(FRACTION, run.engine.room - 43)  # quotients leave fewer from 11 sites on
+        C = narrow(matrix * (1 / p) if scale else matrix, bound=LARGEST, fraction=fraction)
         vectors, values = [], []
         for _ in range(count):
             v, value, C = _component(C, p)
@@ -221,24 +225,26 @@ def _component(C: SecretArray, p: int) -> tuple[SecretArray, SecretArray, Secret
 
     Of C, and of what it leaves, the upper triangle.
     """
-    upper, diagonal = np.triu_indices(p), diagonal_of(p)
-    whole = full(divide(C, _trace(C, diagonal), bound=LARGEST, fraction=FRACTION).assume(LARGEST), p)
+    upper, diagonal, fraction = np.triu_indices(p), diagonal_of(p), C.format.fraction
+    shifted = C + np.where(np.equal(*upper), SHIFT, 0.0)
+    trace = _trace(shifted, diagonal)
+    whole = full(divide(shifted, trace, bound=LARGEST, fraction=fraction).assume(LARGEST), p)
     for squarings in range(1, SQUARINGS + 1):
         B = matmul(whole, whole, bound=LARGEST, entries=upper).assume(LARGEST)
         if squarings < SQUARINGS:
             scale = _near_reciprocal(_trace(B, diagonal), p).broadcast_to(B.shape)
-            B = known_product(B, scale, Format.of(LARGEST, FRACTION), drop=scale.format.fraction)
+            B = known_product(B, scale, Format.of(LARGEST, fraction), drop=scale.format.fraction)
             whole = full(B.assume(LARGEST), p)
     # B is the eigenvector times a row. That with whole numbers is exact.
     numbers = np.random.default_rng(0).choice([-7, -5, -3, 3, 5, 7], p)
     octaves = math.ceil(math.log2(7 * math.sqrt(p)))
     image = full(B, p) @ numbers
-    image = SecretArray(B.engine, image.shares, Format(FRACTION + octaves, image.format.bound))
-    image = image.assume(1.0).rescale(FRACTION)
+    image = SecretArray(B.engine, image.shares, Format(fraction + octaves, image.format.bound))
+    image = image.assume(1.0).rescale(fraction)
     square = inner(image, image, bound=1.0).reshape(1).assume(1.0)
-    v = divide_by_sqrt(image, square, bound=LARGEST, fraction=FRACTION).assume(LARGEST)
+    v = divide_by_sqrt(image, square, bound=LARGEST, fraction=fraction).assume(LARGEST)
     # The root of a small square is known to few digits: a step of Newton's method for 1/√(v'v) doubles them.
-    longer = (3 - inner(v, v, bound=LARGEST, fraction=FRACTION - 1)) / 2
+    longer = (3 - inner(v, v, bound=LARGEST, fraction=fraction - 1)) / 2
     v = (v * longer.assume(LARGEST)).assume(LARGEST)
     value = inner(v, matmul(full(C, p), v.reshape(p, 1), bound=LARGEST).assume(LARGEST)[:, 0], bound=LARGEST)
     value = value.assume(LARGEST)

@@ -585,7 +585,7 @@ def _weighted(x: SecretArray, weights: Array | SecretArray, bound: float | None 
     if (weights == np.rint(weights)).all():
         return x * weights.astype(np.int64)
     bound = x.format.magnitude if bound is None else bound
-    digits = min(WEIGHTS, x.engine.room - 4 - x.format.fraction - math.frexp(bound)[1])
+    digits = max(0, min(WEIGHTS, x.engine.room - 4 - x.format.fraction - math.frexp(bound)[1]))
     whole = x * np.rint(np.ldexp(weights, digits)).astype(np.int64)
     exact = SecretArray(x.engine, whole.shares, Format.of(bound, x.format.fraction + digits))
     return exact.rescale(x.format.fraction)

@@ -277,6 +277,12 @@ _NOT_COMPARED = (
 )
 
 
+_WEIGHTS_TOO_SMALL = (
+    f"{_NOT_COMPARED}; or the weights at all these times are so small, below about 1e-4, that the statistic "
+    "cannot be told on shares: use smaller p and q"
+)
+
+
 def _observed(opened: _Opened, times: Times, by: str) -> pd.DataFrame:
     """Return rows, observed and expected events of each group."""
     d, n = opened.d.sum(axis=1, keepdims=True), opened.n.sum(axis=1, keepdims=True)
@@ -311,7 +317,7 @@ def _statistic_on_shares(run: Analysis, times: Times, weigh: Weighting) -> float
     exact, digits = (d * inverse[0]).assume(ONE), finest(engine)
     hazard = exact.rescale(digits)
     left = ((n - d) * inverse[1]).assume(2 * ONE).rescale(digits)
-    # A group that is alone has a rest of exactly 0, whatever the error of 1/n is.
+    # A group that is alone has a rest of 0 but for one rounding, whatever the error of 1/n is.
     parts = (stack([at_risk, n - at_risk]) * inverse[0]).assume(ONE).rescale(digits)
     part, rest = parts[0], parts[1]
 
@@ -331,7 +337,7 @@ def _statistic_on_shares(run: Analysis, times: Times, weigh: Weighting) -> float
     upper = _total(d, spread).assume(2 * times.n_events)
     alone = (upper[same] < NO_VARIANCE * times.n_events).sum() > 0
     if run.reveal({"comparable": 1 - alone})["comparable"] == 0:
-        raise EstimationError(_NOT_COMPARED)
+        raise EstimationError(_NOT_COMPARED if weigh.is_flat else _WEIGHTS_TOO_SMALL)
     precision = inverse_or_none(full(lengthen(upper), groups - 1))
     if precision is None:
         raise EstimationError(_NOT_COMPARED)

@@ -118,7 +118,7 @@ def rmst(
             check=check,
         )
         first, last = local.grid.times(np.array([0, local.size - 1])).tolist()
-        if not first < tau <= last:
+        if not first < tau <= last * (1 + 1e-12):
             raise DataError(
                 f"tau={tau:g} is outside the grid of times, which goes from {first:g} to {last:g}"
             )

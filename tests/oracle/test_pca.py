@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris
 from stat_helpers import pooled, refused, split
@@ -56,6 +57,24 @@ def test_columns_of_very_different_units() -> None:
     values = np.linalg.eigvalsh(np.cov(x.T))[::-1]
     found = pooled(lambda c: fs.pca(c, list(frame.columns), 2), split(frame, [20, 100]))
     np.testing.assert_allclose(found.explained_variance, values[:2], rtol=1e-8)
+
+
+def test_columns_that_follow_from_others() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(90, 3))
+    frame = pd.DataFrame(np.column_stack([x, x.sum(axis=1), x[:, 0] - 2 * x[:, 2]]), columns=[*"abcde"])
+    values = np.linalg.eigvalsh(np.corrcoef(frame, rowvar=False))[::-1]
+    found = pooled(lambda c: fs.pca(c, list(frame.columns), 5), split(frame, [20, 60]))
+    np.testing.assert_allclose(found.explained_variance, values, rtol=1e-8, atol=5e-9)
+    np.testing.assert_allclose(np.linalg.norm(found.components, axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.slow  # of 11 sites, which leave quotients fewer digits
+def test_eleven_sites() -> None:
+    frame = load_iris(as_frame=True).frame.drop(columns="target").set_axis([*"abcd"], axis=1)
+    values = np.linalg.eigvalsh(np.corrcoef(frame, rowvar=False))[::-1]
+    found = pooled(lambda c: fs.pca(c, list(frame.columns), 1), split(frame, list(range(12, 140, 13))))
+    np.testing.assert_allclose(found.explained_variance, values[:1], rtol=1e-7)
 
 
 @pytest.mark.parametrize(

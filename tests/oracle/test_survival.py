@@ -363,3 +363,13 @@ def test_many_sites(sites: int) -> None:
     for kind in ("pcm", "death"):
         shown, expected = (at(one, kind, [10.0, 100.0], "std_err") for one in (risks.result, risks.aggregate))
         np.testing.assert_allclose(shown, expected, rtol=RTOL)
+
+
+def test_restricted_means_up_to_the_last_time_of_a_fractional_unit() -> None:
+    times = 0.7 * np.tile(np.arange(1, 8), 6)  # the last is 4.8999999999999995
+    frame = pd.DataFrame({"time": times, "died": 1})
+    found = pooled(
+        lambda c: fs.rmst(c, duration="time", event="died", unit=0.7, tau=4.9, disclose="aggregate"),
+        split(frame, [10, 20]),
+    )
+    np.testing.assert_allclose(found.to_frame()["rmst"], times.mean(), rtol=1e-10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 
@@ -47,12 +46,6 @@ def test_ctrl_c_while_sites_are_started(monkeypatch: pytest.MonkeyPatch) -> None
         fs.simulate(lambda *_: ran.append(True), [None, None])
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("peer ")]
     assert not ran
-
-
-def test_turns_are_short_only_while_sites_run() -> None:
-    usual = sys.getswitchinterval()
-    assert fs.simulate(lambda *_: sys.getswitchinterval(), [None, None]) == [pytest.approx(1e-4)] * 2
-    assert sys.getswitchinterval() == usual
 
 
 def test_the_site_where_it_began_is_named() -> None:
