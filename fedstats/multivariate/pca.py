@@ -123,7 +123,7 @@ def pca(
     Notes
     -----
     Components of equal variance are determined only together. On shares those of which the variances differ
-    by less than a part in 3,000 come out mixed, and variances below 1e-9 of the total are roundings.
+    by less than a part in 3,000 come out mixed, and variances below 1e-8 of the total are roundings.
 
     **Leakage.** Every site learns, of the rows of all sites together: how many are complete, and how many are
     not; means and variances of the columns; loadings and variances of the components, and the total variance.
