@@ -27,13 +27,13 @@ from protocols.wide import Round, are_within, capacity, multiplied, multiplied_m
 
 #: Fractional bits of residuals and inverses, and of residuals whose eigenvalues are looked at.
 FRACTION, COARSE = 72, 36
-#: Rounds in which the error, √½ at most, is squared.
+#: How often the error, √½ at most, is squared.
 PASSES = 6
 #: Entries of an inverse that may be refined, and of a residual whose eigenvalues are 1 at most.
 LARGEST = 2.0**35
 
 
-def refined_inverse(A: LongArray, X: LongArray) -> LongArray | None:
+def refined_inverse(A: LongArray, X: LongArray, *, passes: int = PASSES) -> LongArray | None:
     """Return A⁻¹, or None if A is not near enough to the matrix whose inverse is X.
 
     Parameters
@@ -42,21 +42,23 @@ def refined_inverse(A: LongArray, X: LongArray) -> LongArray | None:
         Shape ``(k, k)``, symmetric.
     X
         The inverse of a positive definite matrix, likewise.
+    passes
+        How often the error of X is squared; once at least.
 
     Returns
     -------
     LongArray or None
-        With a relative error below 2^−31. It is found whenever A = (I − E)·X⁻¹, where the fourth powers of
-        the eigenvalues of E add up to 1 / (16·(2C + 1)) at most, C = C(n, t), and never if they add up to
-        more than ¼. So A is positive definite if it is found. None also after some refinements in a row, by
-        public bounds.
+        With a relative error below 2^−31, or, of fewer passes, of the largest eigenvalue of E^(2^passes). It
+        is found whenever A = (I − E)·X⁻¹, where the fourth powers of the eigenvalues of E add up to
+        1 / (16·(2C + 1)) at most, C = C(n, t), and never if they add up to more than ¼. So A is positive
+        definite if it is found. None also after some refinements in a row, by public bounds.
 
     Notes
     -----
     **Leakage.** Whether A is near enough: one bit, which all learn.
 
-    **Cost.** 12 rounds for three parties, 6 if there is no result; 3·k² numbers of 168 bytes and 11·k² of 40
-    to each peer.
+    **Cost.** 12 rounds for three parties, or 6 and one for each pass, 6 if there is no result; 3·k² numbers
+    of 168 bytes and 11·k² of 40, or 2·passes − 1, to each peer.
     """
     engine, on, k = A.engine, A.on, len(A)
     product = _product(A, X)
@@ -86,7 +88,7 @@ def refined_inverse(A: LongArray, X: LongArray) -> LongArray | None:
 
     Y = LongArray(engine, carried.value.shifted(engine, SHORT, 0), X.format, SHORT).rescale(FRACTION)
     E, bound = residual(SHORT, FRACTION, LARGEST), 4 * X.format.magnitude
-    for _ in range(PASSES - 1):
+    for _ in range(passes - 1):
         step = Round(engine, "refine")
         raised, squares = _rounded(step, _product(Y, E) + Y), _rounded(step, _product(E, E))
         step.run()

@@ -30,13 +30,15 @@ import numpy as np
 
 from fedstats.expressions import Array
 from fedstats.regression._equations import (
+    LARGEST,
     Recent,
     coefficients,
     full,
     inverted,
     rough_inverse,
-    shared,
+    scale_of,
 )
+from fedstats.survival import _cox_start
 from fedstats.survival._cox_km import secretly_weighted
 from fedstats.survival._cox_open import Estimates
 from fedstats.survival._cox_rows import Rows
@@ -51,7 +53,7 @@ from protocols.floating import SecretFloat, floating
 from protocols.floating import concatenate as join_floats
 from protocols.functions import chebyshev, log_of
 from protocols.inputs import sum_shares
-from protocols.long import LongArray, LongFormat, cumsum, lengthen, multiply, narrow
+from protocols.long import LongArray, LongFormat, cumsum, lengthen, multiply, narrow, sum_long
 from protocols.long import concatenate as join_long
 from protocols.long import matmul as long_matmul
 from protocols.mersenne import Elements
@@ -69,6 +71,8 @@ LEAST = 18
 ROUNDED = 2.0**-26
 #: Fractional bits of public weights between −1 and 1, where there is room.
 WEIGHTS = 40
+#: Fractional bits of what Newton's method starts with.
+STARTING = 60
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -511,9 +515,15 @@ class SharedModel:
     def start(self, A: Array, b: Array) -> Array | None:
         """Open the maximum of the sum of all sites' parabolas, None if there is none; see `_cox_start`."""
         p = len(self.names)
+        upper = np.triu_indices(p)
+        own = [b, A[upper]]
+        if self._events >= _cox_start.ENOUGH * self._engine.n * p:
+            scale = scale_of(self._events)
+            own.append(_cox_start.part_of_inverse(A * scale, len(self.rows.died), self._events)[upper])
         with self.run.on_shares() as engine:
-            left, right = shared(engine, A[np.triu_indices(p)], b[:, np.newaxis])
-            inverse = rough_inverse(full(left, p), self._events)
+            pooled = sum_long(engine, np.concatenate(own), bound=LARGEST, fraction=STARTING)
+            right, matrices = pooled[:p].reshape(p, 1), pooled[p:].reshape(len(own) - 1, -1)
+            inverse = rough_inverse(*(full(one, p) for one in matrices), largest=self._events)
             if inverse is None:
                 return None
             self._recent.inverse = self._inverse = inverse

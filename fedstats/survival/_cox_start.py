@@ -23,8 +23,13 @@ _STEPS, _NEAR = 6, 0.05
 _MANY, _THINNED = 4000, 4
 #: Weights below e to this are not to be summed: where a site is far from the centre, all of its may be.
 _LEAST = -100.0
+#: Directions count as without variation if they have less of it, in the unit of `part_of_inverse`.
+_LEAST_VALUE = 2.0**-20
 #: A variance is no more than rounding errors if it is less than this part of the largest square.
 _ROUNDING = 1e-10
+#: So many events, times sites and covariates, do for the mean of the sites' inverses to be near; a site's own
+#: inverse is of no use if it has fewer than some for each covariate.
+ENOUGH, _SOME = 32, 10
 
 
 class _Alone:
@@ -65,6 +70,29 @@ def own_expansion(
     if found is None:
         found = OpenModel(_Alone(), rows, names, is_efron).evaluate(np.zeros(len(names)), 0)
     return _parabola(rows, found)
+
+
+def part_of_inverse(A: Array, events: int, pooled: int) -> Array:
+    """Return this site's summand of what may be near to the inverse of the sum of all sites' A.
+
+    Where sites are alike, A is about s times the sum, s the site's part of all events, and Σ s²·A⁻¹ is off by
+    no more than the second order of how they differ. It is positive semidefinite, and 0 along what does not
+    vary here.
+
+    Parameters
+    ----------
+    A
+        The matrix of the site's parabola, in a unit that makes all entries of the sum 1 at most.
+    events, pooled
+        This site's number of events, and that of all sites.
+    """
+    if events < _SOME * len(A):
+        return np.zeros_like(A)
+    share = events / pooled
+    values, vectors = np.linalg.eigh(A)
+    reciprocals = np.zeros_like(values)
+    np.divide(share**2, values, out=reciprocals, where=values > share * _LEAST_VALUE)
+    return np.asarray((vectors * reciprocals) @ vectors.T)
 
 
 def _near(

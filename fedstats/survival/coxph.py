@@ -71,7 +71,8 @@ _RESULT = {
     **_EVENTS,
     **_PREDICTORS,
     "steps": "each step towards the estimates, the first as if every site were a stratum, the second with "
-    "the information of the first, and whether the information is near to that at the step before",
+    "the information of the first; whether the inverse of that is near to the mean of the sites', and "
+    "whether the information is near to that at the step before",
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
@@ -194,9 +195,10 @@ def coxph(
     out, and how many events there are at each time of the grid in each stratum. ``"result"`` adds a coarse
     unit and centre of each covariate, its largest magnitude to a power of two, how many sites have weights
     that are small or large, the sequence of estimates, of which the first is that of sites as strata and the
-    second is made with the information of the first, whether the information is near to that at the estimates
-    before, their variances, and two likelihoods; sums over risk sets stay shared. So do numbers at risk, of
-    which ``ph_test="km"`` is made, and which it opens with ``"aggregate"``.
+    second is made with the information of the first, whether the inverse of that is near to the mean of the
+    sites', and the information to that at the estimates before, their variances, and two likelihoods; sums
+    over risk sets stay shared. So do numbers at risk, of which ``ph_test="km"`` is made, and which it opens
+    with ``"aggregate"``.
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates

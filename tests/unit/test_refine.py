@@ -9,7 +9,7 @@ import pytest
 from engine_helpers import compute, compute_alike, spent
 
 from protocols.engine import Engine
-from protocols.long import LongArray, sum_long
+from protocols.long import LongArray, narrow, sum_long
 from protocols.refine import LARGEST, refined_inverse
 
 
@@ -42,13 +42,24 @@ def test_inverses_of_similar_matrices(n, k, eigenvalue):
         found = refined(engine, A, np.linalg.inv(before))
         assert found is not None
         assert found.format.fraction == 72
-        from protocols.long import narrow
-
         return narrow(found, bound=2.0**16, fraction=50).reveal("x")
 
     x = compute_alike(n, program)
     expected = np.linalg.inv(A)
     assert np.abs(x - expected).max() < 2.0**-31 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_fewer_passes(passes):
+    A = gram(3)
+
+    def program(engine: Engine) -> Any:
+        matrix, inverse = shared(engine, 0.8 * A, 2.0**10, 100), shared(engine, np.linalg.inv(A), 2.0**23, 40)
+        cost, found = spent(engine, lambda: refined_inverse(matrix, inverse, passes=passes))
+        assert cost.rounds == 6 + passes
+        return narrow(matrix @ found, bound=2.0, fraction=50).reveal("x")
+
+    np.testing.assert_allclose(compute_alike(3, program), (1 - 0.2 ** 2**passes) * np.eye(3), atol=2.0**-31)
 
 
 @pytest.mark.parametrize("factor", [1.8, 0.2, -1.0, 2.0**60, 0.0])
