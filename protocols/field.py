@@ -189,6 +189,14 @@ def add_scaled(total: Elements, a: Elements, factor: int) -> None:
     mersenne.add_scaled(total.reshape(-1, 2), _flat(a), from_ints(np.array([factor], object)))
 
 
+def lines(values: Elements, given: Elements, point: int, n: int) -> Elements:
+    """Return what the lines through values at 0 and those given at a point are at 1, …, n, a new first axis."""
+    out = empty((n, *values.shape[:-1]))
+    reciprocal = from_ints(np.array([pow(point, -1, P)], object))
+    mersenne.lines(out.reshape(n, -1, 2), _flat(values), _flat(given), reciprocal)
+    return out
+
+
 def square(a: Elements) -> Elements:
     """Return a·a."""
     return mul(a, a)

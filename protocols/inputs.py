@@ -123,10 +123,13 @@ def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:
         if not fraction:
             raise TypeError("floats are shared with fractional bits")
         return field.from_floats(values, fraction, bound)
-    refused = np.abs(values.astype(object)) > bound if values.size else np.zeros(0, bool)
+    values = values.astype(np.int8) if values.dtype.kind == "b" else values
+    largest = math.floor(bound)  # an integer: compared with floats, integers would be rounded
+    refused = (values > largest) | (values < -largest) if values.size else np.zeros(0, bool)
     if np.any(refused):
         raise RangeError(
             f"{np.count_nonzero(refused)} of {values.size} values are beyond the public bound {bound:g}, the "
             f"first at flat index {int(np.argmax(refused))}; nothing was sent"
         )
-    return field.mul(field.from_ints(values), field.from_ints(1 << fraction))
+    elements = field.from_ints(values)
+    return field.mul(elements, field.from_ints(1 << fraction)) if fraction else elements

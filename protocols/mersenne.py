@@ -215,6 +215,22 @@ def add_scaled(total: Elements, a: Elements, factor: Elements) -> None:
 
 
 @kernel
+def lines(shares: Elements, values: Elements, given: Elements, reciprocal: Elements) -> None:
+    """Write what the lines with `values` at 0 and `given` at a point are at 1, 2, …; shape ``(n, size, 2)``.
+
+    `reciprocal` is that of the point, and has size 1.
+    """
+    r0, r1 = reciprocal[0, 0], reciprocal[0, 1]
+    for i in range(len(values)):
+        x0, x1 = values[i, 0], values[i, 1]
+        s0, s1 = minus(given[i, 0], given[i, 1], x0, x1)
+        s0, s1 = times(s0, s1, r0, r1)
+        for share in range(len(shares)):
+            x0, x1 = plus(x0, x1, s0, s1)
+            shares[share, i, 0], shares[share, i, 1] = x0, x1
+
+
+@kernel
 def powers(out: Elements, a: Elements, low: np.uint64, high: np.uint64) -> None:
     """Write a^(low + 2^64·high)."""
     for i in range(len(out)):

@@ -59,7 +59,7 @@ def test_fewer_passes(passes):
         assert cost.rounds == 6 + passes
         return narrow(matrix @ found, bound=2.0, fraction=50).reveal("x")
 
-    np.testing.assert_allclose(compute_alike(3, program), (1 - 0.2 ** 2**passes) * np.eye(3), atol=2.0**-31)
+    np.testing.assert_allclose(compute_alike(3, program), (1 - 0.2**2**passes) * np.eye(3), atol=2.0**-31)
 
 
 @pytest.mark.parametrize("factor", [1.8, 0.2, -1.0, 2.0**60, 0.0])

@@ -68,13 +68,16 @@ def test_up_to_t_wrong_shares_are_noticed(n, data):
     assert not shamir.lies_on_polynomial(shares, t)
 
 
-def test_given_shares_are_kept():
-    given_shares = {4: elements([7]), 2: elements([8])}
-    shares = shamir.complete(elements([9]), given_shares, 5)
-    assert integers(shares[3]) == [7]
-    assert integers(shares[1]) == [8]
-    assert shamir.lies_on_polynomial(shares, 2)
-    assert integers(shamir.reconstruct(shares, 2)) == [9]
+@given(n=st.sampled_from(SIZES), data=st.data())
+def test_given_shares_are_kept(n, data):
+    t = shamir.threshold(n)
+    secret, *numbers = data.draw(st.lists(residues, min_size=t + 1, max_size=t + 1))
+    points = data.draw(st.permutations(range(1, n + 1)))[:t]
+    given_shares = {point: elements([number]) for point, number in zip(points, numbers, strict=True)}
+    shares = shamir.complete(elements([secret]), given_shares, n)
+    assert [integers(shares[point - 1]) for point in points] == [[number] for number in numbers]
+    assert shamir.lies_on_polynomial(shares, t)
+    assert integers(shamir.reconstruct(shares, t)) == [secret]
 
 
 def all_prss(n: int) -> list[Prss]:
