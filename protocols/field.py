@@ -190,7 +190,7 @@ def add_scaled(total: Elements, a: Elements, factor: int) -> None:
 
 
 def lines(values: Elements, given: Elements, point: int, n: int) -> Elements:
-    """Return, on a new first axis, what lines are at 1, …, n: those through values at 0, others at a point."""
+    """Return what lines through values at 0 and given ones at a point are at 1, …, n, on a new first axis."""
     out = empty((n, *values.shape[:-1]))
     reciprocal = from_ints(np.array([pow(point, -1, P)], object))
     mersenne.lines(out.reshape(n, -1, 2), _flat(values), _flat(given), reciprocal)
