@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from protocols.errors import RangeError
 from protocols.fixed import Format
 from protocols.mersenne import Elements
 from protocols.secret import SecretArray
+from protocols.stripes import AHEAD, STRIPE, cut
 
 
 def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -> SecretArray:
@@ -52,7 +54,10 @@ def share(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int = 0) -
     **Cost.** One round. Each party sends n − 1 − t peers one element an entry: one for three parties.
     """
     array, format_ = np.asarray(x), Format.of(bound, fraction)
-    shares = np.stack(list(_dealt(engine, array, bound, fraction)))
+    shares = field.empty((engine.n, array.size))
+    for stripe, parties in _dealt(engine, array, bound, fraction):
+        for out, part in zip(shares, parties, strict=True):
+            out[stripe] = part
     return SecretArray(engine, shares.reshape(engine.n, *array.shape, 2), format_)
 
 
@@ -63,8 +68,9 @@ def sum_shares(engine: Engine, x: NDArray[Any], *, bound: float, fraction: int =
     """
     array, format_ = np.asarray(x), Format.of(bound, fraction)
     total = field.zeros(array.size)
-    for shares in _dealt(engine, array, bound, fraction):
-        mersenne.add(total, total, shares)
+    for stripe, parties in _dealt(engine, array, bound, fraction):
+        for part in parties:
+            mersenne.add(total[stripe], total[stripe], part)
     whole = Format(fraction, engine.n * (format_.bound or 0))
     return SecretArray(engine, total.reshape(*array.shape, 2), whole)
 
@@ -109,12 +115,22 @@ def share_rows(
     return SecretArray(engine, shares.reshape(-1, *array.shape[1:], 2), format_)
 
 
-def _dealt(engine: Engine, array: NDArray[Any], bound: float, fraction: int) -> Iterator[Elements]:
-    """Deal every party's array, and yield the shares of one after the other in a row."""
-    values = _encode(array.reshape(-1), bound, fraction)
-    receive = parts(engine, engine.step("share"), range(engine.n), values, array.size)
+def _dealt(
+    engine: Engine, array: NDArray[Any], bound: float, fraction: int
+) -> Iterator[tuple[slice, Iterator[Elements]]]:
+    """Deal every party's array, and yield stripes, with the shares of one party after the other."""
+    values, step = _encode(array.reshape(-1), bound, fraction), engine.step("share")
+    sent: deque[tuple[slice, Callable[[], Iterator[Elements]]]] = deque()
+    # Of nothing a message is sent too: somebody else may have something, and wait for it.
+    for stripe in cut(0, len(values), STRIPE) or [slice(0, 0)]:
+        label, own = f"{step}/{stripe.start // STRIPE}", values[stripe]
+        sent.append((stripe, parts(engine, label, range(engine.n), own, len(own))))
+        if len(sent) > AHEAD:
+            first, receive = sent.popleft()
+            yield first, receive()
+    for stripe, receive in sent:
+        yield stripe, receive()
     engine.party.mesh.traffic.rounds += not engine.full
-    return receive()
 
 
 def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:

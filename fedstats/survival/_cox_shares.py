@@ -159,7 +159,7 @@ class OfRows:
         strata = [cumsum(hazards[start:end]) for start, end in pairwise(self.edges) if end > start]
         cumulative = join_long([*strata, hazards[size:]])
         short = narrow(cumulative, bound=self.largest, fraction=self.fraction)
-        return inner(self.sums, short, bound=self.bound)
+        return matmul(self.sums, short, bound=self.bound)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -184,7 +184,7 @@ class OfRiskSets:
     def weighted(self, g: Array | SecretArray) -> SecretArray:
         """See `OfRows.weighted`."""
         counted = _weighted(self.counted, g)
-        return inner(
+        return matmul(
             self.squares, counted.rescale(min(counted.format.fraction, self.fraction)), bound=self.bound
         )
 
@@ -448,7 +448,7 @@ class SharedModel:
         """Return Σ g·(z − m) over events, and Σ g·V if there are squares, for g given at each cell."""
         bound, size, means = float(self._events), len(self.rows.cells), risk.means
         all_g = g[np.concatenate([np.arange(size), self._tied])]
-        expected = inner(means, _weighted(risk.once, all_g), bound=bound)
+        expected = matmul(means, _weighted(risk.once, all_g), bound=bound)
         score = (self._sum_over_events(g) - expected).assume(2 * bound)
         if risk.products is None:
             return lengthen(score), None

@@ -19,6 +19,7 @@ from protocols.fixed import Format, fraction_for
 from protocols.inputs import share, sum_shares
 from protocols.reshare import fits
 from protocols.secret import concatenate, inner, public, reveal, select, truncate
+from protocols.stripes import STRIPE
 
 SIZES = [3, 4, 5, 7, 10]
 SHARED = 24  # bytes of a message's header
@@ -213,6 +214,20 @@ def test_inputs_that_are_refused(values, options, error):
         return engine.party.mesh.traffic == before
 
     assert compute_alike(3, program)
+
+
+def test_inputs_in_several_messages():
+    numbers = np.arange(5 * STRIPE + 3) - 1000
+
+    def program(engine: Engine) -> Any:
+        cost, x = spent(engine, lambda: share(engine, numbers * engine.point, bound=2**40))
+        assert (cost.rounds, cost.bytes_sent) == (1, 16 * len(numbers) + 6 * SHARED)
+        whole = sum_shares(engine, numbers.reshape(1, -1) / 4, bound=2**40, fraction=2)
+        return reveal(engine, {"x": x, "whole": whole})
+
+    found = compute_alike(3, program)
+    np.testing.assert_array_equal(found["x"], numbers * [[1], [2], [3]])
+    np.testing.assert_array_equal(found["whole"], [numbers * 0.75])
 
 
 def test_inputs_of_other_shapes_are_named():
