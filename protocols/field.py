@@ -124,16 +124,21 @@ def from_floats(values: ArrayLike, fraction: int, bound: float) -> Elements:
     array = np.asarray(values, np.float64, order="C")
     if not math.ldexp(bound, fraction) < HALF:
         raise ValueError(f"{fraction} fractional bits leave no room for numbers up to {bound:g}")
-    count, first = limbs.refused(array.reshape(-1), math.nextafter(bound, math.inf))
-    if count:
-        raise RangeError(
-            f"{count} of {array.size} values are NaN, infinite or beyond the public bound {bound:g}, the "
-            f"first at flat index {first}; nothing was sent"
-        )
+    require_within(array, bound)
     out = empty(array.shape)
     limbs.encode(_flat(out), array.reshape(-1).view(np.uint64), fraction)
     mersenne.from_signed(_flat(out), _flat(out))
     return out
+
+
+def require_within(values: NDArray[np.float64], bound: float) -> None:
+    """Refuse floats as `from_floats` does."""
+    count, first = limbs.refused(np.ascontiguousarray(values).reshape(-1), math.nextafter(bound, math.inf))
+    if count:
+        raise RangeError(
+            f"{count} of {values.size} values are NaN, infinite or beyond the public bound {bound:g}, the "
+            f"first at flat index {first}; nothing was sent"
+        )
 
 
 def to_floats(elements: Elements, fraction: int) -> NDArray[np.float64]:

@@ -104,7 +104,9 @@ def share_rows(
     if len(array) != lengths[engine.party.index]:
         raise ValueError("a party shares as many rows as it said")
     format_ = Format.of(bound, fraction)
-    values = _encode(array.reshape(-1), bound, fraction)
+    values = array.reshape(-1)
+    _require_within(values, bound, fraction)
+    values = _encode(values, bound, fraction)
     step, width = engine.step("share"), math.prod(array.shape[1:])
     receive = [
         deal(engine, step, (dealer,), values if dealer == engine.party.index else None, length * width)
@@ -119,11 +121,13 @@ def _dealt(
     engine: Engine, array: NDArray[Any], bound: float, fraction: int
 ) -> Iterator[tuple[slice, Iterator[Elements]]]:
     """Deal every party's array, and yield stripes, with the shares of one party after the other."""
-    values, step = _encode(array.reshape(-1), bound, fraction), engine.step("share")
+    values = array.reshape(-1)
+    _require_within(values, bound, fraction)  # all of them, before anything is sent
+    step = engine.step("share")
     sent: deque[tuple[slice, Callable[[], Iterator[Elements]]]] = deque()
     # Of nothing a message is sent too: somebody else may have something, and wait for it.
     for stripe in cut(0, len(values), STRIPE) or [slice(0, 0)]:
-        label, own = f"{step}/{stripe.start // STRIPE}", values[stripe]
+        label, own = f"{step}/{stripe.start // STRIPE}", _encode(values[stripe], bound, fraction)
         sent.append((stripe, parts(engine, label, range(engine.n), own, len(own))))
         if len(sent) > AHEAD:
             first, receive = sent.popleft()
@@ -133,12 +137,13 @@ def _dealt(
     engine.party.mesh.traffic.rounds += not engine.full
 
 
-def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:
-    """Return a party's own values as elements, or refuse them."""
+def _require_within(values: NDArray[Any], bound: float, fraction: int) -> None:
+    """Refuse a party's own values that cannot be shared."""
     if values.dtype.kind == "f":
         if not fraction:
             raise TypeError("floats are shared with fractional bits")
-        return field.from_floats(values, fraction, bound)
+        field.require_within(values, bound)
+        return
     values = values.astype(np.int8) if values.dtype.kind == "b" else values
     largest = math.floor(bound)  # an integer: compared with floats, integers would be rounded
     refused = (values > largest) | (values < -largest) if values.size else np.zeros(0, bool)
@@ -147,5 +152,11 @@ def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:
             f"{np.count_nonzero(refused)} of {values.size} values are beyond the public bound {bound:g}, the "
             f"first at flat index {int(np.argmax(refused))}; nothing was sent"
         )
+
+
+def _encode(values: NDArray[Any], bound: float, fraction: int) -> Elements:
+    """Return values as elements, once they have passed."""
+    if values.dtype.kind == "f":
+        return field.from_floats(values, fraction, bound)
     elements = field.from_ints(values)
     return field.mul(elements, field.from_ints(1 << fraction)) if fraction else elements
