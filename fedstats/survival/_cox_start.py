@@ -23,7 +23,7 @@ _STEPS, _NEAR = 6, 0.05
 _MANY, _THINNED = 4000, 4
 #: Weights below e to this are not to be summed: where a site is far from the centre, all of its may be.
 _LEAST = -100.0
-#: A variance is no more than rounding errors if it is less than this part of the largest square.
+#: A sum of variances is no more than rounding errors if it is less than this part of the means' squares.
 _ROUNDING = 1e-10
 
 
@@ -94,7 +94,7 @@ def _step(found: Evaluation) -> Array:
 def _parabola(rows: Rows, found: Evaluation) -> tuple[Array, Array]:
     """Return the expansion; of covariates that do not vary here, no rounding errors."""
     A, b = found.information.copy(), found.information @ found.beta + found.score
-    largest = np.square(rows.z).max(axis=0) * rows.cells.events.sum()
-    empty = np.diag(A) <= _ROUNDING * largest
+    squares = np.diag(found.risk.products(np.ones(len(rows.cells))))
+    empty = np.diag(A) <= _ROUNDING * squares
     A[empty], A[:, empty], b[empty] = 0.0, 0.0, 0.0
     return A, b
