@@ -211,7 +211,7 @@ class Rows:
 #: Stands for no cell.
 _NOWHERE = -1
 #: So many rows at a time stay in the processor's cache.
-_CACHED = 1024
+_CACHED = 2048
 
 
 def along(cells: Codes, values: Array) -> Array:
