@@ -50,7 +50,9 @@ class Frame:
 
     def apply(self, x: Array) -> Array:
         """Return (x − centre) / unit along the last axis."""
-        return (x - self.centre) / self.unit
+        framed = x - self.centre
+        framed /= self.unit
+        return framed
 
 
 def location_sums(x: Array) -> Array:

@@ -224,7 +224,9 @@ def to_numbers(values: pd.Series[Any], name: str, largest: float = LARGEST) -> N
     """Return a numeric column as float64, NaN where missing, refusing what cannot be summed."""
     numbers: NDArray[np.float64] | None
     try:
-        numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+        if not pd.api.types.is_numeric_dtype(values):
+            values = pd.to_numeric(values)
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     except OverflowError:
         numbers = _floats(values)
     except (TypeError, ValueError):

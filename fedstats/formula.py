@@ -7,9 +7,11 @@ the structure of the formula allows. It never evaluates a factor: that is done b
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -166,9 +168,32 @@ class Coding:
         names : tuple of str
             As formulaic and patsy name them: ``"Intercept"``, ``"age"``, ``"C(arm)[T.b]"``.
         """
+        products = self._products(rows)
+        if products:
+            return np.stack(list(products.values()), axis=1), tuple(products)
         matrix = self._coded(rows)
         names = tuple(map(str, matrix.columns))
         return np.ascontiguousarray(matrix.to_numpy(dtype=np.float64)), names
+
+    def _products(self, rows: Rows) -> dict[str, Array]:
+        """Return the model matrix by columns, if its terms are products of numbers; else none.
+
+        That is what formulaic would return for them, but without its passing over the rows again and again.
+        """
+        if any(is_categorical(factor, self.kinds) for factor in self.formula.factors.values()):
+            return {}
+        inputs = Inputs(rows.numbers, self.moments)
+        values = {text: factor(inputs) for text, factor in self.formula.factors.items()}
+        products = {}
+        for term in self.formula.terms:
+            names = [factor.expr for factor in term.factors]
+            if names == ["1"]:
+                products[INTERCEPT] = np.ones(rows.count)
+            elif values.keys() >= set(names):
+                products[":".join(names)] = reduce(operator.mul, (values[name] for name in names))
+            else:  # a number as a factor
+                return {}
+        return products
 
     def terms(self) -> dict[str, slice]:
         """Return which columns of the model matrix each term has, the intercept's first."""

@@ -56,18 +56,70 @@ class Evaluation:
         Where.
     loglik, score, information
         Its logarithm, gradient and negative second derivatives.
-    means
-        Weighted mean covariates of the risk set of each event, shape ``(events, p)``.
-    per_weight
-        1 / Σw of the risk set of each event.
+    risk
+        What they are made of.
     """
 
     beta: Array
     loglik: float
     score: Array
     information: Array
+    risk: CellMeans
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CellMeans:
+    """Weighted means over the risk sets of events, by the cell of these.
+
+    When a part κ of its cell's events has left, the mean of a risk set is m − κ·h·o: with the mean m of all
+    of it, o = Σw(z − m) over the events, and h = 1 / Σw of what remains. So sums over the events of a cell
+    take no more of each event than κ and h.
+
+    Attributes
+    ----------
+    events
+        How many there are.
+    means, off
+        m and o, shape ``(cells, p)``; o is 0 where no event leaves before another.
+    added, gone
+        Σh, what a cell adds to the hazard, and Σκh, the part of it in which its own events were gone.
+    gone_added, gone_twice
+        Σκh² and Σκ²h².
+    """
+
+    events: Codes
     means: Array
-    per_weight: Array
+    off: Array
+    added: Array
+    gone: Array
+    gone_added: Array
+    gone_twice: Array
+
+    def total(self, g: Array) -> Array:
+        """Return Σ g·mean over events, for g given by cell."""
+        return np.asarray((g * self.events) @ self.means - (g * self.gone) @ self.off)
+
+    def products(self, g: Array) -> Array:
+        """Return Σ g·mean·mean' over events, for g given by cell."""
+        m, o, g = self.means, self.off, g[:, np.newaxis]
+        cross = m.T @ (g * self.gone[:, np.newaxis] * o)
+        whole = m.T @ (g * self.events[:, np.newaxis] * m)
+        return np.asarray(whole - cross - cross.T + o.T @ (g * self.gone_twice[:, np.newaxis] * o))
+
+    @property
+    def times_added(self) -> Array:
+        """Σ h·mean of the events of each cell, shape ``(cells, p)``."""
+        return np.asarray(self.added[:, np.newaxis] * self.means - self.gone_added[:, np.newaxis] * self.off)
+
+    @property
+    def times_gone(self) -> Array:
+        """Σ κh·mean likewise."""
+        return np.asarray(self.gone[:, np.newaxis] * self.means - self.gone_twice[:, np.newaxis] * self.off)
+
+    @property
+    def of_events(self) -> Array:
+        """The mean over the risk sets of the events of each cell, shape ``(cells, p)``."""
+        return np.asarray(self.means - (self.gone / self.events)[:, np.newaxis] * self.off)
 
 
 @dataclass(eq=False, repr=False)
@@ -100,8 +152,9 @@ class OpenModel:
         self._cell = cells.repeated
         self._left = cells.place / cells.events[self._cell] if self.is_efron else np.zeros(len(self._cell))
         self._tied = np.flatnonzero(cells.events > 1) if self.is_efron else np.zeros(0, np.int64)
-        own = self.rows.z[self.rows.died].sum(axis=0)
-        self._event_sums = self.run.sum("event sums", own)
+        ends = np.zeros(len(self.rows.z))
+        ends[self.rows.died] = 1
+        self._event_sums = self.run.sum("event sums", ends @ self.rows.z)
         self.spread = np.ones(len(self.names))
 
     def ranges(self, beta: Array) -> Codes:
@@ -123,10 +176,8 @@ class OpenModel:
 
     def finish(self) -> Estimates:
         """Return what is known at the last β."""
-        hazards = self._by_cell(self._found.per_weight)
-        return Estimates(
-            np.diag(self._inverse).copy(), self._inverse, self._null, self._found.loglik, hazards
-        )
+        variances, hazards = np.diag(self._inverse).copy(), self._found.risk.added
+        return Estimates(variances, self._inverse, self._null, self._found.loglik, hazards)
 
     def sandwich(self, found: Estimates, clusters: NDArray[np.int64]) -> Estimates:
         """Return estimates with the sandwich covariance, given the cluster of each row."""
@@ -147,34 +198,50 @@ class OpenModel:
 
     def evaluate(self, beta: Array, part: int) -> Evaluation:
         """Open what the likelihood at β is made of: two sums."""
-        p = len(beta)
+        p, size = len(beta), len(self.rows.cells)
         weights = self.rows.weights(beta)
         own = self.rows.sums(weights, self._tied)
         opened = self.run.sum("risk sets", own, ring=FIXED128, part=part)
-        S = opened[:, : len(self.rows.cells)]
-        D = np.zeros_like(S)
-        D[:, self._tied] = opened[:, len(self.rows.cells) :]
-        remaining = S[:, self._cell] - self._left * D[:, self._cell]
-        per_weight = 1.0 / remaining[0]
-        means = (remaining[1:] * per_weight).T
-        omega = self._hazards(weights, per_weight)
+        W, S = opened[0, :size], opened[1:, :size].T
+        dying = np.zeros(size)
+        dying[self._tied] = opened[0, size:]
+        remaining = W[self._cell] - self._left * dying[self._cell]
+        risk = self._means(W, S, opened[:, size:], 1.0 / remaining)
+        omega = self._hazards(weights, risk.added, risk.gone)
         upper = np.triu_indices(p)
-        second = self.run.sum(
-            "information", (self.rows.z.T @ (omega[:, np.newaxis] * self.rows.z))[upper], part=part
-        )
-        information = symmetric(second, p) - means.T @ means
-        loglik = float(beta @ self._event_sums - np.log(remaining[0]).sum())
-        return Evaluation(beta, loglik, self._event_sums - means.sum(axis=0), information, means, per_weight)
+        second = self.run.sum("information", self.rows.total_products(omega)[upper], part=part)
+        every = np.ones(size)
+        information = symmetric(second, p) - risk.products(every)
+        loglik = float(beta @ self._event_sums - np.log(remaining).sum())
+        return Evaluation(beta, loglik, self._event_sums - risk.total(every), information, risk)
+
+    def _means(self, W: Array, S: Array, dying: Array, h: Array) -> CellMeans:
+        """Return means over risk sets.
+
+        Parameters
+        ----------
+        W, S
+            Σw and Σwz of these, the latter of shape ``(cells, p)``.
+        dying
+            Both of the events of tied cells, shape ``(1 + p, tied cells)``.
+        h
+            1 / Σw of what remains for each event.
+        """
+        means = S / W[:, np.newaxis]
+        off = np.zeros_like(means)
+        off[self._tied] = dying[1:].T - dying[0][:, np.newaxis] * means[self._tied]
+        gone = self._left * h
+        sums = [self._by_cell(x) for x in (h, gone, gone * h, gone * gone)]
+        return CellMeans(self.rows.cells.events, means, off, *sums)
 
     def _by_cell(self, per_event: Array) -> Array:
         """Return sums over the events of each cell."""
         total = np.bincount(self._cell, weights=per_event, minlength=len(self.rows.cells))
         return np.asarray(total, np.float64)
 
-    def _hazards(self, weights: Array, per_event: Array) -> Array:
-        """Return w·∫dH of each row: what each event adds, less the part in which tied rows were gone."""
-        jump, gone = self._by_cell(per_event), self._by_cell(self._left * per_event)
-        hazard = along(self.rows.last, jump) - along(self.rows.first, jump)
+    def _hazards(self, weights: Array, added: Array, gone: Array) -> Array:
+        """Return w·∫dH of each row: what each cell adds, less the part in which tied rows were gone."""
+        hazard = along(self.rows.last, added) - along(self.rows.first, added)
         hazard[self.rows.died] -= gone[self.rows.where]
         return np.asarray(weights * hazard)
 
@@ -195,34 +262,28 @@ class OpenModel:
         """
         p = len(found.beta)
         upper = np.triu_indices(p)
-        weights, g = self.rows.weights(found.beta), transform[self._cell]
-        z = self.rows.z
-        own = [(transform[self.rows.where][:, np.newaxis] * z[self.rows.died]).sum(axis=0)]
-        for power in (g, g**2):
-            omega = self._hazards(weights, power * found.per_weight)
-            own.append((z.T @ (omega[:, np.newaxis] * z))[upper])
+        weights, risk = self.rows.weights(found.beta), found.risk
+        powers = transform, transform**2
+        own = [transform[self.rows.where] @ self.rows.z[self.rows.died]]
+        for g in powers:
+            omega = self._hazards(weights, g * risk.added, g * risk.gone)
+            own.append(self.rows.total_products(omega)[upper])
         opened = self.run.sum("transformed terms", np.concatenate(own))
         events, once, twice = np.split(opened, np.cumsum([p, len(upper[0])]))
-        score = events - g @ found.means
         first, second = (
-            symmetric(part, p) - found.means.T @ (power[:, np.newaxis] * found.means)
-            for part, power in ((once, g), (twice, g**2))
+            symmetric(part, p) - risk.products(g) for part, g in zip((once, twice), powers, strict=True)
         )
-        return score, first, second
+        return events - risk.total(transform), first, second
 
     def meat(self, found: Evaluation, cluster: NDArray[np.int64]) -> Array:
         """Open Σ rr' of the score residuals r of clusters, given the cluster of each row."""
-        rows, cells = self.rows, self.rows.cells
+        rows, risk = self.rows, found.risk
         p = len(found.beta)
         weights = rows.weights(found.beta)
-        r = -rows.z * self._hazards(weights, found.per_weight)[:, np.newaxis]
-        for k in range(p):
-            weighted = found.per_weight * found.means[:, k]
-            jump, gone = self._by_cell(weighted), self._by_cell(self._left * weighted)
-            r[:, k] += weights * (along(rows.last, jump) - along(rows.first, jump))
-            r[rows.died, k] -= weights[rows.died] * gone[rows.where]
-            mean = self._by_cell(found.means[:, k]) / cells.events
-            r[rows.died, k] += rows.z[rows.died, k] - mean[rows.where]
+        r = -rows.z * self._hazards(weights, risk.added, risk.gone)[:, np.newaxis]
+        for k, (added, gone) in enumerate(zip(risk.times_added.T, risk.times_gone.T, strict=True)):
+            r[:, k] += self._hazards(weights, added, gone)
+        r[rows.died] += rows.z[rows.died] - risk.of_events[rows.where]
         sums = np.stack([np.bincount(cluster, weights=column) for column in r.T], axis=1) if len(r) else r
         upper = np.triu_indices(p)
         return symmetric(self.run.sum("score residuals", (sums.T @ sums)[upper]), p)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -56,7 +57,8 @@ class Cells:
     @property
     def place(self) -> Codes:
         """Return the number of each event within its cell, from 0."""
-        return np.concatenate([np.arange(d) for d in self.events]) if len(self) else np.zeros(0, np.int64)
+        before = np.cumsum(self.events) - self.events
+        return np.arange(self.events.sum()) - np.repeat(before, self.events)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,12 +87,12 @@ class Rows:
     @classmethod
     def of(cls, z: Array, times: Times, cells: Cells) -> Rows:
         """Find the cells in which rows are at risk."""
-        # All cells on one axis: a stratum takes as many positions as the grid has, and one for the start.
-        width = times.size + 1
-        axis = cells.stratum * width + cells.position
-        first = np.searchsorted(axis, times.cell * width + times.start, side="right")
-        last = np.searchsorted(axis, times.cell * width + times.stop, side="right")
-        first = np.maximum(first, cells.edges[times.cell])
+        # All positions on one axis, stratum after stratum, and how many cells there are before each.
+        happens = np.zeros(times.size * (len(cells.edges) - 1), np.int64)
+        happens[cells.stratum * times.size + cells.position] = 1
+        before = np.concatenate([[0], np.cumsum(happens)])
+        start = times.cell * times.size + 1
+        first, last = before[start + times.start], before[start + times.stop]
         died = np.flatnonzero(times.cause)
         return cls(z, cells, first, last, died, last[died] - 1)
 
@@ -108,7 +110,7 @@ class Rows:
             self.cells.stratum[some], self.cells.position[some], events[some], number[self.cells.edges]
         )
         first, last = number[self.first[::step]], number[self.last[::step]]
-        return Rows(self.z[::step], cells, first, last, died, number[ends[died]])
+        return Rows(np.ascontiguousarray(self.z[::step]), cells, first, last, died, number[ends[died]])
 
     def at_risk(self, values: Array) -> Array:
         """Return Σ over the rows at risk in each cell, of values of shape ``(quantities, rows)``."""
@@ -160,17 +162,23 @@ class Rows:
             total = self._from_here_on(total)
         return np.concatenate([total, dying[tied]]).T
 
+    def total_products(self, weights: Array) -> Array:
+        """Return Σw·zz' over all rows, shape ``(p, p)``."""
+        p = self.z.shape[1]
+        total = np.zeros((p, p))
+        for at in range(0, len(self.z), _CACHED):
+            z = self.z[at : at + _CACHED]
+            total += z.T @ (weights[at : at + _CACHED, np.newaxis] * z)
+        return total
+
     def _changes(
         self, add: Callable[[Array, Array, Array, Codes], None], size: int, weights: Array
     ) -> tuple[Array, Array]:
         """Return what `add` adds up of the rows that leave with each cell, and of those that die there."""
-        dying, leaving = np.zeros((2, len(self.cells), size))
+        changes = np.zeros((2 * len(self.cells), size))
         z = np.ascontiguousarray(self.z)
-        until = np.where(self.last > self.first, self.last - 1, _NOWHERE)
-        ends = np.full(len(z), _NOWHERE)
-        ends[self.died], until[self.died] = self.where, _NOWHERE
-        add(dying, z, weights, ends)
-        add(leaving, z, weights, until)
+        add(changes, z, weights, self._place)
+        leaving, dying = np.split(changes, 2)
         leaving += dying
         late = self._late
         if late.any():
@@ -184,7 +192,14 @@ class Rows:
             total[start:end] = np.cumsum(leaving[start:end][::-1], axis=0)[::-1]
         return total
 
-    @property
+    @cached_property
+    def _place(self) -> Codes:
+        """Where rows count: the last cell that they are at risk in, and past all cells if they die there."""
+        place = np.where(self.last > self.first, self.last - 1, _NOWHERE)
+        place[self.died] = self.where + len(self.cells)
+        return place
+
+    @cached_property
     def _late(self) -> NDArray[np.bool_]:
         """Whether rows are at risk, but not in the first cell of their stratum."""
         if not len(self.cells):
@@ -195,6 +210,8 @@ class Rows:
 
 #: Stands for no cell.
 _NOWHERE = -1
+#: So many rows at a time stay in the processor's cache.
+_CACHED = 2048
 
 
 def along(cells: Codes, values: Array) -> Array:

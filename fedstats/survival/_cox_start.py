@@ -25,7 +25,7 @@ _MANY, _THINNED = 4000, 4
 _LEAST = -100.0
 #: Directions count as without variation if they have less of it, in the unit of `part_of_inverse`.
 _LEAST_VALUE = 2.0**-20
-#: A variance is no more than rounding errors if it is less than this part of the largest square.
+#: A sum of variances is no more than rounding errors if it is less than this part of the means' squares.
 _ROUNDING = 1e-10
 #: So many events, times sites and covariates, do for the mean of the sites' inverses to be near; a site's own
 #: inverse is of no use if it has fewer than some for each covariate.
@@ -122,7 +122,7 @@ def _step(found: Evaluation) -> Array:
 def _parabola(rows: Rows, found: Evaluation) -> tuple[Array, Array]:
     """Return the expansion; of covariates that do not vary here, no rounding errors."""
     A, b = found.information.copy(), found.information @ found.beta + found.score
-    largest = np.square(rows.z).max(axis=0) * rows.cells.events.sum()
-    empty = np.diag(A) <= _ROUNDING * largest
+    squares = np.diag(found.risk.products(np.ones(len(rows.cells))))
+    empty = np.diag(A) <= _ROUNDING * squares
     A[empty], A[:, empty], b[empty] = 0.0, 0.0, 0.0
     return A, b

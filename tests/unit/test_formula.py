@@ -150,6 +150,19 @@ def test_names_of_terms(text: str, names: tuple[str, ...]) -> None:
     assert found == names
 
 
+@pytest.mark.parametrize(
+    "text", ["x + z", "z*x + I(x**2)", "0 + x:z + log(x):x:`my z`", "x + 3:z", "center(x) + z:1", "0", ""]
+)
+def test_products_of_numbers_are_what_formulaic_makes_of_them(text: str) -> None:
+    kinds = dict.fromkeys(("x", "z", "my z"), Kind.FLOAT)
+    coding = Coding(parse(text), kinds, {}, {"x": MeanStd(2.0, 2.0)})
+    rows = Rows(3, {"x": X, "z": 1.5 - X, "my z": X**3}, {})
+    matrix, names = coding.matrix(rows)
+    expected = coding._coded(rows)
+    assert names == tuple(expected.columns)
+    np.testing.assert_array_equal(matrix, expected)
+
+
 def test_coding_of_no_rows() -> None:
     coding = Coding(parse("x + s"), {"s": Kind.CATEGORICAL, "x": Kind.FLOAT}, {"s": ("a", "b")}, {})
     matrix, names = coding.matrix(Rows(0, {"x": np.zeros(0)}, {"s": np.zeros(0, object)}))
