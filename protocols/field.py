@@ -195,10 +195,13 @@ def add_scaled(total: Elements, a: Elements, factor: int) -> None:
 
 
 def lines(values: Elements, given: Elements, point: int, n: int) -> Elements:
-    """Return what lines through values at 0 and given ones at a point are at 1, …, n, on a new first axis."""
-    out = empty((n, *values.shape[:-1]))
+    """Return what lines through values at 0 and given ones at a point are at 1, …, n but for this point.
+
+    On a new first axis, of length n − 1.
+    """
+    out = empty((n - 1, *values.shape[:-1]))
     reciprocal = from_ints(np.array([pow(point, -1, P)], object))
-    mersenne.lines(out.reshape(n, -1, 2), _flat(values), _flat(given), reciprocal)
+    mersenne.lines(out.reshape(n - 1, -1, 2), _flat(values), _flat(given), point, reciprocal)
     return out
 
 

@@ -82,15 +82,21 @@ def sub(total: Words, other: Words) -> None:
 def encode(out: Words, bits: Words, fraction: int) -> None:
     """Write round(x·2^fraction), ties to even, of floats given as their bits."""
     size, limbs = out.shape
+    if limbs == 2:
+        for i in range(size):
+            mantissa, position = _significand(bits[i], fraction)
+            low, high = _shift_to_even(mantissa, np.uint64(np.int64(max(1, min(-position, 63))))), _0
+            if position >= 0:
+                offset = np.uint64(position & 63)
+                low, high = mantissa << offset, (mantissa >> _1) >> (_63 - offset)
+                if position >= 64:
+                    low, high = _0, low
+            sign = bits[i] >> _63
+            low = (low ^ (_0 - sign)) + sign
+            out[i, 0], out[i, 1] = low, (high ^ (_0 - sign)) + (sign & np.uint64(low == _0))
+        return
     for i in range(size):
-        mantissa = bits[i] & (_HIDDEN_BIT - _1)
-        exponent = int(bits[i] >> _52) & 0x7FF
-        if exponent:
-            mantissa |= _HIDDEN_BIT
-        else:  # zero and the subnormal numbers
-            exponent = 1
-        position = exponent - 1075 + fraction  # of the mantissa's last bit
-
+        mantissa, position = _significand(bits[i], fraction)
         out[i, :] = _0
         if position >= 0:
             limb, offset = position >> 6, np.uint64(position & 63)
@@ -105,6 +111,18 @@ def encode(out: Words, bits: Words, fraction: int) -> None:
             for j in range(limbs):
                 out[i, j] = ~out[i, j] + carry
                 carry &= np.uint64(out[i, j] == _0)
+
+
+@kernel
+def _significand(bits: np.uint64, fraction: int) -> tuple[np.uint64, int]:
+    """Return the significand of a float, and the position of its last bit in x·2^fraction."""
+    mantissa = bits & (_HIDDEN_BIT - _1)
+    exponent = int(bits >> _52) & 0x7FF
+    if exponent:
+        mantissa |= _HIDDEN_BIT
+    else:  # zero and the subnormal numbers
+        exponent = 1
+    return mantissa, exponent - 1075 + fraction
 
 
 @kernel

@@ -215,19 +215,21 @@ def add_scaled(total: Elements, a: Elements, factor: Elements) -> None:
 
 
 @kernel
-def lines(shares: Elements, values: Elements, given: Elements, reciprocal: Elements) -> None:
-    """Write what the lines with `values` at 0 and `given` at a point are at 1, 2, …; shape ``(n, size, 2)``.
+def lines(out: Elements, values: Elements, given: Elements, point: int, reciprocal: Elements) -> None:
+    """Write what the lines with `values` at 0 and `given` at a point are at 1, 2, … but for this point.
 
-    `reciprocal` is that of the point, and has size 1.
+    `out` has shape ``(points, size, 2)``; `reciprocal` is that of the point, and has size 1.
     """
     r0, r1 = reciprocal[0, 0], reciprocal[0, 1]
     for i in range(len(values)):
         x0, x1 = values[i, 0], values[i, 1]
         s0, s1 = minus(given[i, 0], given[i, 1], x0, x1)
         s0, s1 = times(s0, s1, r0, r1)
-        for share in range(len(shares)):
+        for k in range(len(out)):
             x0, x1 = plus(x0, x1, s0, s1)
-            shares[share, i, 0], shares[share, i, 1] = x0, x1
+            if k + 1 == point:
+                x0, x1 = plus(x0, x1, s0, s1)
+            out[k, i, 0], out[k, i, 1] = x0, x1
 
 
 @kernel
