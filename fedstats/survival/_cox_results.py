@@ -34,6 +34,8 @@ class CoxResult(NormalTests, Result):
         Of the estimates; the matrix is None in the result mode. Sandwiches if `robust`.
     nobs, n_missing, n_events
         Rows of all sites that were used, that were left out for a missing value, and events.
+    n_clusters
+        Clusters of all sites; None without.
     steps
         Of Newton's method.
     llf, llnull
@@ -65,6 +67,7 @@ class CoxResult(NormalTests, Result):
     nobs: int
     n_missing: int
     n_events: int
+    n_clusters: int | None = None
     steps: int
     llf: float
     llnull: float
@@ -187,6 +190,7 @@ class CoxResult(NormalTests, Result):
             ("Rows left out (missing)", self.n_missing),
             ("Events", self.n_events),
             ("Sites", len(self.sites)),
+            *([] if self.n_clusters is None else [("Clusters", self.n_clusters)]),
             ("Covariance", "sandwich" if self.robust else "model"),
             ("Log-likelihood", self.llf),
             ("Likelihood ratio (χ²)", self.llr),

@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from fedstats import _frames, design
+from fedstats import _clusters, _frames, design
 from fedstats._complete import complete_rows
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
@@ -93,12 +93,20 @@ def declaration(
     concordance: bool = False,
     baseline: bool = False,
     clusters: bool = False,
+    residuals: bool = False,
 ) -> Declaration:
-    """Return what a fit opens; `clusters` says whether residuals are those of clusters, on shares."""
-    pairs = _concordance.RESULT if concordance else {}
+    """Return what a fit opens.
+
+    `clusters` says whether there are any, `residuals` whether those of clusters, or of rows that may enter
+    late, are computed on shares.
+    """
+    both = {
+        **(_concordance.RESULT if concordance else {}),
+        **({**_clusters.COUNT, **_clusters.CROSSING} if clusters else {}),
+    }
     test = {**(_TEST if tested else {}), **(_cox_km.AGGREGATE if by_km else {})}
-    aggregate = {**_AGGREGATE, **test, **(_SCORES if robust else {}), **pairs}
-    result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **pairs}
+    aggregate = {**_AGGREGATE, **test, **(_SCORES if robust else {}), **both}
+    result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **both}
     result |= _cox_baseline.RESULT if baseline else {}
     return Declaration(
         "coxph",
@@ -107,7 +115,7 @@ def declaration(
         published={
             **_PUBLISHED,
             **(_concordance.PUBLISHED if concordance else {}),
-            **(_cox_robust.PUBLISHED if clusters else {}),
+            **(_cox_robust.PUBLISHED if residuals else {}),
         },
     )
 
@@ -123,6 +131,7 @@ def coxph(
     ties: Ties = "efron",
     robust: bool = False,
     cluster: str | None = None,
+    local_groups: bool = False,
     ph_test: Transform | None = None,
     concordance: bool = False,
     times: Sequence[float] | None = None,
@@ -153,6 +162,9 @@ def coxph(
     robust, cluster
         Sandwich standard errors; with a column of clusters, such as subjects with several rows, of which
         each lies within one site.
+    local_groups
+        Whether sites have numbered their clusters by themselves, so that equal values at two sites are two
+        clusters. Otherwise a value that occurs at two sites is refused; which one it is, nobody is told.
     ph_test
         Test proportional hazards: for each covariate, and for all together, that its product with a function
         of time has no effect. The function is the ``"rank"`` of event times, the time (``"identity"``), its
@@ -186,7 +198,7 @@ def coxph(
         The same at another site.
     EstimationError
         There are no rows or no events; a covariate is constant, a combination of others, or separates events,
-        so that its estimate grows without bound.
+        so that its estimate grows without bound; there is one cluster alone, or one has rows at two sites.
 
     Notes
     -----
@@ -205,7 +217,8 @@ def coxph(
     with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
     `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth
-    at most; so do robust errors on shares with clusters, or with late entry, of the number of these.
+    at most; so do robust errors on shares with clusters, or with late entry, of the number of these. `cluster`
+    adds the number of all clusters, and that none has rows at two sites.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
     and p covariates; with ``"result"`` 150 rounds and 45 a step after the third, 20 more where estimates
@@ -214,6 +227,8 @@ def coxph(
     rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what `fs.concordance` does. Robust errors
     on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late entry
     200·(2 + p) bytes for each of these times and each cluster, and beyond 4 million numbers they are refused.
+    That no cluster has rows at two sites takes in either mode 60 rounds, 80 for thousands of clusters, and
+    1 kB for each cluster and site.
 
     Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
     `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
@@ -230,6 +245,7 @@ def coxph(
             _check_ties(ties)
             _refuse_for_linked(
                 robust=robust,
+                local_groups=local_groups,
                 ph_test=ph_test is not None,
                 concordance=concordance,
                 times=times is not None,
@@ -243,7 +259,8 @@ def coxph(
         by_km=ph_test == "km",
         concordance=concordance,
         baseline=times is not None,
-        clusters=disclose == "result" and (cluster is not None or (robust and entry is not None)),
+        clusters=cluster is not None,
+        residuals=disclose == "result" and (cluster is not None or (robust and entry is not None)),
     )
     with cohort.federation.analysis(declared, disclose) as run:
 
@@ -251,17 +268,16 @@ def coxph(
             _check_ties(ties)
             if ph_test is not None and ph_test not in get_args(Transform):
                 raise DataError(f"ph_test must be one of {', '.join(get_args(Transform))}, not {ph_test!r}")
-            if cluster is not None:
-                cohort.texts(cluster)
+            _clusters.check_groups(run, cohort, cluster, local_groups)
             return complete_rows(cohort, [duration, event, entry, strata, cluster], missing)
 
         part = design.agree_design(
             run,
             cohort,
             formula,
-            call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, ph_test={ph_test!r}, "
-            f"concordance={concordance!r}, times={None if times is None else list(times)!r}, "
-            f"missing={missing!r}",
+            call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, "
+            f"local_groups={local_groups!r}, ph_test={ph_test!r}, concordance={concordance!r}, "
+            f"times={None if times is None else list(times)!r}, missing={missing!r}",
             needs_response=False,
             missing=missing,
             check=check,
@@ -285,6 +301,9 @@ def coxph(
             selected=selected,
         )
         run.check_rows(local.nobs, len(names))
+        clusters, n_clusters = None, None
+        if cluster is not None:
+            clusters, n_clusters = _clusters.robust_clusters(run, cohort, cluster, part.rows, local_groups)
         at = None if times is None else local.grid.chosen(times, local.size, len(times))
         cells = Cells.of(run.sum("events", local.events()[:, 0]))
         if disclose == "aggregate":
@@ -303,7 +322,6 @@ def coxph(
             first = model.start(*parabola)
         beta, steps = _newton(run, names, model, first)
         tests = None if ph_test is None else _proportionality(run, model, ph_test, local, cells)
-        clusters = None if cluster is None else _concordance.codes(cohort.texts(cluster)[part.rows])
         if isinstance(model, OpenModel):
             found = model.finish()
             if robust:
@@ -342,6 +360,7 @@ def coxph(
             nobs=local.nobs,
             n_missing=local.n_missing,
             n_events=local.n_events,
+            n_clusters=n_clusters,
             steps=steps,
             llf=found.loglik,
             llnull=found.null,

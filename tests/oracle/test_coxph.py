@@ -6,6 +6,7 @@ Figures of R were printed with ``options(digits=12)`` by the commands that are q
 from __future__ import annotations
 
 import math
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import statsmodels.formula.api as smf
 from stat_helpers import pooled, split
 
 import fedstats as fs
+from fedstats.policy import SitePolicy
 from fedstats.survival import _cox_start
 from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
@@ -167,7 +169,32 @@ def test_robust_errors_by_cluster() -> None:
     assert found.bse.tolist() == pytest.approx([0.3167624483588, 0.0141173788172], rel=EXACT)
     assert found.pvalues.tolist() == pytest.approx([0.000365752484519, 0.041199855695994], rel=EXACT)
     assert found.robust
-    assert result.cost.rounds < 300 + 250 * result.steps
+    assert found.n_clusters == result.n_clusters == cgd(1)[0]["id"].nunique()
+    assert re.search(r"Clusters +128\b", result.summary())
+    assert found.cost.rounds < 11 + 6 * found.steps + 90
+    assert result.cost.rounds < 390 + 250 * result.steps
+
+
+def test_clusters_that_sites_numbered_by_themselves() -> None:
+    """Among two sites, too, which cannot find out in secret whether any of the same number is at both."""
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "cluster": "id"}
+    apart = cgd(3)
+    alike = [part.assign(id=pd.factorize(part["id"])[0]) for part in apart]
+    expected, found = (
+        pooled(lambda c, its=its: fs.coxph("age", c, disclose="aggregate", **its, **options), parts)
+        for its, parts in (({}, apart), ({"local_groups": True}, alike))
+    )
+    assert found.n_clusters == 128
+    assert "crossing clusters" in expected.leakage.labels - found.leakage.labels
+    pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), rtol=1e-12)
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> fs.CoxResult:
+        cohort = federation.cohort(data)
+        with pytest.raises(fs.DataError, match="cannot be found out in secret by two"):
+            fs.coxph("age", cohort, disclose="aggregate", **options)
+        return fs.coxph("age", cohort, disclose="aggregate", local_groups=True, **options)
+
+    assert fs.simulate(program, alike[:2], policy=SitePolicy(allow_two_site_sums=True))[0].n_clusters == 86
 
 
 def test_robust_errors_of_strata_and_ties() -> None:

@@ -99,6 +99,13 @@ test.__test__ = False
         (cox("x", ph_test="sqrt"), fs.DataError, "ph_test must be one of rank, identity, log, km"),
         (cox("x", cluster="blank"), fs.EstimationError, "no site has a row without missing values"),
         (cox("x", cluster="absent", disclose="result"), fs.DataError, "'absent'"),
+        (
+            cox("x", cluster="arm"),
+            fs.EstimationError,
+            "a value of 'arm' occurs at two sites.* local_groups=True",
+        ),
+        (cox("x", cluster="arm", disclose="result"), fs.EstimationError, "a value of 'arm' occurs at two"),
+        (cox("x", local_groups=True), fs.DataError, "name one, or leave it out"),
         (cox("x", times=[3, 1]), fs.DataError, "times is a list of times"),
         (cox("time ~ x"), fs.DataError, "must have no response"),
         (cox("1"), fs.DataError, "has no covariates"),
@@ -148,10 +155,18 @@ def test_refused_by_one_site(change: dict[str, object], program: Program, messag
 
 def test_too_many_clusters_on_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedstats.survival._cox_robust.MOST_WEIGHTS", 1000)
-    program = cox("x", disclose="result", cluster="arm")
+    program = cox("x", disclose="result", cluster="arm", local_groups=True)
     for raised in refused(program, split(base(), [10, 40])):
         assert isinstance(raised, fs.EstimationError)
         assert "use disclose='aggregate'" in str(raised)
+
+
+def test_one_cluster() -> None:
+    parts = [base()[:60], base()[:0], base()[:0]]
+    for mode in ("aggregate", "result"):
+        for raised in refused(cox("x", cluster="one", disclose=mode), parts):
+            with pytest.raises(fs.EstimationError, match="'one' is one cluster over all sites"):
+                raise raised
 
 
 def test_all_missing_at_one_site() -> None:
