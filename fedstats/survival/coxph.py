@@ -217,8 +217,8 @@ def coxph(
     with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
     `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth
-    at most; so do robust errors on shares with clusters, or with late entry, of the number of these. `cluster`
-    adds the number of all clusters, and that none has rows at two sites.
+    at most; so do robust errors on shares with clusters, or with late entry, of the number of these. Either
+    mode adds with `cluster` the number of all clusters, and that none has rows at two sites.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
     and p covariates; with ``"result"`` 150 rounds and 45 a step after the third, 20 more where estimates
