@@ -25,6 +25,7 @@ from scipy import stats
 
 from fedstats import _clusters, _frames, design
 from fedstats._complete import complete_rows
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
@@ -134,7 +135,7 @@ def coxph(
     local_groups: bool = False,
     ph_test: Transform | None = None,
     concordance: bool = False,
-    times: Sequence[float] | None = None,
+    times: float | Sequence[float] | None = None,
     missing: design.Missing = "drop",
     unit: float | None = None,
     grid: Sequence[float] | None = None,
@@ -173,7 +174,7 @@ def coxph(
         Compute Harrell's concordance of the linear predictor with survival, as `fs.concordance` does, on
         shares in either mode.
     times
-        Times at which the cumulative baseline hazard is opened in the result mode, see
+        One or more times at which the cumulative baseline hazard is opened in the result mode, see
         `CoxResult.baseline`; none by default. The aggregate mode tells it at all times of events.
     missing
         As for `ols`; of all columns that are named.
@@ -239,7 +240,7 @@ def coxph(
     """
     robust = robust or cluster is not None
     if isinstance(cohort, VerticalCohort):
-        columns = Columns(duration, event, entry, strata, unit, None if grid is None else tuple(grid))
+        columns = Columns(duration, event, entry, strata, unit, None if grid is None else listed(grid))
 
         def check_options() -> None:
             _check_ties(ties)
@@ -277,7 +278,7 @@ def coxph(
             formula,
             call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, "
             f"local_groups={local_groups!r}, ph_test={ph_test!r}, concordance={concordance!r}, "
-            f"times={None if times is None else list(times)!r}, missing={missing!r}",
+            f"times={None if times is None else listed(times)!r}, missing={missing!r}",
             needs_response=False,
             missing=missing,
             check=check,
@@ -304,7 +305,7 @@ def coxph(
         clusters, n_clusters = None, None
         if cluster is not None:
             clusters, n_clusters = _clusters.robust_clusters(run, cohort, cluster, part.rows, local_groups)
-        at = None if times is None else local.grid.chosen(times, local.size, len(times))
+        at = None if times is None else local.grid.chosen(times, local.size, 0)
         cells = Cells.of(run.sum("events", local.events()[:, 0]))
         if disclose == "aggregate":
             frame, spread = _frames.pooled_frame(run, X, names, local.nobs), np.ones(len(names))

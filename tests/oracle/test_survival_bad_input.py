@@ -60,6 +60,10 @@ test.__test__ = False
         (km(duration="fine"), fs.DataError, "'fine' has .* times that are no multiples of 1: give unit="),
         (km(grid=[1, 2, 3]), fs.DataError, "'time' has .* times that are not in grid"),
         (km(grid=[3, 2]), fs.DataError, "grid is a list of finite times"),
+        (km(grid="days"), fs.DataError, "grid is a list of finite times"),
+        (km(grid=5), fs.DataError, "'time' has .* times that are not in grid"),
+        (km(unit="day"), fs.DataError, "unit is a positive number"),
+        (km(unit=[1, 7]), fs.DataError, "unit is a positive number"),
         (km(grid=[1, 2], unit=1), fs.DataError, "unit or grid, not both"),
         (km(unit=0), fs.DataError, "unit is a positive number"),
         (km(unit=1e-5), fs.DataError, "round them to a coarser unit"),
@@ -72,7 +76,15 @@ test.__test__ = False
         (km(by="blank"), fs.DataError, "'blank' has no value at any site and makes no groups"),
         (km(alpha=1), fs.DataError, "alpha lies between 0 and 1"),
         (km(quantiles=(2,)), fs.DataError, "quantiles lie between 0 and 1"),
-        (km(times=[3, 1]), fs.DataError, "times is a list of times"),
+        (km(quantiles=[[0.5]]), fs.DataError, "quantiles lie between 0 and 1"),
+        (km(quantiles="half"), fs.DataError, "quantiles lie between 0 and 1"),
+        (km(times=[3, 1]), fs.DataError, "times is a time, or a list of times"),
+        (km(times=[]), fs.DataError, "times is a time, or a list of times"),
+        (km(times="all"), fs.DataError, "times is a time, or a list of times"),
+        (km(times=[1, None]), fs.DataError, "times is a time, or a list of times"),
+        (lambda c: fs.nelson_aalen(c, times=-1, **TIMES), fs.DataError, "times is a time, or a list"),
+        (lambda c: fs.rmst(c, tau=[1, 2], **TIMES), fs.DataError, "tau is a positive time"),
+        (lambda c: fs.rmst(c, tau="end", **TIMES), fs.DataError, "tau is a positive time"),
         (km(disclose="gated"), fs.DisclosureError, "knows no disclosure mode 'gated'"),
         (
             lambda c: fs.aalen_johansen(c, duration="time", event="arm", censored="d"),
@@ -106,7 +118,8 @@ test.__test__ = False
         ),
         (cox("x", cluster="arm", disclose="result"), fs.EstimationError, "a value of 'arm' occurs at two"),
         (cox("x", local_groups=True), fs.DataError, "name one, or leave it out"),
-        (cox("x", times=[3, 1]), fs.DataError, "times is a list of times"),
+        (cox("x", times=[3, 1]), fs.DataError, "times is a time, or a list of times"),
+        (cox("x", times={3}), fs.DataError, "times is a time, or a list of times"),
         (cox("time ~ x"), fs.DataError, "must have no response"),
         (cox("1"), fs.DataError, "has no covariates"),
         (cox("x", entry="late"), fs.DataError, "rows enter .'late'. when they leave"),
@@ -159,6 +172,25 @@ def test_too_many_clusters_on_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     for raised in refused(program, split(base(), [10, 40])):
         assert isinstance(raised, fs.EstimationError)
         assert "use disclose='aggregate'" in str(raised)
+
+
+def test_one_time_is_a_list_of_one() -> None:
+    def program(federation: fs.Federation, data: pd.DataFrame) -> None:
+        cohort = federation.cohort(data)
+        pairs = [
+            (fs.kaplan_meier, {"times": 5, "quantiles": 0.25}, {"times": [5], "quantiles": [0.25]}),
+            (fs.nelson_aalen, {"times": np.float64(5)}, {"times": np.array([5])}),
+            (fs.rmst, {"tau": np.array([5])}, {"tau": 5}),
+        ]
+        for function, one, several in pairs:
+            found, expected = (function(cohort, **TIMES, **its).to_frame() for its in (one, several))
+            pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        cause = {"duration": "time", "event": "arm", "censored": "a", "disclose": "aggregate"}
+        found, expected = (fs.aalen_johansen(cohort, times=its, **cause).at_risk for its in (5, [5]))
+        pd.testing.assert_frame_equal(found, expected)
+        assert fs.coxph("x", cohort, times=5, **TIMES).baseline.index.tolist() == [5]
+
+    fs.simulate(program, split(base(), [10, 40]))
 
 
 def test_one_cluster() -> None:
