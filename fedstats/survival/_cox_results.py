@@ -47,8 +47,8 @@ class CoxResult(NormalTests, Result):
         Harrell's, of the linear predictor; NaN unless asked for.
     baseline
         By stratum and time ``cumulative_hazard, survival`` of rows with the covariates `reference`: at all
-        times of events, or in the result mode at the declared times, None without, with ``at_risk``, and
-        missing where too few are.
+        times of events, of a stratum without any 0 at the first time of one in others; or in the result mode
+        at the declared times, None without, with ``at_risk``, and missing where too few are.
     reference
         The pooled mean of each covariate; in the result mode near it.
     coding
@@ -150,6 +150,8 @@ class CoxResult(NormalTests, Result):
         pandas.DataFrame
             A row for each time and a column for each row of the frame: exp(−H·e^((x − reference)'β)), missing
             where a column is, where the baseline is not told, or for a stratum that the fit did not have.
+            Survival is 1 in a stratum without an event, and after the last one stays as it is, however short
+            it was followed.
 
         Raises
         ------

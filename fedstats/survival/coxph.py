@@ -76,6 +76,7 @@ _RESULT = {
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
+_NO_EVENT = {"strata without an event": "the number of rows in each stratum in which there is no event"}
 _SCORES = {"score residuals": "Σrr' of the score residuals of rows, summed within clusters"}
 _TEST = {"transformed terms": "Σgz over events, and Σgw·zz' and Σg²w·zz' weighted by cumulative hazards"}
 _TEST_ON_SHARES = {"proportionality": "the statistics of the test of proportional hazards"}
@@ -90,6 +91,7 @@ def declaration(
     *,
     robust: bool,
     tested: bool,
+    strata: bool = False,
     by_km: bool = False,
     concordance: bool = False,
     baseline: bool = False,
@@ -106,7 +108,8 @@ def declaration(
         **({**_clusters.COUNT, **_clusters.CROSSING} if clusters else {}),
     }
     test = {**(_TEST if tested else {}), **(_cox_km.AGGREGATE if by_km else {})}
-    aggregate = {**_AGGREGATE, **test, **(_SCORES if robust else {}), **both}
+    own = {**(_NO_EVENT if strata else {}), **(_SCORES if robust else {})}
+    aggregate = {**_AGGREGATE, **test, **own, **both}
     result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **both}
     result |= _cox_baseline.RESULT if baseline else {}
     return Declaration(
@@ -213,23 +216,24 @@ def coxph(
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
-    of a single row follow where it alone leaves between two events**, though not at which site it is. Of each
-    single site it is learnt which levels categorical columns have. A coalition of t sites learns nothing more
-    with ``"result"``; with ``"aggregate"`` the same of the other sites.
+    of a single row follow where it alone leaves between two events**, though not at which site it is; and the
+    number of rows in each stratum without an event. Of each single site it is learnt which levels categorical
+    columns have. A coalition of t sites learns nothing more with ``"result"``; with ``"aggregate"`` the same
+    of the other sites.
 
     `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth
     at most; so do robust errors on shares with clusters, or with late entry, of the number of these. Either
     mode adds with `cluster` the number of all clusters, and that none has rows at two sites.
 
-    Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 150 rounds and 45 a step after the third, 20 more where estimates
-    change much, and some 8·p·(p + 12) bytes a step for each time with an event, twice that if events are tied
-    there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a test of proportional hazards takes 145
-    rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what `fs.concordance` does. Robust errors
-    on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late entry
-    200·(2 + p) bytes for each of these times and each cluster, and beyond 4 million numbers they are refused.
-    That no cluster has rows at two sites takes in either mode 60 rounds, 80 for thousands of clusters, and
-    1 kB for each cluster and site.
+    Cost: with ``"aggregate"`` 11 rounds and 6 a step, 2 more if a stratum has no event, and 32·(1 + p) bytes
+    a step for each time with an event and p covariates; with ``"result"`` 150 rounds and 45 a step after the
+    third, 20 more where estimates change much, and some 8·p·(p + 12) bytes a step for each time with an
+    event, twice that if events are tied there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a
+    test of proportional hazards takes 145 rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what
+    `fs.concordance` does. Robust errors on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an
+    event; with clusters or late entry 200·(2 + p) bytes for each of these times and each cluster, and beyond
+    4 million numbers they are refused. That no cluster has rows at two sites takes in either mode 60 rounds,
+    80 for thousands of clusters, and 1 kB for each cluster and site.
 
     Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
     `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
@@ -257,6 +261,7 @@ def coxph(
     declared = declaration(
         robust=robust,
         tested=ph_test is not None,
+        strata=strata is not None,
         by_km=ph_test == "km",
         concordance=concordance,
         baseline=times is not None,
@@ -336,7 +341,7 @@ def coxph(
             found = model.finish(meat)
         baseline = None
         if found.hazards is not None:
-            baseline = _baseline(found.hazards, local, cells, strata)
+            baseline = _baseline(found.hazards, local, cells, _without_event(run, local, cells), strata)
         elif at is not None:
             enough = run.federation.shared_policy.min_cell
             told = _cox_baseline.opened_baseline(run, rows, local, beta, at, enough, is_efron=is_efron)
@@ -478,11 +483,27 @@ def _tests(statistics: Array, names: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame({"statistic": statistics, "df": df, "pvalue": pvalues}, index=index)
 
 
-def _baseline(hazards: Array, times: Times, cells: Cells, strata: str | None) -> pd.DataFrame:
-    """Return the cumulative baseline hazard by stratum and time, of what each cell adds to it."""
+def _without_event(run: Analysis, times: Times, cells: Cells) -> Codes:
+    """Return the strata that have rows and no event; declared levels may have neither."""
+    silent = np.flatnonzero(np.diff(cells.edges) == 0)
+    if not len(silent):
+        return silent
+    rows = np.bincount(times.cell, minlength=len(times.n_rows))[silent].astype(np.int64)
+    return silent[run.sum("strata without an event", rows) > 0]
+
+
+def _baseline(hazards: Array, times: Times, cells: Cells, silent: Codes, strata: str | None) -> pd.DataFrame:
+    """Return the cumulative baseline hazard by stratum and time, of what each cell adds to it.
+
+    Silent strata are those without an event, of which it is 0.
+    """
     before = np.concatenate([[0.0], np.cumsum(hazards)])
     cumulative = before[1:] - before[cells.edges[cells.stratum]]
-    return _hazard_table(cumulative, times, cells.stratum, cells.position, strata)
+    stratum = np.concatenate([cells.stratum, silent])
+    position = np.concatenate([cells.position, np.full_like(silent, cells.position.min())])
+    order = np.argsort(stratum, kind="stable")
+    cumulative = np.concatenate([cumulative, np.zeros(len(silent))])[order]
+    return _hazard_table(cumulative, times, stratum[order], position[order], strata)
 
 
 def _baseline_at(hazard: Array, at_risk: Array, times: Times, at: Codes, strata: str | None) -> pd.DataFrame:

@@ -311,6 +311,42 @@ def test_baseline_hazards_of_strata() -> None:
     assert found == pytest.approx([0.6587125416204, 0.0377062830463], rel=1e-8)
 
 
+def test_a_stratum_without_an_event() -> None:
+    """Its survival is 1, and it adds nothing to the others; nothing is known of a declared level without rows."""
+    frame = cancer().dropna().assign(clinic=lambda f: f.ecog.map({0: "a", 1: "b", 2: "c", 3: "c"}))
+    frame.loc[frame["clinic"] == "a", "status"] = 0
+    rows, times = pd.DataFrame({"age": 60, "clinic": ["a", "b", "c", "d"]}), [100, 300]
+
+    def fit(
+        mode: str, levels: dict[str, list[str]], federation: fs.Federation, data: pd.DataFrame
+    ) -> tuple[fs.CoxResult, pd.DataFrame]:
+        found = fs.coxph(
+            "age",
+            federation.cohort(data, levels=levels),
+            duration="time",
+            event="status",
+            strata="clinic",
+            times=times,
+            disclose=mode,
+        )
+        curves = found.predict_survival(rows)
+        return found, curves.reindex(curves.index.union(times)).ffill().loc[times]
+
+    others = split(frame[frame["clinic"] != "a"], [3, 60])
+    [(without, expected), *_] = fs.simulate(partial(fit, "aggregate", {}), others)
+    assert "strata without an event" not in without.leakage.labels
+    for mode, rtol in (("aggregate", EXACT), ("result", RTOL)):
+        for levels in ({}, {"clinic": ["a", "b", "c", "d"]}):
+            [(found, curves), *_] = fs.simulate(partial(fit, mode, levels), split(frame, [3, 60]))
+            assert (curves[0] == 1).all()
+            np.testing.assert_allclose(curves[[1, 2]], expected[[1, 2]], rtol=rtol)
+            assert curves[3].isna().all()
+        assert found.baseline.loc["a", "cumulative_hazard"].eq(0).all()
+        if mode == "aggregate":
+            assert found.cost.rounds == 13 + 6 * found.steps
+            assert {reveal.label: reveal.size for reveal in found.leakage}["strata without an event"] == 2
+
+
 def test_no_baseline_unless_asked_for() -> None:
     fit = pooled(lambda c: fs.coxph("age", c, duration="time", event="status"), split(cancer(), [50, 60]))
     assert fit.baseline is None
