@@ -312,7 +312,7 @@ def test_baseline_hazards_of_strata() -> None:
 
 
 def test_a_stratum_without_an_event() -> None:
-    """Its survival is 1, and it adds nothing to the others; nothing is known of a declared level without rows."""
+    """Its survival is 1, and the others are as without it; declared levels without rows have none."""
     frame = cancer().dropna().assign(clinic=lambda f: f.ecog.map({0: "a", 1: "b", 2: "c", 3: "c"}))
     frame.loc[frame["clinic"] == "a", "status"] = 0
     rows, times = pd.DataFrame({"age": 60, "clinic": ["a", "b", "c", "d"]}), [100, 300]
