@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +176,63 @@ def test_too_many_clusters_on_shares(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "use disclose='aggregate'" in str(raised)
 
 
+#: Every function of the family, and what it needs beside times.
+FUNCTIONS = [
+    (fs.kaplan_meier, {}),
+    (fs.nelson_aalen, {}),
+    (fs.aalen_johansen, {"censored": 0}),
+    (fs.logrank, {"by": "arm"}),
+    (fs.rmst, {"tau": 5}),
+    (partial(fs.coxph, "x"), {}),
+    (fs.concordance, {"score": "x"}),
+]
+
+
+def errors_of_every_function(
+    changes: list[dict[str, object]], everywhere: bool = False
+) -> list[list[Exception]]:
+    """Return the errors of each site: of all functions, in the result mode, for each change of its rows."""
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> list[Exception]:
+        errors = []
+        for change in changes:
+            own = data.assign(**change) if federation.site == "site2" or everywhere else data
+            cohort = federation.cohort(own)
+            for function, options in FUNCTIONS:
+                with pytest.raises(fs.FedStatsError) as raised:
+                    function(cohort, **options, entry="start", **TIMES)
+                errors.append(raised.value)
+        return errors
+
+    return fs.simulate(program, split(base(), [10, 40]))
+
+
+def test_every_function_refuses_rows_that_cannot_be() -> None:
+    changes = {
+        "'time' has 40 negative times: correct them": {"time": -1},
+        "'time' has 40 values that are infinite": {"time": np.inf},
+        "'start' has 40 negative times": {"start": -1},
+        "'start' has 40 values that are infinite": {"start": -np.inf},
+        "40 rows enter .'start'. when they leave": {"start": 20},
+        "'status' has 40 values that are infinite": {"status": np.inf},
+    }
+    first, second, third = errors_of_every_function([*changes.values()])
+    messages = np.repeat([*changes], len(FUNCTIONS))
+    for message, error, *others in zip(messages, second, first, third, strict=True):
+        with pytest.raises(fs.DataError, match=message):
+            raise error
+        for other in others:
+            assert isinstance(other, fs.RemoteError)
+            assert other.site == "site2"
+
+
+def test_every_function_refuses_rows_without_an_event() -> None:
+    for errors in errors_of_every_function([{"status": 0}], everywhere=True):
+        for error in errors:
+            with pytest.raises(fs.EstimationError, match="no event at any site"):
+                raise error
+
+
 def test_one_time_is_a_list_of_one() -> None:
     def program(federation: fs.Federation, data: pd.DataFrame) -> None:
         cohort = federation.cohort(data)
@@ -184,7 +243,7 @@ def test_one_time_is_a_list_of_one() -> None:
         ]
         for function, one, several in pairs:
             found, expected = (function(cohort, **TIMES, **its).to_frame() for its in (one, several))
-            pd.testing.assert_frame_equal(found, expected, check_exact=True)
+            pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
         cause = {"duration": "time", "event": "arm", "censored": "a", "disclose": "aggregate"}
         found, expected = (fs.aalen_johansen(cohort, times=its, **cause).at_risk for its in (5, [5]))
         pd.testing.assert_frame_equal(found, expected)
