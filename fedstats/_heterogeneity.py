@@ -40,7 +40,8 @@ def likeliest(
     Parameters
     ----------
     y, v
-        Estimates, about their mean, and their variances, standardised: arrays, or on shares secret floats.
+        Estimates, about any number near them, and their variances, standardised: arrays, or on shares secret
+        floats.
     start
         Where to begin, shape ``(1,)``.
     restricted

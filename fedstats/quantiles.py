@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fedstats import _table
 from fedstats._counts import open_counts
+from fedstats._listed import listed
 from fedstats._positions import Method, check_method, positions
 from fedstats._selection import PUBLISHED, Selection, Wanted, check_distinct, select
 from fedstats.disclosure import Declaration
@@ -99,7 +100,7 @@ def quantile(
     --------
     >>> fs.quantile(cohort, ["age", "bmi"], [0.25, 0.5, 0.75], by="arm").to_frame()  # doctest: +SKIP
     """
-    levels, names = _levels(q), [columns] if isinstance(columns, str) else columns
+    levels, names = listed(q), [columns] if isinstance(columns, str) else columns
     return _computed(cohort, names, levels, by, method, disclose, f"quantile, q={levels!r}")
 
 
@@ -124,14 +125,6 @@ def iqr(
 ) -> QuantileResult:
     """Compute quartiles, and `QuantileResult.iqr` between them; see `quantile`. Both quartiles are opened."""
     return quantile(cohort, columns, [0.25, 0.75], by=by, method=method, disclose=disclose)
-
-
-def _levels(q: float | Sequence[float]) -> tuple[float, ...]:
-    """Return the levels as floats, NaN for what is none: to be refused by all sites together."""
-    try:
-        return tuple(np.atleast_1d(np.asarray(q, np.float64)).tolist())
-    except (TypeError, ValueError):
-        return (np.nan,)
 
 
 def _computed(

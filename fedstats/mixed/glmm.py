@@ -19,10 +19,7 @@ import numpy as np
 import pandas as pd
 
 from fedstats import design
-from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError, EstimationError
-from fedstats.expressions import Array
-from fedstats.mixed._clusters import (
+from fedstats._clusters import (
     CLUSTERS,
     CROSSING,
     check_groups,
@@ -30,6 +27,9 @@ from fedstats.mixed._clusters import (
     open_clusters,
     refuse_crossing,
 )
+from fedstats.disclosure import Declaration, Disclose
+from fedstats.errors import DataError, EstimationError
+from fedstats.expressions import Array
 from fedstats.mixed._components import SINGULAR
 from fedstats.mixed._laplace import Laplace
 from fedstats.mixed._results import GLMMResult

@@ -23,12 +23,7 @@ import numpy as np
 import pandas as pd
 
 from fedstats import _frames, design
-from fedstats._moments import Frame
-from fedstats.disclosure import Declaration, Disclose
-from fedstats.errors import DataError, EstimationError
-from fedstats.expressions import Array
-from fedstats.mixed._blocks import Blocks
-from fedstats.mixed._clusters import (
+from fedstats._clusters import (
     CLUSTERS,
     CROSSING,
     check_groups,
@@ -36,6 +31,11 @@ from fedstats.mixed._clusters import (
     open_clusters,
     refuse_crossing,
 )
+from fedstats._moments import Frame
+from fedstats.disclosure import Declaration, Disclose
+from fedstats.errors import DataError, EstimationError
+from fedstats.expressions import Array
+from fedstats.mixed._blocks import Blocks
 from fedstats.mixed._components import SINGULAR, Components
 from fedstats.mixed._maximum import minimise
 from fedstats.mixed._profile import Likelihood, OpenLikelihood, Rows

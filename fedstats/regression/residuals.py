@@ -17,6 +17,7 @@ import pandas as pd
 
 from fedstats import _plot, _table, design, quantiles
 from fedstats._counts import HIDDEN, open_counts
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration
 from fedstats.errors import DataError
 from fedstats.expressions import Array
@@ -55,7 +56,7 @@ def residuals(
     *,
     kind: ResidualKind = "deviance",
     groups: int = 5,
-    q: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
+    q: float | Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
     disclose: OnlyResult = "result",
 ) -> ResidualsResult:
     """Summarise residuals by groups of fitted values, over the rows of all sites.
@@ -71,7 +72,7 @@ def residuals(
     groups
         Number of groups of about equal size, by the linear predictor; 50 at most.
     q
-        Levels of the quantiles.
+        One or more levels of the quantiles.
     disclose
         ``"result"``: only limits and quantiles are opened. There is no cheaper way that opens more.
 
@@ -102,7 +103,7 @@ def residuals(
     >>> fs.residuals(fit, cohort, kind="pearson", groups=10).plot()  # doctest: +SKIP
     """
     mine: list[tuple[Array, Array, int]] = []
-    levels = np.atleast_1d(np.asarray(q, np.float64))
+    levels = np.array(listed(q))
 
     def local() -> Mapping[str, Any]:
         if not isinstance(fit, GLMResult):
@@ -111,7 +112,7 @@ def residuals(
             raise DataError(f"kind must be one of {', '.join(get_args(ResidualKind))}, not {kind!r}")
         if not 1 <= groups <= _MOST_GROUPS:
             raise DataError(f"groups must be from 1 to {_MOST_GROUPS}, not {groups}")
-        if levels.ndim != 1 or not levels.size or not ((levels >= 0) & (levels <= 1)).all():
+        if not levels.size or not ((levels >= 0) & (levels <= 1)).all():
             raise DataError("q is a list of levels between 0 and 1")
         for name in fit.model.columns:
             cohort.schema.require(name)

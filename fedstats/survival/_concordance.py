@@ -104,11 +104,6 @@ def harrell(
     return value, variance
 
 
-def codes(texts: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Return numbers of this site's clusters."""
-    return np.unique(texts.astype(str), return_inverse=True)[1].astype(np.int64)
-
-
 def _by_mark(
     score: SecretArray, time: SecretArray, event: SecretArray, weight: SecretArray
 ) -> tuple[SecretArray, SecretArray, SecretArray]:

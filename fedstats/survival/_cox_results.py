@@ -34,6 +34,8 @@ class CoxResult(NormalTests, Result):
         Of the estimates; the matrix is None in the result mode. Sandwiches if `robust`.
     nobs, n_missing, n_events
         Rows of all sites that were used, that were left out for a missing value, and events.
+    n_clusters
+        Clusters of all sites; None without.
     steps
         Of Newton's method.
     llf, llnull
@@ -45,8 +47,8 @@ class CoxResult(NormalTests, Result):
         Harrell's, of the linear predictor; NaN unless asked for.
     baseline
         By stratum and time ``cumulative_hazard, survival`` of rows with the covariates `reference`: at all
-        times of events, or in the result mode at the declared times, None without, with ``at_risk``, and
-        missing where too few are.
+        times of events, of a stratum without any 0 at the first time of one in others; or in the result mode
+        at the declared times, None without, with ``at_risk``, and missing where too few are.
     reference
         The pooled mean of each covariate; in the result mode near it.
     coding
@@ -65,6 +67,7 @@ class CoxResult(NormalTests, Result):
     nobs: int
     n_missing: int
     n_events: int
+    n_clusters: int | None = None
     steps: int
     llf: float
     llnull: float
@@ -147,6 +150,8 @@ class CoxResult(NormalTests, Result):
         pandas.DataFrame
             A row for each time and a column for each row of the frame: exp(−H·e^((x − reference)'β)), missing
             where a column is, where the baseline is not told, or for a stratum that the fit did not have.
+            Survival is 1 in a stratum without an event, and after the last one stays as it is, however short
+            it was followed.
 
         Raises
         ------
@@ -187,6 +192,7 @@ class CoxResult(NormalTests, Result):
             ("Rows left out (missing)", self.n_missing),
             ("Events", self.n_events),
             ("Sites", len(self.sites)),
+            *([] if self.n_clusters is None else [("Clusters", self.n_clusters)]),
             ("Covariance", "sandwich" if self.robust else "model"),
             ("Log-likelihood", self.llf),
             ("Likelihood ratio (χ²)", self.llr),

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 #: What `squared_residuals` publishes of clusters, or of rows that may enter late.
 PUBLISHED: Mapping[str, str] = {
-    "clusters": "its number of clusters, or of rows, rounded up by an eighth at most, to 16 at least"
+    "cluster lengths": "its number of clusters, or of rows, rounded up by an eighth at most, to 16 at least"
 }
 #: Most numbers that the weights of all clusters, cell by cell, may be.
 MOST_WEIGHTS = 1 << 22
@@ -109,7 +109,7 @@ def squared_residuals(
         cluster = np.arange(len(weights))
     lengths = []
     if cluster is not None:
-        lengths = _ranks.agree_lengths(run, int(cluster.max(initial=-1)) + 1, label="clusters")
+        lengths = _ranks.agree_lengths(run, int(cluster.max(initial=-1)) + 1, label="cluster lengths")
         _refuse_many(rows, lengths)
     with run.on_shares() as engine:
         hazards = _hazards(engine, rows, weights, is_efron)

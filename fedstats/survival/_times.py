@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedstats._counts import HIDDEN, open_counts
 from fedstats._factors import Factor
+from fedstats._listed import listed
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
@@ -71,16 +72,16 @@ class Grid:
         if grid is not None:
             if unit is not None:
                 raise DataError("give unit or grid, not both")
-            points = tuple(float(point) for point in grid)
+            points = listed(grid)
             if not points or not np.isfinite(points).all() or not (np.diff(points) > 0).all():
                 raise DataError("grid is a list of finite times, each later than the one before")
             if len(points) > MAX_POINTS:
                 raise DataError(f"grid has {len(points)} times; {MAX_POINTS:,} are the most")
             return cls(None, points)
-        unit = 1.0 if unit is None else float(unit)
-        if not 0 < unit < np.inf:
+        units = (1.0,) if unit is None else listed(unit)
+        if len(units) != 1 or not 0 < units[0] < np.inf:
             raise DataError("unit is a positive number: the distance of neighbouring times")
-        return cls(unit)
+        return cls(units[0])
 
     def positions(self, times: Array, column: str) -> Codes:
         """Return where times stand on the grid, refusing those that do not."""
@@ -119,13 +120,13 @@ class Grid:
             return np.asarray(np.array(self.points)[positions], np.float64)
         return np.asarray(positions * self.unit, np.float64)
 
-    def chosen(self, times: Sequence[float] | None, size: int, count: int) -> Codes:
+    def chosen(self, times: float | Sequence[float] | None, size: int, count: int) -> Codes:
         """Return the last position at or before each of the times, or `count` spread over the grid."""
         if times is None:
             return np.unique(np.linspace(0, size, count, endpoint=False).astype(np.int64))
-        wanted = np.asarray(list(times), np.float64)
+        wanted = np.array(listed(times))
         if not len(wanted) or not (wanted >= 0).all() or not (np.diff(wanted) > 0).all():
-            raise DataError("times is a list of times from 0 on, each later than the one before")
+            raise DataError("times is a time, or a list of times from 0 on, each later than the one before")
         every = self.times(np.arange(size))
         return np.maximum(np.searchsorted(every, wanted * (1 + 1e-12), side="right") - 1, 0)
 
@@ -256,7 +257,7 @@ def agree_times(
         )
         mine.append(part)
         text = f"duration={duration!r}, event={event!r}, entry={entry!r}, by={by!r}, "
-        text += f"strata={strata!r}, unit={unit!r}, grid={None if grid is None else list(grid)!r}, {call}"
+        text += f"strata={strata!r}, unit={unit!r}, grid={None if grid is None else listed(grid)!r}, {call}"
         return {"call": text, "levels": part.told()}
 
     told = run.agree("times", local, max_bytes=1 << 20)

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from fedstats import levels as level_sets
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times, log_log_interval
 from fedstats.survival._prefix import (
@@ -58,7 +59,7 @@ def aalen_johansen(
     censored: object = 0,
     by: str | None = None,
     entry: str | None = None,
-    times: Sequence[float] | None = None,
+    times: float | Sequence[float] | None = None,
     alpha: float = 0.05,
     unit: float | None = None,
     grid: Sequence[float] | None = None,
@@ -109,7 +110,8 @@ def aalen_johansen(
             event=event,
             entry=entry,
             by=by,
-            call=f"times={times!r}, alpha={alpha!r}, censored={censored!r}",
+            call=f"times={None if times is None else listed(times)!r}, alpha={alpha!r}, "
+            f"censored={censored!r}",
             unit=unit,
             grid=grid,
             censored=level_sets.canonical(censored),

@@ -23,8 +23,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from fedstats import _frames, design
+from fedstats import _clusters, _frames, design
 from fedstats._complete import complete_rows
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
@@ -76,6 +77,7 @@ _RESULT = {
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
+_NO_EVENT = {"strata without an event": "the number of rows in each stratum in which there is no event"}
 _SCORES = {"score residuals": "Σrr' of the score residuals of rows, summed within clusters"}
 _TEST = {"transformed terms": "Σgz over events, and Σgw·zz' and Σg²w·zz' weighted by cumulative hazards"}
 _TEST_ON_SHARES = {"proportionality": "the statistics of the test of proportional hazards"}
@@ -90,16 +92,26 @@ def declaration(
     *,
     robust: bool,
     tested: bool,
+    strata: bool = False,
     by_km: bool = False,
     concordance: bool = False,
     baseline: bool = False,
     clusters: bool = False,
+    residuals: bool = False,
 ) -> Declaration:
-    """Return what a fit opens; `clusters` says whether residuals are those of clusters, on shares."""
-    pairs = _concordance.RESULT if concordance else {}
+    """Return what a fit opens.
+
+    `clusters` says whether there are any, `residuals` whether those of clusters, or of rows that may enter
+    late, are computed on shares.
+    """
+    both = {
+        **(_concordance.RESULT if concordance else {}),
+        **({**_clusters.COUNT, **_clusters.CROSSING} if clusters else {}),
+    }
     test = {**(_TEST if tested else {}), **(_cox_km.AGGREGATE if by_km else {})}
-    aggregate = {**_AGGREGATE, **test, **(_SCORES if robust else {}), **pairs}
-    result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **pairs}
+    own = {**(_NO_EVENT if strata else {}), **(_SCORES if robust else {})}
+    aggregate = {**_AGGREGATE, **test, **own, **both}
+    result = {**design.AGGREGATE, **_RESULT, **(_TEST_ON_SHARES if tested else {}), **both}
     result |= _cox_baseline.RESULT if baseline else {}
     return Declaration(
         "coxph",
@@ -108,7 +120,7 @@ def declaration(
         published={
             **_PUBLISHED,
             **(_concordance.PUBLISHED if concordance else {}),
-            **(_cox_robust.PUBLISHED if clusters else {}),
+            **(_cox_robust.PUBLISHED if residuals else {}),
         },
     )
 
@@ -124,9 +136,10 @@ def coxph(
     ties: Ties = "efron",
     robust: bool = False,
     cluster: str | None = None,
+    local_groups: bool = False,
     ph_test: Transform | None = None,
     concordance: bool = False,
-    times: Sequence[float] | None = None,
+    times: float | Sequence[float] | None = None,
     missing: design.Missing = "drop",
     unit: float | None = None,
     grid: Sequence[float] | None = None,
@@ -154,6 +167,9 @@ def coxph(
     robust, cluster
         Sandwich standard errors; with a column of clusters, such as subjects with several rows, of which
         each lies within one site.
+    local_groups
+        Whether sites have numbered their clusters by themselves, so that equal values at two sites are two
+        clusters. Otherwise a value that occurs at two sites is refused; which one it is, nobody is told.
     ph_test
         Test proportional hazards: for each covariate, and for all together, that its product with a function
         of time has no effect. The function is the ``"rank"`` of event times, the time (``"identity"``), its
@@ -162,7 +178,7 @@ def coxph(
         Compute Harrell's concordance of the linear predictor with survival, as `fs.concordance` does, on
         shares in either mode.
     times
-        Times at which the cumulative baseline hazard is opened in the result mode, see
+        One or more times at which the cumulative baseline hazard is opened in the result mode, see
         `CoxResult.baseline`; none by default. The aggregate mode tells it at all times of events.
     missing
         As for `ols`; of all columns that are named.
@@ -187,7 +203,7 @@ def coxph(
         The same at another site.
     EstimationError
         There are no rows or no events; a covariate is constant, a combination of others, or separates events,
-        so that its estimate grows without bound.
+        so that its estimate grows without bound; there is one cluster alone, or one has rows at two sites.
 
     Notes
     -----
@@ -202,20 +218,24 @@ def coxph(
     `times` add the baseline hazard and the number at risk then, but where fewer than the federation's
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
-    of a single row follow where it alone leaves between two events**, though not at which site it is. Of each
-    single site it is learnt which levels categorical columns have. A coalition of t sites learns nothing more
-    with ``"result"``; with ``"aggregate"`` the same of the other sites.
+    of a single row follow where it alone leaves between two events**, though not at which site it is; and the
+    number of rows in each stratum without an event. Of each single site it is learnt which levels categorical
+    columns have. A coalition of t sites learns nothing more with ``"result"``; with ``"aggregate"`` the same
+    of the other sites.
 
     `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth
-    at most; so do robust errors on shares with clusters, or with late entry, of the number of these.
+    at most; so do robust errors on shares with clusters, or with late entry, of the number of these. Either
+    mode adds with `cluster` the number of all clusters, and that none has rows at two sites.
 
-    Cost: with ``"aggregate"`` 11 rounds and 6 a step, and 32·(1 + p) bytes a step for each time with an event
-    and p covariates; with ``"result"`` 150 rounds and 45 a step after the third, 20 more where estimates
-    change much, and some 8·p·(p + 12) bytes a step for each time with an event, twice that if events are tied
-    there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a test of proportional hazards takes 145
-    rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what `fs.concordance` does. Robust errors
-    on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an event; with clusters or late entry
-    200·(2 + p) bytes for each of these times and each cluster, and beyond 4 million numbers they are refused.
+    Cost: with ``"aggregate"`` 11 rounds and 6 a step, 2 more if a stratum has no event, and 32·(1 + p) bytes
+    a step for each time with an event and p covariates; with ``"result"`` 150 rounds and 45 a step after the
+    third, 20 more where estimates change much, and some 8·p·(p + 12) bytes a step for each time with an
+    event, twice that if events are tied there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a
+    test of proportional hazards takes 145 rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what
+    `fs.concordance` does. Robust errors on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an
+    event; with clusters or late entry 200·(2 + p) bytes for each of these times and each cluster, and beyond
+    4 million numbers they are refused. That no cluster has rows at two sites takes in either mode 60 rounds,
+    80 for thousands of clusters, and 1 kB for each cluster and site.
 
     Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
     `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
@@ -226,12 +246,13 @@ def coxph(
     """
     robust = robust or cluster is not None
     if isinstance(cohort, VerticalCohort):
-        columns = Columns(duration, event, entry, strata, unit, None if grid is None else tuple(grid))
+        columns = Columns(duration, event, entry, strata, unit, None if grid is None else listed(grid))
 
         def check_options() -> None:
             _check_ties(ties)
             _refuse_for_linked(
                 robust=robust,
+                local_groups=local_groups,
                 ph_test=ph_test is not None,
                 concordance=concordance,
                 times=times is not None,
@@ -242,10 +263,12 @@ def coxph(
     declared = declaration(
         robust=robust,
         tested=ph_test is not None,
+        strata=strata is not None,
         by_km=ph_test == "km",
         concordance=concordance,
         baseline=times is not None,
-        clusters=disclose == "result" and (cluster is not None or (robust and entry is not None)),
+        clusters=cluster is not None,
+        residuals=disclose == "result" and (cluster is not None or (robust and entry is not None)),
     )
     with cohort.federation.analysis(declared, disclose) as run:
 
@@ -253,17 +276,16 @@ def coxph(
             _check_ties(ties)
             if ph_test is not None and ph_test not in get_args(Transform):
                 raise DataError(f"ph_test must be one of {', '.join(get_args(Transform))}, not {ph_test!r}")
-            if cluster is not None:
-                cohort.texts(cluster)
+            _clusters.check_groups(run, cohort, cluster, local_groups)
             return complete_rows(cohort, [duration, event, entry, strata, cluster], missing)
 
         part = design.agree_design(
             run,
             cohort,
             formula,
-            call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, ph_test={ph_test!r}, "
-            f"concordance={concordance!r}, times={None if times is None else list(times)!r}, "
-            f"missing={missing!r}",
+            call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, "
+            f"local_groups={local_groups!r}, ph_test={ph_test!r}, concordance={concordance!r}, "
+            f"times={None if times is None else listed(times)!r}, missing={missing!r}",
             needs_response=False,
             missing=missing,
             check=check,
@@ -287,7 +309,10 @@ def coxph(
             selected=selected,
         )
         run.check_rows(local.nobs, len(names))
-        at = None if times is None else local.grid.chosen(times, local.size, len(times))
+        clusters, n_clusters = None, None
+        if cluster is not None:
+            clusters, n_clusters = _clusters.robust_clusters(run, cohort, cluster, part.rows, local_groups)
+        at = None if times is None else local.grid.chosen(times, local.size, 0)
         cells = Cells.of(run.sum("events", local.events()[:, 0]))
         if disclose == "aggregate":
             frame, spread = _frames.pooled_frame(run, X, names, local.nobs), np.ones(len(names))
@@ -305,7 +330,6 @@ def coxph(
             first = model.start(*parabola)
         beta, steps = _newton(run, names, model, first)
         tests = None if ph_test is None else _proportionality(run, model, ph_test, local, cells)
-        clusters = None if cluster is None else _concordance.codes(cohort.texts(cluster)[part.rows])
         if isinstance(model, OpenModel):
             found = model.finish()
             if robust:
@@ -319,7 +343,7 @@ def coxph(
             found = model.finish(meat)
         baseline = None
         if found.hazards is not None:
-            baseline = _baseline(found.hazards, local, cells, strata)
+            baseline = _baseline(found.hazards, local, cells, _without_event(run, local, cells), strata)
         elif at is not None:
             enough = run.federation.shared_policy.min_cell
             told = _cox_baseline.opened_baseline(run, rows, local, beta, at, enough, is_efron=is_efron)
@@ -344,6 +368,7 @@ def coxph(
             nobs=local.nobs,
             n_missing=local.n_missing,
             n_events=local.n_events,
+            n_clusters=n_clusters,
             steps=steps,
             llf=found.loglik,
             llnull=found.null,
@@ -460,11 +485,27 @@ def _tests(statistics: Array, names: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame({"statistic": statistics, "df": df, "pvalue": pvalues}, index=index)
 
 
-def _baseline(hazards: Array, times: Times, cells: Cells, strata: str | None) -> pd.DataFrame:
-    """Return the cumulative baseline hazard by stratum and time, of what each cell adds to it."""
+def _without_event(run: Analysis, times: Times, cells: Cells) -> Codes:
+    """Return the strata that have rows and no event; declared levels may have neither."""
+    silent = np.flatnonzero(np.diff(cells.edges) == 0)
+    if not len(silent):
+        return silent
+    rows = np.bincount(times.cell, minlength=len(times.n_rows))[silent].astype(np.int64)
+    return silent[run.sum("strata without an event", rows) > 0]
+
+
+def _baseline(hazards: Array, times: Times, cells: Cells, silent: Codes, strata: str | None) -> pd.DataFrame:
+    """Return the cumulative baseline hazard by stratum and time, of what each cell adds to it.
+
+    Silent strata are those without an event, of which it is 0.
+    """
     before = np.concatenate([[0.0], np.cumsum(hazards)])
     cumulative = before[1:] - before[cells.edges[cells.stratum]]
-    return _hazard_table(cumulative, times, cells.stratum, cells.position, strata)
+    stratum = np.concatenate([cells.stratum, silent])
+    position = np.concatenate([cells.position, np.full_like(silent, cells.position.min())])
+    order = np.argsort(stratum, kind="stable")
+    cumulative = np.concatenate([cumulative, np.zeros(len(silent))])[order]
+    return _hazard_table(cumulative, times, stratum[order], position[order], strata)
 
 
 def _baseline_at(hazard: Array, at_risk: Array, times: Times, at: Codes, strata: str | None) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fedstats import _table
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times, log_log_interval
@@ -78,8 +79,8 @@ def kaplan_meier(
     event: str,
     by: str | None = None,
     entry: str | None = None,
-    times: Sequence[float] | None = None,
-    quantiles: Sequence[float] = (0.5,),
+    times: float | Sequence[float] | None = None,
+    quantiles: float | Sequence[float] = 0.5,
     alpha: float = 0.05,
     unit: float | None = None,
     grid: Sequence[float] | None = None,
@@ -99,10 +100,10 @@ def kaplan_meier(
     entry
         Column of times from which rows are observed (left truncation); from the start by default.
     times
-        Times of the table of numbers at risk; in the result mode also of the curve. 20 spread over the grid
-        by default.
+        One or more times of the table of numbers at risk; in the result mode also of the curve. 20 spread
+        over the grid by default.
     quantiles
-        Levels p of quantiles: the first time at which survival is 1 − p or less.
+        One or more levels p of quantiles: the first time at which survival is 1 − p or less.
     alpha
         Confidence intervals have level 1 − alpha.
     unit, grid
@@ -146,11 +147,12 @@ def kaplan_meier(
     --------
     >>> fs.kaplan_meier(cohort, duration="time", event="status", by="arm").median  # doctest: +SKIP
     """
+    levels = listed(quantiles)
     with cohort.federation.analysis(DECLARATION, disclose) as run:
 
         def check() -> None:
             check_alpha(alpha)
-            if not len(quantiles) or not all(0 < p < 1 for p in quantiles):
+            if not levels or not all(0 < p < 1 for p in levels):
                 raise DataError("quantiles lie between 0 and 1")
 
         local = agree_times(
@@ -160,7 +162,7 @@ def kaplan_meier(
             event=event,
             entry=entry,
             by=by,
-            call=f"times={times!r}, quantiles={tuple(quantiles)!r}, alpha={alpha!r}",
+            call=f"times={None if times is None else listed(times)!r}, quantiles={levels!r}, alpha={alpha!r}",
             unit=unit,
             grid=grid,
             check=check,
@@ -173,12 +175,12 @@ def kaplan_meier(
             curves = at_events(counts, local, estimate)
             at_risk = counts.at_risk(at)
             frames = [_frame(curve, alpha) for curve in curves]
-            found = _public_quantiles(frames, quantiles)
+            found = _public_quantiles(frames, levels)
         else:
-            more = partial(_shared_quantiles, levels=quantiles, alpha=alpha, enough=enough)
+            more = partial(_shared_quantiles, levels=levels, alpha=alpha, enough=enough)
             curves, at_risk, opened = at_times(run, local, kept, at, enough, 1, estimate, more)
             frames = [_frame(curve, alpha) for curve in curves]
-            found = _opened_quantiles(opened, local, kept, quantiles)
+            found = _opened_quantiles(opened, local, kept, levels)
         return KaplanMeierResult(
             **run.finish(),
             by=by,
@@ -343,7 +345,7 @@ class KaplanMeierResult(Curves):
         """Median time, by group if there are groups; missing if survival stays above one half."""
         time = self.quantiles["time"]
         if 0.5 not in time.index.get_level_values("quantile"):
-            raise ValueError("the median was not asked for: give quantiles=(0.5,)")
+            raise ValueError("the median was not asked for: give quantiles=0.5")
         return time.xs(0.5, level="quantile").rename("median") if self.by else float(time.loc[0.5])
 
     def _notes(self) -> list[str]:

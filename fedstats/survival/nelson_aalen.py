@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times
 from fedstats.survival._prefix import Numbers, cumulative_sum, sums_of_products
@@ -46,7 +47,7 @@ def nelson_aalen(
     event: str,
     by: str | None = None,
     entry: str | None = None,
-    times: Sequence[float] | None = None,
+    times: float | Sequence[float] | None = None,
     alpha: float = 0.05,
     unit: float | None = None,
     grid: Sequence[float] | None = None,
@@ -90,7 +91,7 @@ def nelson_aalen(
             event=event,
             entry=entry,
             by=by,
-            call=f"times={times!r}, alpha={alpha!r}",
+            call=f"times={None if times is None else listed(times)!r}, alpha={alpha!r}",
             unit=unit,
             grid=grid,
             check=lambda: check_alpha(alpha),

@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from fedstats import _table
+from fedstats._listed import listed
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.expressions import Array
@@ -98,11 +99,12 @@ def rmst(
     --------
     >>> fs.rmst(cohort, duration="time", event="status", tau=365, by="arm").to_frame()  # doctest: +SKIP
     """
+    horizons = listed(tau)
     with cohort.federation.analysis(DECLARATION, disclose) as run:
 
         def check() -> None:
             check_alpha(alpha)
-            if not 0 < tau < np.inf:
+            if not (len(horizons) == 1 and 0 < horizons[0] < np.inf):
                 raise DataError("tau is a positive time: the horizon of the mean")
 
         local = agree_times(
@@ -112,11 +114,12 @@ def rmst(
             event=event,
             entry=entry,
             by=by,
-            call=f"tau={tau!r}, alpha={alpha!r}",
+            call=f"tau={horizons!r}, alpha={alpha!r}",
             unit=unit,
             grid=grid,
             check=check,
         )
+        [tau] = horizons
         first, last = local.grid.times(np.array([0, local.size - 1])).tolist()
         if not first < tau <= last * (1 + 1e-12):
             raise DataError(
@@ -141,7 +144,7 @@ def rmst(
         return RMSTResult(
             **run.finish(),
             by=by,
-            tau=float(tau),
+            tau=tau,
             alpha=alpha,
             nobs=local.nobs,
             n_missing=local.n_missing,

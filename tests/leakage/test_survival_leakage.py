@@ -24,7 +24,7 @@ def frame(rows: int = 80) -> pd.DataFrame:
             "time": chance.integers(1, 30, rows),
             "status": chance.integers(0, 2, rows),
             "cause": chance.integers(0, 3, rows),
-            "patient": np.arange(rows) // 2,
+            "patient": np.arange(rows),
             "arm": [*"ab"] * (rows // 2),
             "x": np.round(chance.uniform(1e5, 9e5, rows), 4),
         }
@@ -72,6 +72,7 @@ def test_recorded_reveals_are_the_declared_ones(function, options, declared: Dec
         ("result", {"concordance": True, "times": [5, 10, 15]}),
         ("result", {"robust": True}),
         ("result", {"cluster": "patient", "robust": True}),
+        ("aggregate", {"cluster": "patient", "robust": True}),
         ("aggregate", {"ph_test": "rank", "robust": True}),
         ("aggregate", {"concordance": True}),
     ],
@@ -87,6 +88,7 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
         concordance="concordance" in options,
         baseline="times" in options,
         clusters="cluster" in options,
+        residuals="cluster" in options and mode == "result",
     )
     [first, *_] = fs.simulate(run, split(frame(), [5, 20]))
     assert first.leakage.labels == {*declared.opened(mode), *declared.published}
@@ -99,6 +101,8 @@ def test_proportional_hazards(mode: str, options: dict[str, object]) -> None:
         assert ("at risk" in sizes) == ("times" in options)
         if "times" in options:
             assert (sizes["baseline"], sizes["at risk"]) == (3, 3)
+    if "cluster" in options:
+        assert (sizes["clusters"], sizes["crossing clusters"]) == (1, 1)
     if "concordance" in options:
         assert sizes["concordance"] == 2
 

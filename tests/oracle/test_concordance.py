@@ -13,7 +13,7 @@ from stat_helpers import Program, pooled, refused, split
 
 import fedstats as fs
 from fedstats.cohort import DECLARATION as COHORT
-from fedstats.survival.concordance import DECLARATION
+from fedstats.survival.concordance import CLUSTER_DECLARATION, DECLARATION
 
 RTOL = 1e-8
 TIMES = {"duration": "time", "event": "status"}
@@ -68,10 +68,14 @@ def test_against_r(parts, options, value: float, error: float) -> None:
     found = pooled(lambda c: fs.concordance(c, **options), parts)
     assert found.concordance == pytest.approx(value, rel=RTOL)
     assert found.std_err == pytest.approx(error, rel=RTOL)
-    assert found.leakage.labels == {*DECLARATION.result, *DECLARATION.published}
-    assert {r.label: r.size for r in found.leakage if r.kind == "result"} == {"concordance": 2}
+    clustered = "cluster" in options
+    declared = CLUSTER_DECLARATION if clustered else DECLARATION
+    assert found.leakage.labels == {*declared.result, *declared.published}
+    opened = {"concordance": 2} | ({"crossing clusters": 1} if clustered else {})
+    assert {r.label: r.size for r in found.leakage if r.kind == "result"} == opened
+    assert found.n_clusters == (128 if clustered else None)
     # Quicksort is random; five sites take ten rounds for a shuffle instead of three.
-    assert 250 < found.cost.rounds < 480
+    assert 250 < found.cost.rounds < 480 + 90 * clustered
 
 
 def test_scores_of_rows_and_what_is_recorded() -> None:
@@ -109,6 +113,16 @@ def by_hand(frame: pd.DataFrame) -> float:
         (lambda c: fs.concordance(c, score="scre", **TIMES), fs.DataError, "did you mean 'score'"),
         (lambda c: fs.concordance(c, score=[1.0, 2.0], **TIMES), fs.DataError, "2 scores for"),
         (lambda c: fs.concordance(c, score="score", cluster="site", **TIMES), fs.DataError, "'site'"),
+        (
+            lambda c: fs.concordance(c, score="score", local_groups=True, **TIMES),
+            fs.DataError,
+            "local_groups=True is about a column",
+        ),
+        (
+            lambda c: fs.concordance(c, score="score", cluster="time", **TIMES),
+            fs.EstimationError,
+            "a value of 'time' occurs at two sites",
+        ),
         (lambda c: fs.concordance(c, score="wild", **TIMES), fs.DataError, "infinite"),
         (
             lambda c: fs.concordance(c, score="score", strata="own", **TIMES),

@@ -6,6 +6,7 @@ Figures of R were printed with ``options(digits=12)`` by the commands that are q
 from __future__ import annotations
 
 import math
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import statsmodels.formula.api as smf
 from stat_helpers import pooled, split
 
 import fedstats as fs
+from fedstats.policy import SitePolicy
 from fedstats.survival import _cox_start
 from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
@@ -167,7 +169,33 @@ def test_robust_errors_by_cluster() -> None:
     assert found.bse.tolist() == pytest.approx([0.3167624483588, 0.0141173788172], rel=EXACT)
     assert found.pvalues.tolist() == pytest.approx([0.000365752484519, 0.041199855695994], rel=EXACT)
     assert found.robust
-    assert result.cost.rounds < 300 + 250 * result.steps
+    assert found.n_clusters == result.n_clusters == cgd(1)[0]["id"].nunique()
+    assert re.search(r"Clusters +128\b", result.summary())
+    assert found.cost.rounds < 11 + 6 * found.steps + 90
+    assert result.cost.rounds < 390 + 250 * result.steps
+
+
+def test_clusters_that_sites_numbered_by_themselves() -> None:
+    """Among two sites, too, which cannot find out in secret whether any of the same number is at both."""
+    options = {"duration": "tstop", "event": "status", "entry": "tstart", "cluster": "id"}
+    apart = cgd(3)
+    alike = [part.assign(id=pd.factorize(part["id"])[0]) for part in apart]
+    expected, found = (
+        pooled(lambda c, its=its: fs.coxph("age", c, disclose="aggregate", **its, **options), parts)
+        for its, parts in (({}, apart), ({"local_groups": True}, alike))
+    )
+    assert found.n_clusters == 128
+    assert "crossing clusters" in expected.leakage.labels - found.leakage.labels
+    pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), rtol=1e-12)
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> fs.CoxResult:
+        cohort = federation.cohort(data)
+        with pytest.raises(fs.DataError, match="cannot be found out in secret by two"):
+            fs.coxph("age", cohort, disclose="aggregate", **options)
+        return fs.coxph("age", cohort, disclose="aggregate", local_groups=True, **options)
+
+    found, _ = fs.simulate(program, alike[:2], policy=SitePolicy(allow_two_site_sums=True))
+    assert found.n_clusters == sum(part["id"].nunique() for part in alike[:2])
 
 
 def test_robust_errors_of_strata_and_ties() -> None:
@@ -281,6 +309,42 @@ def test_baseline_hazards_of_strata() -> None:
     assert fit.baseline.index.names == ["sex", "time"]
     found = [fit.concordance, fit.concordance_std_err]
     assert found == pytest.approx([0.6587125416204, 0.0377062830463], rel=1e-8)
+
+
+def test_a_stratum_without_an_event() -> None:
+    """Its survival is 1, and the others are as without it; declared levels without rows have none."""
+    frame = cancer().dropna().assign(clinic=lambda f: f.ecog.map({0: "a", 1: "b", 2: "c", 3: "c"}))
+    frame.loc[frame["clinic"] == "a", "status"] = 0
+    rows, times = pd.DataFrame({"age": 60, "clinic": ["a", "b", "c", "d"]}), [100, 300]
+
+    def fit(
+        mode: str, levels: dict[str, list[str]], federation: fs.Federation, data: pd.DataFrame
+    ) -> tuple[fs.CoxResult, pd.DataFrame]:
+        found = fs.coxph(
+            "age",
+            federation.cohort(data, levels=levels),
+            duration="time",
+            event="status",
+            strata="clinic",
+            times=times,
+            disclose=mode,
+        )
+        curves = found.predict_survival(rows)
+        return found, curves.reindex(curves.index.union(times)).ffill().loc[times]
+
+    others = split(frame[frame["clinic"] != "a"], [3, 60])
+    [(without, expected), *_] = fs.simulate(partial(fit, "aggregate", {}), others)
+    assert "strata without an event" not in without.leakage.labels
+    for mode, rtol in (("aggregate", EXACT), ("result", RTOL)):
+        for levels in ({}, {"clinic": ["a", "b", "c", "d"]}):
+            [(found, curves), *_] = fs.simulate(partial(fit, mode, levels), split(frame, [3, 60]))
+            assert (curves[0] == 1).all()
+            np.testing.assert_allclose(curves[[1, 2]], expected[[1, 2]], rtol=rtol)
+            assert curves[3].isna().all()
+        assert found.baseline.loc["a", "cumulative_hazard"].eq(0).all()
+        if mode == "aggregate":
+            assert found.cost.rounds == 13 + 6 * found.steps
+            assert {reveal.label: reveal.size for reveal in found.leakage}["strata without an event"] == 2
 
 
 def test_no_baseline_unless_asked_for() -> None:

@@ -324,7 +324,7 @@ def base() -> pd.DataFrame:
         (lambda c: fs.lmm("y ~ x", c, groups="ward", slopes=["text"]), fs.DataError, "'text' is categorical"),
         (lambda c: fs.lmm("y ~ wild", c, groups="ward"), fs.DataError, "'wild'"),
         (lambda c: fs.lmm("y ~ x", c, site=True), fs.DataError, "give groups"),
-        (lambda c: fs.lmm("y ~ x", c, local_groups=True), fs.DataError, "give groups, or leave it out"),
+        (lambda c: fs.lmm("y ~ x", c, local_groups=True), fs.DataError, "name one, or leave it out"),
         (
             lambda c: fs.lmm("y ~ x", c, groups="each"),
             fs.EstimationError,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,10 @@ test.__test__ = False
         (km(duration="fine"), fs.DataError, "'fine' has .* times that are no multiples of 1: give unit="),
         (km(grid=[1, 2, 3]), fs.DataError, "'time' has .* times that are not in grid"),
         (km(grid=[3, 2]), fs.DataError, "grid is a list of finite times"),
+        (km(grid="days"), fs.DataError, "grid is a list of finite times"),
+        (km(grid=5), fs.DataError, "'time' has .* times that are not in grid"),
+        (km(unit="day"), fs.DataError, "unit is a positive number"),
+        (km(unit=[1, 7]), fs.DataError, "unit is a positive number"),
         (km(grid=[1, 2], unit=1), fs.DataError, "unit or grid, not both"),
         (km(unit=0), fs.DataError, "unit is a positive number"),
         (km(unit=1e-5), fs.DataError, "round them to a coarser unit"),
@@ -72,7 +78,15 @@ test.__test__ = False
         (km(by="blank"), fs.DataError, "'blank' has no value at any site and makes no groups"),
         (km(alpha=1), fs.DataError, "alpha lies between 0 and 1"),
         (km(quantiles=(2,)), fs.DataError, "quantiles lie between 0 and 1"),
-        (km(times=[3, 1]), fs.DataError, "times is a list of times"),
+        (km(quantiles=[[0.5]]), fs.DataError, "quantiles lie between 0 and 1"),
+        (km(quantiles="half"), fs.DataError, "quantiles lie between 0 and 1"),
+        (km(times=[3, 1]), fs.DataError, "times is a time, or a list of times"),
+        (km(times=[]), fs.DataError, "times is a time, or a list of times"),
+        (km(times="all"), fs.DataError, "times is a time, or a list of times"),
+        (km(times=[1, None]), fs.DataError, "times is a time, or a list of times"),
+        (lambda c: fs.nelson_aalen(c, times=-1, **TIMES), fs.DataError, "times is a time, or a list"),
+        (lambda c: fs.rmst(c, tau=[1, 2], **TIMES), fs.DataError, "tau is a positive time"),
+        (lambda c: fs.rmst(c, tau="end", **TIMES), fs.DataError, "tau is a positive time"),
         (km(disclose="gated"), fs.DisclosureError, "knows no disclosure mode 'gated'"),
         (
             lambda c: fs.aalen_johansen(c, duration="time", event="arm", censored="d"),
@@ -99,7 +113,15 @@ test.__test__ = False
         (cox("x", ph_test="sqrt"), fs.DataError, "ph_test must be one of rank, identity, log, km"),
         (cox("x", cluster="blank"), fs.EstimationError, "no site has a row without missing values"),
         (cox("x", cluster="absent", disclose="result"), fs.DataError, "'absent'"),
-        (cox("x", times=[3, 1]), fs.DataError, "times is a list of times"),
+        (
+            cox("x", cluster="arm"),
+            fs.EstimationError,
+            "a value of 'arm' occurs at two sites.* local_groups=True",
+        ),
+        (cox("x", cluster="arm", disclose="result"), fs.EstimationError, "a value of 'arm' occurs at two"),
+        (cox("x", local_groups=True), fs.DataError, "name one, or leave it out"),
+        (cox("x", times=[3, 1]), fs.DataError, "times is a time, or a list of times"),
+        (cox("x", times={3}), fs.DataError, "times is a time, or a list of times"),
         (cox("time ~ x"), fs.DataError, "must have no response"),
         (cox("1"), fs.DataError, "has no covariates"),
         (cox("x", entry="late"), fs.DataError, "rows enter .'late'. when they leave"),
@@ -148,10 +170,94 @@ def test_refused_by_one_site(change: dict[str, object], program: Program, messag
 
 def test_too_many_clusters_on_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedstats.survival._cox_robust.MOST_WEIGHTS", 1000)
-    program = cox("x", disclose="result", cluster="arm")
+    program = cox("x", disclose="result", cluster="arm", local_groups=True)
     for raised in refused(program, split(base(), [10, 40])):
         assert isinstance(raised, fs.EstimationError)
         assert "use disclose='aggregate'" in str(raised)
+
+
+#: Every function of the family, and what it needs beside times.
+FUNCTIONS = [
+    (fs.kaplan_meier, {}),
+    (fs.nelson_aalen, {}),
+    (fs.aalen_johansen, {"censored": 0}),
+    (fs.logrank, {"by": "arm"}),
+    (fs.rmst, {"tau": 5}),
+    (partial(fs.coxph, "x"), {}),
+    (fs.concordance, {"score": "x"}),
+]
+
+
+def errors_of_every_function(
+    changes: list[dict[str, object]], everywhere: bool = False
+) -> list[list[Exception]]:
+    """Return the errors of each site: of all functions, in the result mode, for each change of its rows."""
+
+    def program(federation: fs.Federation, data: pd.DataFrame) -> list[Exception]:
+        errors = []
+        for change in changes:
+            own = data.assign(**change) if federation.site == "site2" or everywhere else data
+            cohort = federation.cohort(own)
+            for function, options in FUNCTIONS:
+                with pytest.raises(fs.FedStatsError) as raised:
+                    function(cohort, **options, entry="start", **TIMES)
+                errors.append(raised.value)
+        return errors
+
+    return fs.simulate(program, split(base(), [10, 40]))
+
+
+def test_every_function_refuses_rows_that_cannot_be() -> None:
+    changes = {
+        "'time' has 40 negative times: correct them": {"time": -1},
+        "'time' has 40 values that are infinite": {"time": np.inf},
+        "'start' has 40 negative times": {"start": -1},
+        "'start' has 40 values that are infinite": {"start": -np.inf},
+        "40 rows enter .'start'. when they leave": {"start": 20},
+        "'status' has 40 values that are infinite": {"status": np.inf},
+    }
+    first, second, third = errors_of_every_function([*changes.values()])
+    messages = np.repeat([*changes], len(FUNCTIONS))
+    for message, error, *others in zip(messages, second, first, third, strict=True):
+        with pytest.raises(fs.DataError, match=message):
+            raise error
+        for other in others:
+            assert isinstance(other, fs.RemoteError)
+            assert other.site == "site2"
+
+
+def test_every_function_refuses_rows_without_an_event() -> None:
+    for errors in errors_of_every_function([{"status": 0}], everywhere=True):
+        for error in errors:
+            with pytest.raises(fs.EstimationError, match="no event at any site"):
+                raise error
+
+
+def test_one_time_is_a_list_of_one() -> None:
+    def program(federation: fs.Federation, data: pd.DataFrame) -> None:
+        cohort = federation.cohort(data)
+        pairs = [
+            (fs.kaplan_meier, {"times": 5, "quantiles": 0.25}, {"times": [5], "quantiles": [0.25]}),
+            (fs.nelson_aalen, {"times": np.float64(5)}, {"times": np.array([5])}),
+            (fs.rmst, {"tau": np.array([5])}, {"tau": 5}),
+        ]
+        for function, one, several in pairs:
+            found, expected = (function(cohort, **TIMES, **its).to_frame() for its in (one, several))
+            pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
+        cause = {"duration": "time", "event": "arm", "censored": "a", "disclose": "aggregate"}
+        found, expected = (fs.aalen_johansen(cohort, times=its, **cause).at_risk for its in (5, [5]))
+        pd.testing.assert_frame_equal(found, expected)
+        assert fs.coxph("x", cohort, times=5, **TIMES).baseline.index.tolist() == [5]
+
+    fs.simulate(program, split(base(), [10, 40]))
+
+
+def test_one_cluster() -> None:
+    parts = [base()[:60], base()[:0], base()[:0]]
+    for mode in ("aggregate", "result"):
+        for raised in refused(cox("x", cluster="one", disclose=mode), parts):
+            with pytest.raises(fs.EstimationError, match="'one' is one cluster over all sites"):
+                raise raised
 
 
 def test_all_missing_at_one_site() -> None:

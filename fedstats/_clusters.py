@@ -1,10 +1,11 @@
 """Clusters of rows within sites; which row belongs to which is nobody else's business.
 
-A mixed model needs the rows of a cluster at one site. Equal values at two sites may be one cluster, of which
-each site has a part, or two that sites have numbered by themselves; only the user knows. Unless they are said
-to be the latter, it is made sure that there are none: every site shares a number of 62 bits for each of its
-clusters, made of the value by a hash function, and as many others that no value has as hide how many
-clusters it has. They are sorted on shares, and whether any two neighbours are alike is all that is opened.
+Mixed models, and robust errors of survival, need the rows of a cluster at one site. Equal values at two sites
+may be one cluster, of which each site has a part, or two that sites have numbered by themselves; only the
+user knows. Unless they are said to be the latter, it is made sure that there are none: every site shares a
+number of 62 bits for each of its clusters, made of the value by a hash function, and as many others that no
+value has as hide how many clusters it has. They are sorted on shares, and whether any two neighbours are
+alike is all that is opened.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from fedstats.analysis import Analysis
     from fedstats.cohort import Cohort
 
+#: What `open_clusters` opens, and what `robust_clusters` does.
 CLUSTERS: Mapping[str, str] = {"clusters": "the number of clusters, and whether any has two rows or more"}
+COUNT: Mapping[str, str] = {"clusters": "the number of clusters"}
 #: What is opened beside, unless sites have numbered their clusters by themselves.
 CROSSING: Mapping[str, str] = {"crossing clusters": "whether any cluster has rows at two sites, and no more"}
 #: Bits of the numbers that stand for clusters: two of 10⁵ are alike with a probability of 10⁻⁹.
@@ -35,7 +38,7 @@ _BITS = 62
 def check_groups(run: Analysis, cohort: Cohort, groups: str | None, local_groups: bool) -> None:
     """Raise DataError unless the clusters of sites can be compared, if they are to be."""
     if local_groups and groups is None:
-        raise DataError("local_groups=True is about a column: give groups, or leave it out")
+        raise DataError("local_groups=True is about a column of clusters: name one, or leave it out")
     if groups is None:
         return
     cohort.schema.require(groups)
@@ -67,6 +70,40 @@ def open_clusters(run: Analysis, cluster: NDArray[np.int64], name: str) -> int:
     if not repeated:
         raise EstimationError(f"no cluster of {name!r} has two rows: its variance is that of the errors")
     return int(count)
+
+
+def robust_clusters(
+    run: Analysis, cohort: Cohort, groups: str, rows: NDArray[np.intp], local_groups: bool
+) -> tuple[NDArray[np.int64], int]:
+    """Return the cluster of each row that is used, from 0, and the number of clusters of all sites.
+
+    Parameters
+    ----------
+    run, cohort
+        The analysis, past `check_groups`. Its declaration includes `COUNT` and `CROSSING`.
+    groups, local_groups
+        Column of clusters, and whether sites have numbered them by themselves.
+    rows
+        Positions in the cohort of the rows that are used.
+
+    Raises
+    ------
+    EstimationError
+        There is only one cluster, or one has rows at two sites.
+
+    Notes
+    -----
+    **Cost.** One sum of integers, and unless the clusters are local that of `refuse_crossing`.
+    """
+    cluster = clusters_of(cohort, groups, rows)
+    count = int(run.sum("clusters", np.array([cluster.max(initial=-1) + 1]))[0])
+    if count < 2:
+        raise EstimationError(
+            f"{groups!r} is one cluster over all sites: robust errors need two at least, so leave it out"
+        )
+    if not local_groups:
+        refuse_crossing(run, cohort.texts(groups)[rows], groups, count)
+    return cluster, count
 
 
 def refuse_crossing(run: Analysis, values: NDArray[np.object_], name: str, count: int) -> None:
