@@ -152,9 +152,7 @@ class OpenModel:
         self._cell = cells.repeated
         self._left = cells.place / cells.events[self._cell] if self.is_efron else np.zeros(len(self._cell))
         self._tied = np.flatnonzero(cells.events > 1) if self.is_efron else np.zeros(0, np.int64)
-        ends = np.zeros(len(self.rows.z))
-        ends[self.rows.died] = 1
-        self._event_sums = self.run.sum("event sums", ends @ self.rows.z)
+        self._event_sums = self.run.sum("event sums", self.rows.over_events(1.0))
         self.spread = np.ones(len(self.names))
 
     def ranges(self, beta: Array) -> Codes:
@@ -264,7 +262,7 @@ class OpenModel:
         upper = np.triu_indices(p)
         weights, risk = self.rows.weights(found.beta), found.risk
         powers = transform, transform**2
-        own = [transform[self.rows.where] @ self.rows.z[self.rows.died]]
+        own = [self.rows.over_events(transform[self.rows.where])]
         for g in powers:
             omega = self._hazards(weights, g * risk.added, g * risk.gone)
             own.append(self.rows.total_products(omega)[upper])

@@ -122,6 +122,12 @@ class Rows:
             total[:, start:end] = np.cumsum(total[:, start:end][:, ::-1], axis=1)[:, ::-1]
         return total
 
+    def over_events(self, factors: Array | float) -> Array:
+        """Return Σ factor·z over the rows that end in an event, a factor for each of these or one for all."""
+        ends = np.zeros(len(self.z))  # a product with all rows is faster than choosing some of them
+        ends[self.died] = factors
+        return ends @ self.z
+
     def dying(self, values: Array) -> Array:
         """Return Σ over the rows that end in an event in each cell, likewise."""
         return self._by_cell(values[:, self.died], self.where)

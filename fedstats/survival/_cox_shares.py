@@ -473,10 +473,7 @@ class SharedModel:
             own, most = rows.dying(rows.z.T), float(rows.cells.events.max())
             sums = sum_shares(self._engine, own, bound=most, fraction=fraction).assume(most)
             return secretly_weighted(sums, g, most).sum(axis=-1).assume(bound)
-        weights = np.zeros(len(rows.z))  # a product with all rows is faster than choosing some of them
-        weights[rows.died] = g[rows.where]
-        own = weights @ rows.z
-        return sum_shares(self._engine, own, bound=bound, fraction=fraction)
+        return sum_shares(self._engine, rows.over_events(g[rows.where]), bound=bound, fraction=fraction)
 
     def _outer_factors(self, of_sets: SecretArray, of_events: SecretArray, twice: SecretArray) -> SecretArray:
         """Return Σ v·e and −Σ κ·v·e over the events of each cell, v = 1/(1 − κρ), e the mean of what is left.
@@ -502,7 +499,7 @@ class SharedModel:
         """Return Σ (z'β − log Σw) over events without covariates and at the last β."""
         rows, found, bound = self.rows, self._found, 64.0 * self._events
         null, gone = cast("tuple[Normal, SecretArray | None]", self._null)
-        own = np.array([0.0, (rows.z[rows.died] @ found.beta).sum()])
+        own = np.array([0.0, rows.over_events(1.0) @ found.beta])
         weights = joined([null, found.weights])
         logs = (log_of(weights).reshape(2, -1) * rows.cells.events).sum(axis=-1).assume(bound)
         if self._ties is not None and gone is not None and found.gone is not None:
