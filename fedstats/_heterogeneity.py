@@ -53,7 +53,7 @@ def likeliest(
 
     Notes
     -----
-    **Cost.** On shares 170 rounds a step for three parties. There are 3 to 8 as a rule.
+    **Cost.** On shares 140 rounds a step for three parties. There are 3 to 8 as a rule.
     """
     k = y.shape[0]
     y, v, tau2 = (_exact(x, bound) for x, bound in ((y, ESTIMATES), (v, VARIANCES), (start, VARIANCES)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ import numpy as np
 def listed(values: Any) -> tuple[float, ...]:
     """Return one or more numbers as floats, NaN for what is none: to be refused by all sites together."""
     try:
-        found = np.atleast_1d(np.asarray(values, np.float64))
+        given = np.atleast_1d(np.asarray(values))
+        found = given.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         return (np.nan,)
-    return tuple(found.tolist()) if found.ndim == 1 else (np.nan,)
+    # Text and spans of time can be converted, too.
+    kind = given.dtype.kind
+    are_numbers = kind in "biuf" or (kind == "O" and all(isinstance(value, Real) for value in given))
+    return tuple(found.tolist()) if found.ndim == 1 and are_numbers else (np.nan,)

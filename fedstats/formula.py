@@ -71,7 +71,7 @@ def parse(text: str) -> ModelFormula:
     ------
     DataError
         The formula cannot be parsed, has several responses or parts, or a term that bears the name of
-        the intercept; or a factor is refused by `fedstats.expressions.translate`.
+        the intercept or reads as a number; or a factor is refused by `fedstats.expressions.translate`.
     """
     if not isinstance(text, str):
         raise DataError(f"a formula is text, such as 'sbp ~ age + C(arm)', not {type(text).__name__}")
@@ -95,6 +95,9 @@ def parse(text: str) -> ModelFormula:
     terms = [Term([_as_lookup(factor, factors) for factor in term.factors]) for term in right]
     if INTERCEPT in factors:
         raise DataError(f"formula {text!r}: {INTERCEPT!r} is the name of the constant; rename the column")
+    for name in factors:
+        if re.fullmatch(r"\d+(\.\d*)?|\.\d+", name):
+            raise DataError(f"formula {text!r}: the column {name!r} reads as a number; rename it")
     response = _expression(left[0].factors[0]) if left else None
     return ModelFormula(text, response, factors, SimpleFormula(terms, _ordering="none"))
 

@@ -131,9 +131,11 @@ def from_floats(values: ArrayLike, fraction: int, bound: float) -> Elements:
     return out
 
 
-def require_within(values: NDArray[np.float64], bound: float) -> None:
+def require_within(values: NDArray[Any], bound: float) -> None:
     """Refuse floats as `from_floats` does."""
-    count, first = limbs.refused(np.ascontiguousarray(values).reshape(-1), math.nextafter(bound, math.inf))
+    count, first = limbs.refused(
+        np.ascontiguousarray(values, np.float64).reshape(-1), math.nextafter(bound, math.inf)
+    )
     if count:
         raise RangeError(
             f"{count} of {values.size} values are NaN, infinite or beyond the public bound {bound:g}, the "

@@ -11,9 +11,9 @@ events: so each row's w·zz' is counted once, in the last cell in which it is at
 the hazard that has come together until then. Where the weights of some risk set are so small that hazards
 exceed the range of numbers, means are taken after all.
 
-Where sites as strata are near the pooled rows, as they are if rows were dealt to them at random, their
-information does for the first step: it leaves a thousandth of the error, and takes Σw and Σwz alone. Whether
-it does is seen from the steps, which all know.
+Where sites as strata are near the pooled rows, their information does for the first step, which takes Σw and
+Σwz alone: if rows were dealt to sites at random, it leaves a thousandth of the error. Whether it does is seen
+from the steps, which all know.
 
 Covariates are measured so that |z| ≤ 1. Then means and mean squares are 1 at most, whatever the weights are.
 """

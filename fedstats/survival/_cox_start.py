@@ -23,7 +23,8 @@ _STEPS, _NEAR = 6, 0.05
 _MANY, _THINNED = 4000, 4
 #: Weights below e to this are not to be summed: where a site is far from the centre, all of its may be.
 _LEAST = -100.0
-#: Directions count as without variation if they have less of it, in the unit of `part_of_inverse`.
+#: Directions count as without variation if they have less of it than this times the site's part of all
+#: events, in the unit of `part_of_inverse`.
 _LEAST_VALUE = 2.0**-20
 #: A sum of variances is no more than rounding errors if it is less than this part of the means' squares.
 _ROUNDING = 1e-10
@@ -106,7 +107,10 @@ def _near(
         predictors = rows.z @ beta
         if not (np.max(predictors) <= largest and np.min(predictors) >= _LEAST):
             return None
-        found = model.evaluate(beta, number)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = model.evaluate(beta, number)
+        if not np.isfinite(found.information).all():  # weights that rows take along when they enter late
+            return None
         step = _step(found)
         if np.abs(spread * step).max() < _NEAR:
             return found

@@ -77,7 +77,7 @@ _RESULT = {
     "log-likelihood": "without covariates, and at the estimates",
     "variances": "of the estimates",
 }
-_NO_EVENT = {"strata without an event": "the number of rows in each stratum in which there is no event"}
+_NO_EVENT = {"strata without an event": "at how many sites each stratum in which there is no event has rows"}
 _SCORES = {"score residuals": "Σrr' of the score residuals of rows, summed within clusters"}
 _TEST = {"transformed terms": "Σgz over events, and Σgw·zz' and Σg²w·zz' weighted by cumulative hazards"}
 _TEST_ON_SHARES = {"proportionality": "the statistics of the test of proportional hazards"}
@@ -219,23 +219,24 @@ def coxph(
     ``min_cell`` rows are at risk; of close ones what the risk sets between them have added follows.
     ``"aggregate"`` opens these: Σw and Σwz of successive risk sets, w = exp(z'β), **from which the covariates
     of a single row follow where it alone leaves between two events**, though not at which site it is; and the
-    number of rows in each stratum without an event. Of each single site it is learnt which levels categorical
-    columns have. A coalition of t sites learns nothing more with ``"result"``; with ``"aggregate"`` the same
-    of the other sites.
+    number of sites at which a stratum without an event has rows. Of each single site it is learnt which
+    levels categorical columns have. A coalition of t sites learns nothing more with ``"result"``; with
+    ``"aggregate"`` the same of the other sites.
 
     `concordance` adds this, its standard error, and of each site its number of rows, rounded up by an eighth
     at most; so do robust errors on shares with clusters, or with late entry, of the number of these. Either
     mode adds with `cluster` the number of all clusters, and that none has rows at two sites.
 
     Cost: with ``"aggregate"`` 11 rounds and 6 a step, 2 more if a stratum has no event, and 32·(1 + p) bytes
-    a step for each time with an event and p covariates; with ``"result"`` 150 rounds and 45 a step after the
-    third, 20 more where estimates change much, and some 8·p·(p + 12) bytes a step for each time with an
-    event, twice that if events are tied there, and 3 kB more. There are 3 to 5 steps as a rule. On shares a
-    test of proportional hazards takes 145 rounds, by ``"km"`` 190, and a baseline hazard 85; concordance what
-    `fs.concordance` does. Robust errors on shares take 90 rounds, and 1.5·(1 + p)² kB for each time with an
-    event; with clusters or late entry 200·(2 + p) bytes for each of these times and each cluster, and beyond
-    4 million numbers they are refused. That no cluster has rows at two sites takes in either mode 60 rounds,
-    80 for thousands of clusters, and 1 kB for each cluster and site.
+    a step for each time with an event and p covariates; with ``"result"`` 140 rounds and 45 a step after the
+    third, 20 more where sites differ or estimates change much, and some 8·p·(p + 12) bytes a step for each
+    time with an event, twice that if events are tied there, and 3 kB more. There are 3 to 5 steps as a rule.
+    On shares a test of proportional hazards takes 145 rounds, by ``"km"`` 190, and a baseline hazard 85;
+    concordance what `fs.concordance` does. Robust errors on shares take 90 rounds, and 1.5·(1 + p)² kB for
+    each time with an event; with clusters or late entry 200·(2 + p) bytes for each of these times and each
+    cluster, and beyond 4 million numbers they are refused. That no cluster has rows at two sites takes in
+    either mode 50 rounds for 30 clusters at three sites, 75 for 1,000, 90 for 3,000 and 300 for 30,000, and 1
+    to 1.5 kB for each cluster and site, which `local_groups` spares.
 
     Of linked columns there are estimates, with `entry`, `strata` and `ties`, in the result mode: see
     `fedstats.vertical.survival.coxph`. Neither when events are nor their numbers at each time are opened.
@@ -490,8 +491,8 @@ def _without_event(run: Analysis, times: Times, cells: Cells) -> Codes:
     silent = np.flatnonzero(np.diff(cells.edges) == 0)
     if not len(silent):
         return silent
-    rows = np.bincount(times.cell, minlength=len(times.n_rows))[silent].astype(np.int64)
-    return silent[run.sum("strata without an event", rows) > 0]
+    rows = np.bincount(times.cell, minlength=len(times.n_rows))[silent]
+    return silent[run.sum("strata without an event", np.minimum(rows, 1).astype(np.int64)) > 0]
 
 
 def _baseline(hazards: Array, times: Times, cells: Cells, silent: Codes, strata: str | None) -> pd.DataFrame:

@@ -151,7 +151,8 @@ def rmst(
             n_events=local.n_events,
             min_cell=enough,
             mean=pd.Series(start + tau * values[0], index=_names(local, by), name="rmst"),
-            std_err=pd.Series(tau * np.sqrt(values[1]), index=_names(local, by), name="std_err"),
+            # On shares, a variance of 0 may be rounded below it.
+            std_err=pd.Series(tau * np.sqrt(values[1].clip(0)), index=_names(local, by), name="std_err"),
         )
 
 

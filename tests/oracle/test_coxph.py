@@ -22,6 +22,7 @@ from fedstats.policy import SitePolicy
 from fedstats.survival import _cox_start
 from fedstats.survival._cox_rows import Cells, Rows
 from fedstats.survival._cox_shares import SharedModel
+from fedstats.survival._cox_start import own_expansion
 from fedstats.survival._ties import Ties
 
 #: Relative error against R's printed figures and statsmodels, and of the result mode against the other.
@@ -510,6 +511,16 @@ def test_a_start_from_some_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cox_start, "_MANY", 40)
     options = {"duration": "tstop", "event": "status", "entry": "tstart", "strata": "sex"}
     in_both_modes("treat + age", cgd(3), **options)
+
+
+def test_a_start_where_weights_cancel() -> None:
+    """A row that enters late takes a small weight before it along: then a site expands around 0."""
+    cells = Cells(np.zeros(2, int), np.array([1, 2]), np.array([1, 1]), np.array([0, 2]))
+    z = np.array([[-0.9], [0.2]])
+    rows = Rows(z, cells, np.array([0, 1]), np.array([1, 2]), np.array([0, 1]), np.array([0, 1]))
+    options = {"is_efron": True, "spread": np.ones(1), "largest": 12.0}
+    assert _cox_start._near(rows, ("x",), np.array([60.0]), **options) is None
+    assert all(np.isfinite(part).all() for part in own_expansion(rows, ("x",), **options))
 
 
 def test_series_stand_for_many_ties() -> None:

@@ -218,6 +218,14 @@ def test_restricted_means() -> None:
     assert "Difference from 1" in found.result.summary()
 
 
+def test_restricted_means_before_the_first_event() -> None:
+    options = {"duration": "time", "event": "status", "by": "inst", "tau": 4}
+    found = pooled(lambda c: fs.rmst(c, **options), split(cancer().dropna(subset="inst"), [3, 50])).to_frame()
+    assert found["rmst"].dropna().size > 10  # groups with enough rows
+    np.testing.assert_allclose(found["rmst"].dropna(), 4, rtol=RTOL)
+    assert found["std_err"][found["rmst"].notna()].between(0, 1e-3).all()
+
+
 @pytest.mark.parametrize(
     ("options", "weights"),
     [

@@ -87,6 +87,8 @@ test.__test__ = False
         (lambda c: fs.nelson_aalen(c, times=-1, **TIMES), fs.DataError, "times is a time, or a list"),
         (lambda c: fs.rmst(c, tau=[1, 2], **TIMES), fs.DataError, "tau is a positive time"),
         (lambda c: fs.rmst(c, tau="end", **TIMES), fs.DataError, "tau is a positive time"),
+        (lambda c: fs.rmst(c, tau="20", **TIMES), fs.DataError, "tau is a positive time"),
+        (lambda c: fs.rmst(c, tau=np.timedelta64(20, "D"), **TIMES), fs.DataError, "tau is a positive time"),
         (km(disclose="gated"), fs.DisclosureError, "knows no disclosure mode 'gated'"),
         (
             lambda c: fs.aalen_johansen(c, duration="time", event="arm", censored="d"),

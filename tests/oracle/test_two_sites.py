@@ -151,7 +151,7 @@ SLOW: dict[str, Callable[[Cohort], Any]] = {
     "logrank": lambda c: fs.logrank(c, **TIMES, by="arm"),
     "robust coxph": lambda c: fs.coxph("z", c, **TIMES, robust=True, times=[10.0, 20.0]),
     "concordance": lambda c: fs.concordance(c, **TIMES, score="risk"),
-    "lmm": lambda c: fs.lmm("grown ~ z", c, groups="family", local_groups=True),
+    "lmm": lambda c: fs.lmm("grown ~ z", c, groups="family"),
     "glmm": lambda c: fs.glmm("ill ~ z", c, groups="family", local_groups=True),
     "pca": lambda c: fs.pca(c, ["x", "y", "z"]),
     "kmeans": lambda c: fs.kmeans(c, ["x", "z"], 2),

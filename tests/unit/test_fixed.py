@@ -194,6 +194,7 @@ def test_shared_inputs_and_their_sum(n):
     [
         (np.array([1.0, np.nan]), {"bound": 5, "fraction": 3}, RangeError),
         (np.array([1.0, 5.01]), {"bound": 5, "fraction": 3}, RangeError),
+        (np.array([1.0, 5.5], np.float16), {"bound": 5, "fraction": 3}, RangeError),
         (np.array([1, -6]), {"bound": 5}, RangeError),
         (np.array([1, 6], np.uint8), {"bound": 5.9}, RangeError),
         (np.array([-(2**63)]), {"bound": 2**63 - 1}, RangeError),

@@ -102,6 +102,7 @@ def test_what_is_not_elementwise_is_refused(text: str, message: str) -> None:
         ("y + z ~ a", "several responses"),
         ("y:z ~ a", "several responses"),
         ("y ~ 0 + Intercept + a", "the name of the constant; rename the column"),
+        ("y ~ 0 + `1` + a", "the column '1' reads as a number; rename it"),
         ("y ~ (a", "cannot be parsed"),
         ("y ~ a + 'x'", "String literals"),
         ("y ~ .", "cannot be parsed"),
