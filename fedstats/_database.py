@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ class Database:
             self._base = sqlite3.connect(
                 path or ":memory:", check_same_thread=False, isolation_level=None, timeout=_PATIENCE
             )
+            weakref.finalize(self, self._base.close)  # unless somebody closes it, it ends with its owner
             self._base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
         try:
             with self.alone():

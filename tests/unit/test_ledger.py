@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_tampering_is_named(
     log = [entry("budget.reserved", number=its.number, digest=its.digest) for its in made]
     log.append(entry("budget.returned", number=1))
     if tamper is not None:
-        with sqlite3.connect(tmp_path / "budget.sqlite") as base:
+        with closing(sqlite3.connect(tmp_path / "budget.sqlite")) as base, base:
             tamper(base)
         with pytest.raises(fs.DataError, match=message):
             Ledger(tmp_path / "budget.sqlite").check(log)
