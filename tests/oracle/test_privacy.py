@@ -119,8 +119,9 @@ def test_means_and_variances(found: dict[str, Any]) -> None:
     for (arm, column), its in frame.drop("both", level=0).iterrows():
         values = rows.loc[rows["arm"] == arm, column].dropna()
         assert its["count"] == pytest.approx(len(values), abs=6 * found["mean"].noise)
-        assert its["mean"] == pytest.approx(values.mean(), abs=0.1)
-        assert its["var"] == pytest.approx(values.var(), abs=5)
+        # Seven standard deviations of the noise on blood pressure.
+        assert its["mean"] == pytest.approx(values.mean(), abs=0.16)
+        assert its["var"] == pytest.approx(values.var(), abs=14)
         assert its["low"] < values.mean() < its["high"]
         assert its["var_low"] < values.var() < its["var_high"]
     nobody = frame.loc[("both", "age")]
