@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 
+def listed_if_given(values: Any) -> tuple[float, ...] | None:
+    """Return `listed` numbers, None where none were asked for."""
+    return None if values is None else listed(values)
+
+
 def listed(values: Any) -> tuple[float, ...]:
     """Return one or more numbers as floats, NaN for what is none: to be refused by all sites together."""
     try:

@@ -113,9 +113,9 @@ def glmm(
     nothing more with ``"result"``; with ``"aggregate"`` the same of the other sites.
 
     Cost: for three sites, with ``"aggregate"`` 18 rounds and two a step, and with ``"result"`` some 220 and
-    90 a step; there are 6 to 8 steps as a rule. That no cluster has rows at two sites takes 50
-    rounds for 30 clusters at three sites, 75 for 1,000, 90 for 3,000 and 300 for 30,000, and 1 to 1.5 kB for
-    each cluster and site.
+    90 a step; there are 6 to 8 steps as a rule. That no cluster has rows at two sites takes 50 rounds
+    for 30 clusters at three sites, 75 for 1,000, 90 for 3,000 and 300 for 30,000, and 1 to 1.5 kB for each
+    cluster and site.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fedstats._counts import HIDDEN, open_counts
 from fedstats._factors import Factor
-from fedstats._listed import listed
+from fedstats._listed import listed, listed_if_given
 from fedstats.design import check_same_call
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
@@ -257,7 +257,7 @@ def agree_times(
         )
         mine.append(part)
         text = f"duration={duration!r}, event={event!r}, entry={entry!r}, by={by!r}, "
-        text += f"strata={strata!r}, unit={unit!r}, grid={None if grid is None else listed(grid)!r}, {call}"
+        text += f"strata={strata!r}, unit={unit!r}, grid={listed_if_given(grid)!r}, {call}"
         return {"call": text, "levels": part.told()}
 
     told = run.agree("times", local, max_bytes=1 << 20)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from fedstats import levels as level_sets
-from fedstats._listed import listed
+from fedstats._listed import listed_if_given
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times, log_log_interval
 from fedstats.survival._prefix import (
@@ -110,8 +110,7 @@ def aalen_johansen(
             event=event,
             entry=entry,
             by=by,
-            call=f"times={None if times is None else listed(times)!r}, alpha={alpha!r}, "
-            f"censored={censored!r}",
+            call=f"times={listed_if_given(times)!r}, alpha={alpha!r}, censored={censored!r}",
             unit=unit,
             grid=grid,
             censored=level_sets.canonical(censored),

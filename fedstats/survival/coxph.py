@@ -25,7 +25,7 @@ from scipy import stats
 
 from fedstats import _clusters, _frames, design
 from fedstats._complete import complete_rows
-from fedstats._listed import listed
+from fedstats._listed import listed_if_given
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError, EstimationError
 from fedstats.expressions import Array
@@ -247,7 +247,7 @@ def coxph(
     """
     robust = robust or cluster is not None
     if isinstance(cohort, VerticalCohort):
-        columns = Columns(duration, event, entry, strata, unit, None if grid is None else listed(grid))
+        columns = Columns(duration, event, entry, strata, unit, listed_if_given(grid))
 
         def check_options() -> None:
             _check_ties(ties)
@@ -286,7 +286,7 @@ def coxph(
             formula,
             call=f"ties={ties!r}, robust={robust!r}, cluster={cluster!r}, "
             f"local_groups={local_groups!r}, ph_test={ph_test!r}, concordance={concordance!r}, "
-            f"times={None if times is None else listed(times)!r}, missing={missing!r}",
+            f"times={listed_if_given(times)!r}, missing={missing!r}",
             needs_response=False,
             missing=missing,
             check=check,

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fedstats import _table
-from fedstats._listed import listed
+from fedstats._listed import listed, listed_if_given
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.errors import DataError
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times, log_log_interval
@@ -141,7 +141,7 @@ def kaplan_meier(
     sites.
 
     Cost: 10 rounds with ``"aggregate"``, and 16 bytes for every time of the grid and group. With ``"result"``
-    195 to 220 rounds, and 4 kB for every time of the grid and group, 2 kB more for each further quantile.
+    185 to 225 rounds, and 4 kB for every time of the grid and group, 2 kB more for each further quantile.
 
     Examples
     --------
@@ -162,7 +162,7 @@ def kaplan_meier(
             event=event,
             entry=entry,
             by=by,
-            call=f"times={None if times is None else listed(times)!r}, quantiles={levels!r}, alpha={alpha!r}",
+            call=f"times={listed_if_given(times)!r}, quantiles={levels!r}, alpha={alpha!r}",
             unit=unit,
             grid=grid,
             check=check,

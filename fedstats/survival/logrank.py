@@ -113,7 +113,7 @@ def logrank(
     numbers at risk at these times, of which a coalition of t sites learns those of the other sites. Groups of
     fewer than ``min_cell`` rows take part: of a statistic they cannot be told.
 
-    Cost: 10 rounds with ``"aggregate"``, 140 to 170 with ``"result"``. Bytes are those of `kaplan_meier`.
+    Cost: 10 rounds with ``"aggregate"``, 140 to 175 with ``"result"``. Bytes are those of `kaplan_meier`.
 
     Examples
     --------

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedstats._listed import listed
+from fedstats._listed import listed_if_given
 from fedstats.disclosure import Declaration, Disclose
 from fedstats.survival._estimate import CURVES, Curve, at_events, at_times
 from fedstats.survival._prefix import Numbers, cumulative_sum, sums_of_products
@@ -91,7 +91,7 @@ def nelson_aalen(
             event=event,
             entry=entry,
             by=by,
-            call=f"times={None if times is None else listed(times)!r}, alpha={alpha!r}",
+            call=f"times={listed_if_given(times)!r}, alpha={alpha!r}",
             unit=unit,
             grid=grid,
             check=lambda: check_alpha(alpha),
